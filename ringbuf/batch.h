@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kafka's RecordBatch v2 (magic 2; kafka.apache.org/documentation/#recordbatch), the one format of
+ * records in memory, on disk, on the feed and on the wire. Encoding is the one copy a record gets:
+ * out of a lane straight into the tail. Pure: no I/O, no clock, no allocation.
+ *
+ * Offsets of the 61 header bytes (big-endian):
+ *	0 base offset i64, 8 batch length i32, 12 partition leader epoch i32, 16 magic i8, 17 crc u32,
+ *	21 attributes i16, 23 last offset delta i32, 27 base timestamp i64, 35 max timestamp i64,
+ *	43 producer id i64, 51 producer epoch i16, 53 base sequence i32, 57 record count i32, 61 records
+ */
+#ifndef MR_BATCH_H
+#define MR_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "millrace.h"
+
+#define MR_BATCH_HEADER_BYTES  61u
+#define MR_BATCH_PREFIX_BYTES  21u /* base offset .. crc: what the batch's own crc does not cover */
+#define MR_BATCH_RECORD_BYTES_OVERHEAD_MAX 36u /* length, attributes, deltas, three lengths at their longest */
+#define MR_SEQUENCE_NONE (-1)
+#define MR_PRODUCER_ID_NONE (-1)
+
+/* The header of a batch in host order, copied out and checked by mr_batch_decode_header(). */
+struct mr_batch_header {
+	uint64_t base_offset;
+	uint32_t total_bytes; /* 12 + batch length */
+	int32_t leader_epoch;
+	uint32_t crc;
+	uint16_t attributes;
+	int32_t last_offset_delta;
+	int64_t base_timestamp_ms;
+	int64_t max_timestamp_ms;
+	int64_t producer_id;
+	int16_t producer_epoch;
+	int32_t base_sequence;
+	int32_t record_count;
+};
+
+enum mr_batch_attribute {
+	MR_BATCH_CODEC_MASK = 0x07, /* 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd */
+	MR_BATCH_APPEND_TIME = 0x08,
+	MR_BATCH_TRANSACTIONAL = 0x10,
+	MR_BATCH_CONTROL = 0x20,
+};
+
+/* ---- encoding: begin, add..., end ---- */
+
+/* A batch being written into 'bytes'; owned by the writing thread, no bigger than 'limit'. */
+struct mr_batch_writer {
+	uint8_t *bytes;	 /* start of the batch, borrowed */
+	uint8_t *at;	 /* where the next record goes */
+	uint8_t *limit;	 /* first byte that may not be written */
+	int64_t base_timestamp_ms;
+	int64_t max_timestamp_ms;
+	int32_t record_count;
+};
+
+/* Begins a batch in 'capacity' bytes at 'bytes' (at least 61). */
+void mr_batch_begin(struct mr_batch_writer *writer, uint8_t *bytes, size_t capacity);
+
+/*
+ * Appends a record; lengths as in struct mr_record (-1: null). 'headers' are 'header_bytes' of encoded headers
+ * (varint name length, name, varint value length, value, ...), 'header_count' of them, not looked into. 0, or
+ * -ENOSPC when it does not fit (then nothing was written). Sources are read exactly once, so they may lie in
+ * memory that somebody else is changing; the lengths may not (pass copies).
+ */
+int mr_batch_add(struct mr_batch_writer *writer, int64_t timestamp_ms, const void *key,
+		 int32_t key_bytes, const void *value, int32_t value_bytes, const void *headers,
+		 uint32_t header_bytes, uint32_t header_count);
+
+/* How many bytes mr_batch_add() may need at most for such a record. */
+static inline size_t mr_batch_record_bytes_max(size_t payload_bytes)
+{
+	return payload_bytes + MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
+}
+
+/* Who wrote it and where it stands: what mr_batch_end() puts into the header beside the writer's own. */
+struct mr_batch_identity {
+	uint64_t base_offset;
+	int32_t leader_epoch;
+	uint16_t attributes;
+	int64_t producer_id;	/* -1: none */
+	int16_t producer_epoch; /* -1: none */
+	int32_t base_sequence;	/* -1: none */
+};
+
+/* Fills in the header and the checksum and returns the batch's whole size in bytes. At least one record. */
+size_t mr_batch_end(struct mr_batch_writer *writer, const struct mr_batch_identity *identity);
+
+/* Rewrites base offset and leader epoch of a finished batch; the checksum does not cover them. */
+void mr_batch_place(uint8_t *bytes, uint64_t base_offset, int32_t leader_epoch);
+
+/* ---- headers of a record, encoded ---- */
+
+size_t mr_headers_bytes(const struct mr_header *headers, uint32_t count);
+size_t mr_headers_encode(const struct mr_header *headers, uint32_t count, void *out);
+/* 0 if 'bytes' are exactly 'count' well-formed headers, else -EBADMSG. */
+int mr_headers_check(const void *headers, size_t bytes, uint32_t count);
+
+/* ---- decoding: everything is bounds-checked; bad bytes give -EBADMSG, never a crash ---- */
+
+/*
+ * Reads the header of the batch at 'bytes', of which 'available' may be read. 0; -EAGAIN when fewer than 61
+ * bytes, or fewer than the batch's whole size, are available (header->total_bytes is set in the second case and
+ * 0 in the first); -EBADMSG when it cannot be a batch.
+ */
+int mr_batch_decode_header(const uint8_t *bytes, size_t available, struct mr_batch_header *header);
+
+/* 0 if the checksum over the whole batch is right, else -EBADMSG. 'header' is its own, decoded. */
+int mr_batch_check_crc(const uint8_t *bytes, const struct mr_batch_header *header);
+
+/* Walks the records of an uncompressed batch, in order. */
+struct mr_batch_reader {
+	const uint8_t *at;
+	const uint8_t *end;
+	uint64_t base_offset;
+	int64_t base_timestamp_ms;
+	int64_t append_timestamp_ms; /* all records' time if the batch carries append time */
+	bool append_time;
+	int32_t leader_epoch;
+	int32_t next;		     /* offset delta the next record must have at least */
+	int32_t last_offset_delta;
+	int32_t left;		     /* records not read yet */
+};
+
+/* -ENOTSUP for a compressed batch. 'bytes' must stay until the reading is over. */
+int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
+		  const struct mr_batch_header *header);
+/*
+ * 1 and the next record in *message (pointers into the batch; partition is left alone), 0 after the
+ * last, -EBADMSG. Safe on memory that changes meanwhile: never reads outside the batch.
+ */
+int mr_batch_next(struct mr_batch_reader *reader, struct mr_message *message);
+
+/*
+ * All that may be asked of a whole batch from outside: header, one batch exactly, crc, control bit clear
+ * unless 'control_allowed', records walked if not compressed. 0 or -EBADMSG with a sentence.
+ */
+int mr_batch_check(const uint8_t *bytes, size_t count, bool control_allowed,
+		   struct mr_batch_header *header, struct mr_error *err);
+
+#endif
