@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One segment file and its sparse index. The file's first block is struct mr_segment_header; groups follow. It is made ahead
+ * of need as "spare" (allocated, the first part zero-filled, locked), and becomes "<20-digit base offset>.log" when
+ * the log rolls into it.
+ *
+ * The index (offset, time -> group start) is only a hint: appended to by the worker while the segment is active, read by the
+ * control thread below the published count; written beside the file as "<base>.index" when the segment is
+ * complete, rebuilt when that file is missing or does not check out.
+ */
+#ifndef MR_SEGMENT_H
+#define MR_SEGMENT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/io.h"
+#include "millrace/format.h"
+
+#define MR_INDEX_INTERVAL_BYTES (256u << 10)
+#define MR_ZERO_STEP_BYTES	(16u << 20)
+
+struct mr_index_entry {
+	uint64_t offset;	  /* base offset of a group */
+	uint64_t position;	  /* where it starts */
+	int64_t max_timestamp_ms; /* newest record timestamp before this group in the segment; INT64_MIN: none */
+};
+
+/* Append-only: entries below 'count' never change (W9: entry before count; R9 pairs). */
+struct mr_segment_index {
+	struct mr_index_entry *entries;
+	uint32_t capacity;
+	_Atomic uint32_t count;
+	_Atomic int64_t max_timestamp_ms; /* of the whole segment so far */
+	_Atomic int64_t last_append_ms;	  /* of its newest group: retention by age */
+};
+
+/*
+ * Fixed from the start: io, directory, file, segment_id, file_bytes. base_* and named: set by the worker at the roll and by
+ * the control thread when it is told; each thread keeps its own view (log.h).
+ */
+struct mr_segment {
+	struct mr_io *io;
+	struct mr_io_file *file;  /* opened once for writing, locked (D14); NULL for old segments */
+	char directory[96];	  /* "topics/<id>/<partition>" */
+	uint64_t segment_id;
+	uint64_t file_bytes;
+	uint64_t base_offset;
+	uint64_t base_position;
+	uint64_t end_position;	  /* complete segments: end of the last group */
+	uint64_t end_offset;
+	uint64_t zeroed_bytes;	  /* file bytes from the start that are zero-filled or were written */
+	struct mr_segment_index index;
+};
+
+/* Makes "<directory>/spare": allocated, locked, first step zero-filled, synced. May block: a chore. -ENOSPC. */
+int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
+			  struct mr_segment **out, struct mr_error *err);
+/* Header block written and synced, renamed from "spare" to its name, directory synced. A chore. */
+int mr_segment_name(struct mr_segment *segment, const struct mr_segment_header *header,
+		    struct mr_error *err);
+/* Zero-fills file bytes [from, to) and syncs. A chore; nobody else writes there meanwhile. */
+int mr_segment_zero(struct mr_segment *segment, uint64_t from, uint64_t to, struct mr_error *err);
+/* Opens "<directory>/<name>": locks it first if 'writable' (waits up to wait_ms), checks the header. -EBADMSG. */
+int mr_segment_open(struct mr_io *io, const char *directory, const char *name, bool writable,
+		    uint32_t lock_wait_ms, struct mr_segment **out,
+		    struct mr_segment_header *header, struct mr_error *err);
+void mr_segment_close(struct mr_segment *segment); /* takes NULL and half-open ones */
+int mr_segment_remove(struct mr_segment *segment, struct mr_error *err); /* file and index; closes nothing */
+
+void mr_segment_file_name(uint64_t base_offset, char name[32]);	     /* "00000000000000000042.log" */
+void mr_segment_path(const struct mr_segment *segment, char path[160]); /* relative to the data directory */
+int mr_segment_encode_header(const struct mr_segment_header *header, uint8_t block[MR_BLOCK_BYTES]);
+int mr_segment_decode_header(const uint8_t block[MR_BLOCK_BYTES], struct mr_segment_header *header,
+			     struct mr_error *err);
+
+/* The index: the worker's and the control thread's half. */
+void mr_segment_index_note(struct mr_segment *segment, uint64_t offset, uint64_t position,
+			   int64_t max_timestamp_ms, int64_t append_ms);
+/* The last entry at or before 'offset'; the segment's first group if there is none. */
+struct mr_index_entry mr_segment_index_find(const struct mr_segment *segment, uint64_t offset);
+int mr_segment_index_save(struct mr_segment *segment, struct mr_error *err); /* a chore */
+int mr_segment_index_load(struct mr_segment *segment, struct mr_error *err); /* -EBADMSG: rebuild */
+
+#endif
