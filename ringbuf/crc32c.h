@@ -14,8 +14,11 @@ uint32_t mr_crc32c(uint32_t crc, const void *bytes, size_t count);
 
 /*
  * Puts another raw update (no inversions; the state goes in and out) in the place of the built-in one. Call it
- * before any other thread runs.
+ * before any other thread runs. Runs under 256 bytes stay with the built-in one. NULL brings it back.
  */
 void mr_crc32c_use(uint32_t (*update)(uint32_t state, const void *bytes, size_t count));
+
+/* The built-in raw update of processors without a crc32 instruction. Reads every byte once. */
+uint32_t mr_crc32c_portable(uint32_t state, const void *bytes, size_t count);
 
 #endif
