@@ -12,11 +12,14 @@
 #ifndef MR_BATCH_H
 #define MR_BATCH_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "millrace.h"
+#include "varint.h"
 
 #define MR_BATCH_HEADER_BYTES  61u
 #define MR_BATCH_PREFIX_BYTES  21u /* base offset .. crc: what the batch's own crc does not cover */
@@ -45,6 +48,8 @@ enum mr_batch_attribute {
 	MR_BATCH_APPEND_TIME = 0x08,
 	MR_BATCH_TRANSACTIONAL = 0x10,
 	MR_BATCH_CONTROL = 0x20,
+	MR_BATCH_DELETE_HORIZON = 0x40, /* compacted topics only */
+	MR_BATCH_ATTRIBUTES_KNOWN = 0x7f,
 };
 
 /* ---- encoding: begin, add..., end ---- */
@@ -59,18 +64,63 @@ struct mr_batch_writer {
 	int32_t record_count;
 };
 
-/* Begins a batch in 'capacity' bytes at 'bytes' (at least 61). */
+/* Begins a batch in 'capacity' bytes at 'bytes' (at least 61; beyond 2 GiB - 1 the rest is not used). */
 void mr_batch_begin(struct mr_batch_writer *writer, uint8_t *bytes, size_t capacity);
+
+/* A key, a value or the headers: 'bytes' of them are copied, if there are any. */
+static inline uint8_t *mr_batch_put_bytes(uint8_t *at, const void *source, size_t bytes)
+{
+	if (bytes > 0)
+		memcpy(at, source, bytes);
+	return at + bytes;
+}
 
 /*
  * Appends a record; lengths as in struct mr_record (-1: null). 'headers' are 'header_bytes' of encoded headers
  * (varint name length, name, varint value length, value, ...), 'header_count' of them, not looked into. 0, or
- * -ENOSPC when it does not fit (then nothing was written). Sources are read exactly once, so they may lie in
- * memory that somebody else is changing; the lengths may not (pass copies).
+ * -ENOSPC when it does not fit, or -EINVAL for a length below -1 or a count beyond 2^31 - 1 (then nothing was
+ * written). Sources are read exactly once, so they may lie in memory that somebody else is changing; the
+ * lengths may not (pass copies). Inline, since it is the engine's hottest code: all varints but few take one byte.
  */
-int mr_batch_add(struct mr_batch_writer *writer, int64_t timestamp_ms, const void *key,
-		 int32_t key_bytes, const void *value, int32_t value_bytes, const void *headers,
-		 uint32_t header_bytes, uint32_t header_count);
+static inline int mr_batch_add(struct mr_batch_writer *writer, int64_t timestamp_ms,
+			       const void *key, int32_t key_bytes, const void *value,
+			       int32_t value_bytes, const void *headers, uint32_t header_bytes,
+			       uint32_t header_count)
+{
+	int64_t base_ms = writer->record_count > 0 ? writer->base_timestamp_ms : timestamp_ms;
+	uint64_t time = mr_varint_zigzag((int64_t)((uint64_t)timestamp_ms - (uint64_t)base_ms));
+	uint64_t offset = mr_varint_zigzag(writer->record_count);
+	uint64_t key_length = mr_varint_zigzag(key_bytes);
+	uint64_t value_length = mr_varint_zigzag(value_bytes);
+	uint64_t headers_length = mr_varint_zigzag(header_count);
+	size_t key_copied = key_bytes > 0 ? (size_t)key_bytes : 0;
+	size_t value_copied = value_bytes > 0 ? (size_t)value_bytes : 0;
+	size_t body = 1 + mr_varint_bytes(time) + mr_varint_bytes(offset) +
+		      mr_varint_bytes(key_length) + key_copied + mr_varint_bytes(value_length) +
+		      value_copied + mr_varint_bytes(headers_length) + header_bytes;
+	uint64_t length = mr_varint_zigzag((int64_t)body);
+	uint8_t *at = writer->at;
+
+	if (__builtin_expect(key_bytes < -1 || value_bytes < -1 || header_count > INT32_MAX, 0))
+		return -EINVAL;
+	if (__builtin_expect(mr_varint_bytes(length) + body > (size_t)(writer->limit - at), 0))
+		return -ENOSPC;
+	at = mr_varint_put(at, length);
+	*at++ = 0;
+	at = mr_varint_put(at, time);
+	at = mr_varint_put(at, offset);
+	at = mr_varint_put(at, key_length);
+	at = mr_batch_put_bytes(at, key, key_copied);
+	at = mr_varint_put(at, value_length);
+	at = mr_batch_put_bytes(at, value, value_copied);
+	at = mr_varint_put(at, headers_length);
+	writer->at = mr_batch_put_bytes(at, headers, header_bytes);
+	writer->base_timestamp_ms = base_ms;
+	if (writer->record_count == 0 || timestamp_ms > writer->max_timestamp_ms)
+		writer->max_timestamp_ms = timestamp_ms;
+	writer->record_count++;
+	return 0;
+}
 
 /* How many bytes mr_batch_add() may need at most for such a record. */
 static inline size_t mr_batch_record_bytes_max(size_t payload_bytes)
@@ -98,7 +148,7 @@ void mr_batch_place(uint8_t *bytes, uint64_t base_offset, int32_t leader_epoch);
 
 size_t mr_headers_bytes(const struct mr_header *headers, uint32_t count);
 size_t mr_headers_encode(const struct mr_header *headers, uint32_t count, void *out);
-/* 0 if 'bytes' are exactly 'count' well-formed headers, else -EBADMSG. */
+/* 0 if the 'bytes' are exactly 'count' well-formed headers, else -EBADMSG. */
 int mr_headers_check(const void *headers, size_t bytes, uint32_t count);
 
 /* ---- decoding: everything is bounds-checked; bad bytes give -EBADMSG, never a crash ---- */
@@ -106,7 +156,7 @@ int mr_headers_check(const void *headers, size_t bytes, uint32_t count);
 /*
  * Reads the header of the batch at 'bytes', of which 'available' may be read. 0; -EAGAIN when fewer than 61
  * bytes, or fewer than the batch's whole size, are available (header->total_bytes is set in the second case and
- * 0 in the first); -EBADMSG when it cannot be a batch.
+ * 0 in the first); -EBADMSG when it cannot be a batch. Compaction may have taken records out of it, even all.
  */
 int mr_batch_decode_header(const uint8_t *bytes, size_t available, struct mr_batch_header *header);
 
@@ -122,7 +172,7 @@ struct mr_batch_reader {
 	int64_t append_timestamp_ms; /* all records' time if the batch carries append time */
 	bool append_time;
 	int32_t leader_epoch;
-	int32_t next;		     /* offset delta the next record must have at least */
+	int64_t next;		     /* offset delta the next record must have at least */
 	int32_t last_offset_delta;
 	int32_t left;		     /* records not read yet */
 };
@@ -132,13 +182,16 @@ int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
 		  const struct mr_batch_header *header);
 /*
  * 1 and the next record in *message (pointers into the batch; partition is left alone), 0 after the
- * last, -EBADMSG. Safe on memory that changes meanwhile: never reads outside the batch.
+ * last, -EBADMSG. Safe on memory that changes meanwhile: never reads outside the batch. Offsets rise strictly but
+ * may have gaps (compaction). Headers are only bounded here: mr_message_header() checks what it reads.
  */
 int mr_batch_next(struct mr_batch_reader *reader, struct mr_message *message);
 
 /*
  * All that may be asked of a whole batch from outside: header, one batch exactly, crc, control bit clear
- * unless 'control_allowed', records walked if not compressed. 0 or -EBADMSG with a sentence.
+ * unless 'control_allowed', sequence numbers where there is a producer id, offsets dense from 0; records and headers
+ * walked if not compressed. 0 or -EBADMSG with a sentence. What no checksum covers is the base offset and the
+ * leader epoch: whoever appends the batch sets both. 'bytes' must be memory that nobody changes.
  */
 int mr_batch_check(const uint8_t *bytes, size_t count, bool control_allowed,
 		   struct mr_batch_header *header, struct mr_error *err);
