@@ -466,7 +466,7 @@ Test(batch, headers_keep_order_duplicates_null_and_empty)
 
 Test(batch, bad_headers_are_refused)
 {
-	static const struct mr_header in[] = {{"name", 4, "value", 5}, {"n", 1, NULL, -1}};
+	static const struct mr_header in[] = {{"n", 1, NULL, -1}, {"name", 4, "value", 5}};
 	static const uint8_t null_name[] = {1, 1};
 	static const uint8_t overflow[] = {0x80, 0x80, 0x80, 0x80, 0x10, 1};
 	struct mr_message message = {.header_count = 2};
