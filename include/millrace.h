@@ -57,7 +57,7 @@ MR_API const char *mr_version(void);
 
 /*
  * The Kafka partition of a key (murmur2 as the Java client's default partitioner), so that Millrace and Kafka
- * producers agree. 'partition_count' is at least 1. A key of zero bytes is a key.
+ * producers agree. A key of zero bytes is a key. -EINVAL when 'partition_count' is below 1.
  */
 MR_API int32_t mr_partition_of_key(const void *key, size_t key_bytes, int32_t partition_count);
 
