@@ -9,6 +9,9 @@
  * lines at once and one a second after that; what it was kept from saying is counted and told
  * with its next line (suppressed=N). Any thread may call; a line is one write. Control
  * characters (a hostile client's name) are shown as '?'. Colour on a terminal only.
+ *
+ * A terminal that somebody stopped stops the caller too: workers say nothing themselves, the
+ * control thread speaks for them.
  */
 #ifndef MR_DIAG_H
 #define MR_DIAG_H
