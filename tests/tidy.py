@@ -67,7 +67,7 @@ DOORS = (
      "base/io.h",
      (r"engine/base/io\w*\.c", r"ringbuf/\w+\.c",
       r"engine/base/place\w*\.c",           # /proc and /sys, read only
-      r"engine/base/config\w*\.c",          # the configuration file, before there is a data directory
+      r"engine/base/config\w*\.c",          # its file, before there is a directory
       r"engine/cli/\w+\.c",                 # input files, /proc, the demo's directory
       r"engine/\w*host\w*\.c", r"engine/engine\.c")),
     ("time", r"clock_gettime|gettimeofday|time|ftime|timespec_get", "base/clock.h",
