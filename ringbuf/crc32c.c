@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CRC-32C, on whatever the processor has; runs on any thread, owns nothing but two function pointers and a table
- * that are filled in before main() and read only from then on.
+ * CRC-32C, on whatever the processor has. Runs on any thread; owns nothing but two function
+ * pointers and a table that are filled in before main() and read only from then on.
  *
- * Portable: eight tables, eight bytes a step. With SSE4.2 the crc32 instruction takes eight bytes in 3 cycles but
- * can begin one every cycle, so a long run is cut into three equal stretches that are computed side by side.
- * A state is the polynomial of all bytes so far modulo P, and bytes that follow multiply it by x^8 each: the
- * stretches are put together as
+ * Portable: eight tables, eight bytes a step. With SSE4.2 the crc32 instruction takes eight bytes
+ * in 3 cycles but can begin one every cycle, so a long run is cut into three equal stretches that
+ * are computed side by side. A state is the polynomial of all bytes so far modulo P; bytes that
+ * follow multiply it by x^8 each. So the stretches, of n bytes each, are put together as
  *
- *	state(A B C) = state(A) * x^(8 * 2n)  +  state(B) * x^(8 * n)  +  state(C)	n bytes each
+ *	state(A B C) = state(A) * x^(8 * 2n) + state(B) * x^(8 * n) + state(C)
  *
- * A carry-less product of two reflected 32-bit values is, read as 64 bits, a * b * x, and the crc32 instruction
- * on it multiplies by x^32 modulo P: so the constants are x^(8 * 2n - 33) and x^(8 * n - 33).
+ * A carry-less product of two reflected 32-bit values is, read as 64 bits, a * b * x, and the crc32
+ * instruction on it multiplies by x^32 modulo P: the constants are x^(16n - 33) and x^(8n - 33).
  */
 #include "crc32c.h"
 
@@ -22,20 +22,12 @@
 
 #include "check.h"
 
-#define CRC32C_POLYNOMIAL 0x82f63b78u
-#define REPLACED_FROM_BYTES 256u /* below this the built-in is faster than anything behind a pointer */
-
-typedef uint32_t crc_update(uint32_t state, const void *bytes, size_t count);
+#define CRC32C_POLYNOMIAL   0x82f63b78u
+#define REPLACED_FROM_BYTES 256u /* on shorter runs the built-in is faster */
 
 static uint32_t table[8][256];
-
-static uint64_t load_u64(const uint8_t *at)
-{
-	uint64_t word;
-
-	memcpy(&word, at, sizeof(word));
-	return word;
-}
+static uint32_t (*built_in)(uint32_t, const void *, size_t) = mr_crc32c_portable;
+static uint32_t (*for_long_runs)(uint32_t, const void *, size_t) = mr_crc32c_portable;
 
 uint32_t mr_crc32c_portable(uint32_t state, const void *bytes, size_t count)
 {
@@ -65,16 +57,23 @@ static void fill_table(void)
 	}
 	for (int step = 1; step < 8; step++)
 		for (uint32_t i = 0; i < 256; i++)
-			table[step][i] = table[step - 1][i] >> 8 ^
-					 table[0][table[step - 1][i] & 0xff];
+			table[step][i] =
+				table[step - 1][i] >> 8 ^ table[0][table[step - 1][i] & 0xff];
 }
 
 #if defined(__x86_64__)
+static uint64_t load_u64(const uint8_t *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
 
 /* How three stretches of 'bytes' each are put together. */
 struct stretch {
 	size_t bytes;
-	uint32_t over_two; /* x^(8 * 2 * bytes - 33) mod P */
+	uint32_t over_two; /* x^(16 * bytes - 33) mod P */
 	uint32_t over_one; /* x^(8 * bytes - 33) mod P */
 };
 
@@ -137,35 +136,24 @@ static uint32_t update_three(uint32_t state, const void *bytes, size_t count)
 	return update_one(state, at, count);
 }
 
-static crc_update *fastest_update(void)
+__attribute__((constructor)) static void resolve(void)
 {
 	__builtin_cpu_init();
-	if (!__builtin_cpu_supports("sse4.2"))
-		return mr_crc32c_portable;
-	return __builtin_cpu_supports("pclmul") ? update_three : update_one;
+	fill_table();
+	if (__builtin_cpu_supports("sse4.2"))
+		built_in = __builtin_cpu_supports("pclmul") ? update_three : update_one;
+	for_long_runs = built_in;
 }
 #else
-static crc_update *fastest_update(void)
-{
-	return mr_crc32c_portable;
-}
-#endif
-
-static crc_update *built_in;
-static crc_update *for_long_runs;
-
 __attribute__((constructor)) static void resolve(void)
 {
 	fill_table();
-	built_in = fastest_update();
-	for_long_runs = built_in;
 }
+#endif
 
 uint32_t mr_crc32c(uint32_t crc, const void *bytes, size_t count)
 {
-	crc_update *update = count < REPLACED_FROM_BYTES ? built_in : for_long_runs;
-
-	return ~update(~crc, bytes, count);
+	return ~(count < REPLACED_FROM_BYTES ? built_in : for_long_runs)(~crc, bytes, count);
 }
 
 void mr_crc32c_use(uint32_t (*update)(uint32_t state, const void *bytes, size_t count))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must hold: the published values; every length, alignment and split gives what one bit after the other
- * gives; the portable code and the processor's instruction agree; another update comes in for long runs only.
+ * What must hold: the published values; every length, alignment and split gives what one bit after
+ * the other gives; the portable code and the processor's instruction agree; another update comes in
+ * for long runs only.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
