@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A record's headers as they are inside a record batch: for each a varint name length, the name, a varint
- * value length (-1: null) and the value. Pure; any thread; owns nothing. Names may repeat and keep their order.
+ * A record's headers as they are inside a record batch: for each a varint name length, the name, a
+ * varint value length (-1: null) and the value. Pure; any thread; owns nothing. Names may repeat
+ * and keep their order.
  */
 #include <errno.h>
 #include <string.h>
@@ -43,7 +44,8 @@ size_t mr_headers_encode(const struct mr_header *headers, uint32_t count, void *
 	return (size_t)(at - (uint8_t *)out);
 }
 
-/* Reads the header at 'at' and returns the byte after it, or NULL. A name may be empty but not null. */
+/* Reads the header at 'at' and returns the byte after it, or NULL. A name may be empty, not null.
+ */
 static const uint8_t *read_header(const uint8_t *at, const uint8_t *end, struct mr_header *header)
 {
 	const void *name;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which partition a key belongs to. Any thread; owns nothing. MurmurHash2 by Austin Appleby, 32 bits, with the seed
- * and the reading of bytes of the Java client of Kafka, so that both kinds of producer agree on every key.
+ * Which partition a key belongs to. Any thread; owns nothing. MurmurHash2 by Austin Appleby, 32
+ * bits, with the seed and the reading of bytes of the Java client of Kafka, so that both kinds of
+ * producer agree on every key.
  */
 #include <errno.h>
 
 #include "millrace.h"
 
-#define MURMUR2_SEED 0x9747b28cu
+#define MURMUR2_SEED   0x9747b28cu
 #define MURMUR2_FACTOR 0x5bd1e995u
 
 static uint32_t murmur2(const uint8_t *at, uint32_t count)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which libmillrace is loaded: a program may have been compiled with the header of another. Any thread. */
+/* Which libmillrace is loaded: perhaps not the one of the header. Any thread. */
 #include "millrace.h"
 
 const char *mr_version(void)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target: any bytes as a record batch. Once as they are, and once with length and checksum made right, since
- * no fuzzer guesses those. What must hold beside memory safety: mr_batch_check() accepts nothing that a reader then
- * refuses, and what was read can be written again and is read the same.
+ * Fuzz target: any bytes as a record batch. Once as they are, and once with length and checksum
+ * made right, since no fuzzer guesses those. What must hold beside memory safety: mr_batch_check()
+ * accepts nothing that a reader then refuses, and what was read can be written again and is read
+ * the same.
  */
 #include <errno.h>
 #include <string.h>
@@ -43,7 +44,8 @@ static void check_headers(const struct mr_message *message)
 		copy.header_bytes = (uint32_t)bytes;
 		fuzz_demand(mr_message_header(&copy, 0, &out) == 0);
 		fuzz_demand(same_bytes(header.name, header.name_bytes, out.name, out.name_bytes));
-		fuzz_demand(same_bytes(header.value, header.value_bytes, out.value, out.value_bytes));
+		fuzz_demand(
+			same_bytes(header.value, header.value_bytes, out.value, out.value_bytes));
 		free(again);
 		if (++index > 64 && !good)
 			break;
@@ -53,7 +55,7 @@ static void check_headers(const struct mr_message *message)
 	fuzz_demand(!good || index == message->header_count);
 }
 
-/* Reads to the end or to the first bad record; returns what ended it. Touches every byte handed out. */
+/* Reads to the end or the first bad record; returns what ended it. Touches all it gets. */
 static int walk(const uint8_t *bytes, const struct mr_batch_header *header)
 {
 	struct mr_batch_reader reader;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every fuzz target defines, and what it says instead of mr_assert() when something does not hold. */
+/* What every fuzz target defines, and how it says that something does not hold. */
 #ifndef MR_FUZZ_H
 #define MR_FUZZ_H
 

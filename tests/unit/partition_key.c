@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What must hold: a key goes to the partition to which Kafka's Java client sends it. And the version is right. */
+/* What must hold: a key goes where Kafka's Java client sends it; the version is the header's. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -31,7 +31,8 @@ Test(partition_key, agrees_with_the_published_hashes)
 				     published[i].key, counts[j]);
 }
 
-/* Bytes are unsigned at every place of a word and of the rest: a signed read would smear the sign. */
+/* Bytes are unsigned at every place of a word and of the rest: a signed read would smear the sign.
+ */
 Test(partition_key, takes_bytes_above_127_and_zeroes)
 {
 	uint8_t high[7];
