@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RecordBatch v2 to records and back; see batch.h for the format. Pure: any thread, no state but the caller's
- * writer or reader, no allocation. The writer leaves 61 bytes free and fills the header in last, when all is
- * known. The reader trusts nothing: each byte of a header or a number is loaded once, and what was loaded is
- * checked against the batch's end before it is used.
+ * RecordBatch v2 to records and back; see batch.h for the format. Pure: any thread, no state but
+ * the caller's writer or reader, no allocation. The writer leaves 61 bytes free and fills the
+ * header in last, when all is known. The reader trusts nothing: each byte of a header or a number
+ * is loaded once, and what was loaded is checked against the batch's end before it is used.
  */
 #include "batch.h"
 
@@ -15,8 +15,8 @@
 #include "error.h"
 
 #define BATCH_LENGTH_BYTES_MIN (MR_BATCH_HEADER_BYTES - 12u)
-#define BATCH_BYTES_MAX INT32_MAX
-#define CODEC_MAX 4
+#define BATCH_BYTES_MAX	       INT32_MAX
+#define CODEC_MAX	       4
 
 enum {
 	AT_BASE_OFFSET = 0,
@@ -303,7 +303,8 @@ static int check_records(const uint8_t *bytes, const struct mr_batch_header *hea
 	while ((r = mr_batch_next(&reader, &message)) > 0) {
 		if (mr_headers_check(message.headers, message.header_bytes, message.header_count))
 			return mr_error_set(err, -EBADMSG,
-					    "record %" PRId32 " of the batch has bad headers", seen);
+					    "record %" PRId32 " of the batch has bad headers",
+					    seen);
 		seen++;
 	}
 	if (r < 0)
@@ -323,15 +324,17 @@ int mr_batch_check(const uint8_t *bytes, size_t count, bool control_allowed,
 		return mr_error_set(err, r, "these %zu bytes do not begin with a record batch",
 				    count);
 	if (header->total_bytes == 0)
-		return mr_error_set(err, -EBADMSG, "%zu bytes are less than a batch's header", count);
+		return mr_error_set(err, -EBADMSG, "%zu bytes are less than a batch's header",
+				    count);
 	if (header->total_bytes != count)
 		return mr_error_set(err, -EBADMSG,
 				    "%zu bytes are not one batch exactly: it has %" PRIu32, count,
 				    header->total_bytes);
 	crc = crc_of(bytes, header);
 	if (crc != header->crc)
-		return mr_error_set(err, -EBADMSG, "batch has crc %08" PRIx32 ", computed %08" PRIx32,
-				    header->crc, crc);
+		return mr_error_set(err, -EBADMSG,
+				    "batch has crc %08" PRIx32 ", computed %08" PRIx32, header->crc,
+				    crc);
 	r = check_header(header, control_allowed, err);
 	return r < 0 ? r : check_records(bytes, header, err);
 }

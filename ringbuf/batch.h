@@ -5,9 +5,12 @@
  * out of a lane straight into the tail. Pure: no I/O, no clock, no allocation.
  *
  * Offsets of the 61 header bytes (big-endian):
- *	0 base offset i64, 8 batch length i32, 12 partition leader epoch i32, 16 magic i8, 17 crc u32,
- *	21 attributes i16, 23 last offset delta i32, 27 base timestamp i64, 35 max timestamp i64,
- *	43 producer id i64, 51 producer epoch i16, 53 base sequence i32, 57 record count i32, 61 records
+ *
+ *	0  base offset i64	21 attributes i16		43 producer id i64
+ *	8  batch length i32	23 last offset delta i32	51 producer epoch i16
+ *	12 leader epoch i32	27 base timestamp i64		53 base sequence i32
+ *	16 magic i8		35 max timestamp i64		57 record count i32
+ *	17 crc u32						61 records
  */
 #ifndef MR_BATCH_H
 #define MR_BATCH_H
@@ -21,11 +24,13 @@
 #include "millrace.h"
 #include "varint.h"
 
-#define MR_BATCH_HEADER_BYTES  61u
-#define MR_BATCH_PREFIX_BYTES  21u /* base offset .. crc: what the batch's own crc does not cover */
-#define MR_BATCH_RECORD_BYTES_OVERHEAD_MAX 36u /* length, attributes, deltas, three lengths at their longest */
-#define MR_SEQUENCE_NONE (-1)
-#define MR_PRODUCER_ID_NONE (-1)
+#define MR_BATCH_HEADER_BYTES 61u
+/* Base offset to crc: what the batch's own crc does not cover. */
+#define MR_BATCH_PREFIX_BYTES 21u
+/* Of a record: length, attributes, deltas and three lengths at their longest. */
+#define MR_BATCH_RECORD_BYTES_OVERHEAD_MAX 36u
+#define MR_SEQUENCE_NONE		   (-1)
+#define MR_PRODUCER_ID_NONE		   (-1)
 
 /* The header of a batch in host order, copied out and checked by mr_batch_decode_header(). */
 struct mr_batch_header {
@@ -56,15 +61,15 @@ enum mr_batch_attribute {
 
 /* A batch being written into 'bytes'; owned by the writing thread, no bigger than 'limit'. */
 struct mr_batch_writer {
-	uint8_t *bytes;	 /* start of the batch, borrowed */
-	uint8_t *at;	 /* where the next record goes */
-	uint8_t *limit;	 /* first byte that may not be written */
+	uint8_t *bytes; /* start of the batch, borrowed */
+	uint8_t *at;	/* where the next record goes */
+	uint8_t *limit; /* first byte that may not be written */
 	int64_t base_timestamp_ms;
 	int64_t max_timestamp_ms;
 	int32_t record_count;
 };
 
-/* Begins a batch in 'capacity' bytes at 'bytes' (at least 61; beyond 2 GiB - 1 the rest is not used). */
+/* Begins a batch in 'capacity' bytes at 'bytes' (at least 61; at most 2 GiB - 1 are used). */
 void mr_batch_begin(struct mr_batch_writer *writer, uint8_t *bytes, size_t capacity);
 
 /* A key, a value or the headers: 'bytes' of them are copied, if there are any. */
@@ -76,11 +81,12 @@ static inline uint8_t *mr_batch_put_bytes(uint8_t *at, const void *source, size_
 }
 
 /*
- * Appends a record; lengths as in struct mr_record (-1: null). 'headers' are 'header_bytes' of encoded headers
- * (varint name length, name, varint value length, value, ...), 'header_count' of them, not looked into. 0, or
- * -ENOSPC when it does not fit, or -EINVAL for a length below -1 or a count beyond 2^31 - 1 (then nothing was
- * written). Sources are read exactly once, so they may lie in memory that somebody else is changing; the
- * lengths may not (pass copies). Inline, since it is the engine's hottest code: all varints but few take one byte.
+ * Appends a record; lengths as in struct mr_record (-1: null). 'headers' are 'header_bytes' of
+ * encoded headers (varint name length, name, varint value length, value, ...), 'header_count' of
+ * them, not looked into. 0, or -ENOSPC when it does not fit, or -EINVAL for a length below -1 or a
+ * count beyond 2^31 - 1 (then nothing was written). Sources are read exactly once, so they may lie
+ * in memory that somebody else is changing; the lengths may not (pass copies). Inline, since it is
+ * the engine's hottest code: all varints but few take one byte.
  */
 static inline int mr_batch_add(struct mr_batch_writer *writer, int64_t timestamp_ms,
 			       const void *key, int32_t key_bytes, const void *value,
@@ -128,7 +134,7 @@ static inline size_t mr_batch_record_bytes_max(size_t payload_bytes)
 	return payload_bytes + MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
 }
 
-/* Who wrote it and where it stands: what mr_batch_end() puts into the header beside the writer's own. */
+/* Who wrote it and where it stands: what mr_batch_end() adds to the writer's own. */
 struct mr_batch_identity {
 	uint64_t base_offset;
 	int32_t leader_epoch;
@@ -138,7 +144,7 @@ struct mr_batch_identity {
 	int32_t base_sequence;	/* -1: none */
 };
 
-/* Fills in the header and the checksum and returns the batch's whole size in bytes. At least one record. */
+/* Fills in header and checksum; returns the batch's whole size in bytes. At least one record. */
 size_t mr_batch_end(struct mr_batch_writer *writer, const struct mr_batch_identity *identity);
 
 /* Rewrites base offset and leader epoch of a finished batch; the checksum does not cover them. */
@@ -154,9 +160,10 @@ int mr_headers_check(const void *headers, size_t bytes, uint32_t count);
 /* ---- decoding: everything is bounds-checked; bad bytes give -EBADMSG, never a crash ---- */
 
 /*
- * Reads the header of the batch at 'bytes', of which 'available' may be read. 0; -EAGAIN when fewer than 61
- * bytes, or fewer than the batch's whole size, are available (header->total_bytes is set in the second case and
- * 0 in the first); -EBADMSG when it cannot be a batch. Compaction may have taken records out of it, even all.
+ * Reads the header of the batch at 'bytes', of which 'available' may be read. 0; -EAGAIN when fewer
+ * than 61 bytes, or fewer than the batch's whole size, are available (header->total_bytes is set in
+ * the second case and 0 in the first); -EBADMSG when it cannot be a batch. Compaction may have
+ * taken records out of it, even all.
  */
 int mr_batch_decode_header(const uint8_t *bytes, size_t available, struct mr_batch_header *header);
 
@@ -172,9 +179,9 @@ struct mr_batch_reader {
 	int64_t append_timestamp_ms; /* all records' time if the batch carries append time */
 	bool append_time;
 	int32_t leader_epoch;
-	int64_t next;		     /* offset delta the next record must have at least */
+	int64_t next; /* offset delta the next record must have at least */
 	int32_t last_offset_delta;
-	int32_t left;		     /* records not read yet */
+	int32_t left; /* records not read yet */
 };
 
 /* -ENOTSUP for a compressed batch. 'bytes' must stay until the reading is over. */
@@ -182,16 +189,18 @@ int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
 		  const struct mr_batch_header *header);
 /*
  * 1 and the next record in *message (pointers into the batch; partition is left alone), 0 after the
- * last, -EBADMSG. Safe on memory that changes meanwhile: never reads outside the batch. Offsets rise strictly but
- * may have gaps (compaction). Headers are only bounded here: mr_message_header() checks what it reads.
+ * last, -EBADMSG. Safe on memory that changes meanwhile: never reads outside the batch. Offsets
+ * rise strictly but may have gaps (compaction). Headers are only bounded here: mr_message_header()
+ * checks what it reads.
  */
 int mr_batch_next(struct mr_batch_reader *reader, struct mr_message *message);
 
 /*
- * All that may be asked of a whole batch from outside: header, one batch exactly, crc, control bit clear
- * unless 'control_allowed', sequence numbers where there is a producer id, offsets dense from 0; records and headers
- * walked if not compressed. 0 or -EBADMSG with a sentence. What no checksum covers is the base offset and the
- * leader epoch: whoever appends the batch sets both. 'bytes' must be memory that nobody changes.
+ * All that may be asked of a whole batch from outside: header, one batch exactly, crc, control bit
+ * clear unless 'control_allowed', sequence numbers where there is a producer id, offsets dense from
+ * 0; records and headers walked if not compressed. 0 or -EBADMSG with a sentence. What no checksum
+ * covers is the base offset and the leader epoch: whoever appends the batch sets both. 'bytes' must
+ * be memory that nobody changes.
  */
 int mr_batch_check(const uint8_t *bytes, size_t count, bool control_allowed,
 		   struct mr_batch_header *header, struct mr_error *err);

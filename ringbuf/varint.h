@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The variable-length integers inside records: zigzag, then seven bits a byte, low group first. Pure; any
- * thread. A reader loads each byte once, so that memory which changes while it is read can give a wrong
- * number but never a read outside [at, end).
+ * The variable-length integers inside records: zigzag, then seven bits a byte, low group first.
+ * Pure; any thread. A reader loads each byte once, so that memory which changes while it is read
+ * can give a wrong number but never a read outside [at, end).
  */
 #ifndef MR_VARINT_H
 #define MR_VARINT_H
@@ -47,15 +47,24 @@ static inline uint8_t mr_varint_load(const uint8_t *at)
 }
 
 /*
- * Reads a number of at most 'bits' (32 or 64) bits and returns the byte after it, or NULL when it ends
- * beyond 'end' or does not fit.
+ * Reads a number of at most 'bits' (32 or 64) bits and returns the byte after it, or NULL when it
+ * ends beyond 'end' or does not fit.
  */
 static inline const uint8_t *mr_varint_get_bits(const uint8_t *at, const uint8_t *end,
 						unsigned bits, int64_t *value)
 {
 	uint64_t raw = 0;
 
-	for (unsigned shift = 0; shift < bits && at < end; shift += 7) {
+	if (at < end) { /* most take one byte */
+		raw = mr_varint_load(at);
+		if (__builtin_expect(raw < 0x80, 1)) {
+			*value = (int64_t)(raw >> 1 ^ (0 - (raw & 1)));
+			return at + 1;
+		}
+		raw &= 0x7f;
+		at++;
+	}
+	for (unsigned shift = 7; shift < bits && at < end; shift += 7) {
 		uint64_t byte = mr_varint_load(at++);
 
 		if (shift + 7 > bits && byte >> (bits - shift) != 0)
@@ -85,8 +94,8 @@ static inline const uint8_t *mr_varlong_get(const uint8_t *at, const uint8_t *en
 }
 
 /*
- * Reads a length of -1 or more and the bytes that it announces. 'field' is NULL and 'bytes' -1 for a null
- * field. Returns the byte after the field, or NULL.
+ * Reads a length of -1 or more and the bytes that it announces. 'field' is NULL and 'bytes' -1 for
+ * a null field. Returns the byte after the field, or NULL.
  */
 static inline const uint8_t *mr_varint_get_field(const uint8_t *at, const uint8_t *end,
 						 const void **field, int32_t *bytes)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must hold: the bytes are those of Kafka's clients, in both directions; nothing that is not a batch
- * passes for one; a record comes back as it went in; nothing is written or read out of bounds (under ASan).
+ * What must hold: the bytes are those of Kafka's clients, in both directions; nothing that is not a
+ * batch passes for one; a record comes back as it went in; nothing is written or read out of bounds
+ * (under ASan).
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,57 +16,67 @@
 
 /* ---- real batches, hexadecimal ---- */
 
-/* (key1, value-one), (null, v2) 5 ms later, (k3, null, h1=x, h2=null) 7 ms later; kafka-python's encoder. */
+/* clang-format off */
+
+/* (key1, value-one), (null, v2) 5 ms later, (k3, null, h1=x, h2=null) 7 ms later; kafka-python. */
 #define PLAIN_RECORDS                                                                              \
 	"26000000086b6579311276616c75652d6f6e6500"                                                 \
 	"10000a020104763200"                                                                       \
 	"22000e04046b330104046831027804683201"
-static const char plain[] = "0000000000000000" "00000060" "00000000" "02" "5a0d0b04" "0000" "00000002"
-			    "0000018bcfe56800" "0000018bcfe56807" "ffffffffffffffff" "ffff"
-			    "ffffffff" "00000003" PLAIN_RECORDS;
+static const char plain[] =
+	"00000000000000000000006000000000025a0d0b040000000000020000018bcfe568000000018bcf"
+	"e56807ffffffffffffffffffffffffffff00000003"
+	PLAIN_RECORDS;
 static const char idempotent[] =
-	"0000000000000000" "00000060" "00000000" "02" "62c1dce2" "0000" "00000002"
-	"0000018bcfe56800" "0000018bcfe56807" "0000000000001092" "0003" "00000011"
-	"00000003" PLAIN_RECORDS;
+	"000000000000000000000060000000000262c1dce20000000000020000018bcfe568000000018bcf"
+	"e56807000000000000109200030000001100000003"
+	PLAIN_RECORDS;
 
 /* 100 x A (key1), 100 x B (null key), 100 x C (k3, h1=x, h2=null), compressed by kafka-python. */
 static const char gzip[] =
-	"000000000000000000000078000000000233beb5cc0001000000020000018bcfe568000000018bcfe56807ffffffff"
-	"ffffffffffffffffffff000000031f8b08000bae026b02ffbbc7c8c0c0c0919d5a697882d1910e80e11a23031713"
-	"e30946273a0086378c0c7c2c2cd9c627189de9005858320c992a58328c180119b6af7c56010000";
+	"000000000000000000000078000000000233beb5cc0001000000020000018bcfe568000000018bcf"
+	"e56807ffffffffffffffffffffffffffff000000031f8b08000bae026b02ffbbc7c8c0c0c0919d5a"
+	"697882d1910e80e11a23031713e30946273a0086378c0c7c2c2cd9c627189de9005858320c992a58"
+	"328c180119b6af7c56010000";
 static const char snappy[] =
-	"00000000000000000000008a00000000026d593c0b0002000000020000018bcfe568000000018bcfe56807ffffffff"
-	"ffffffffffffffffffff0000000382534e4150505900000000010000000100000045d60230de01000000086b6579"
-	"31c80141fe01008a01002400d601000a0201c80142fe01008a01002c00ec01000e04046b33c80143fe01008a0100"
-	"2404046831027804683201";
+	"00000000000000000000008a00000000026d593c0b0002000000020000018bcfe568000000018bcf"
+	"e56807ffffffffffffffffffffffffffff0000000382534e41505059000000000100000001000000"
+	"45d60230de01000000086b657931c80141fe01008a01002400d601000a0201c80142fe01008a0100"
+	"2c00ec01000e04046b33c80143fe01008a01002404046831027804683201";
 static const char lz4[] =
-	"000000000000000000000082000000000212ae90110003000000020000018bcfe568000000018bcfe56807ffffffff"
-	"ffffffffffffffffffff0000000304224d18684056010000000000000a3a000000dfde01000000086b657931c801"
-	"41010050af00d601000a0201c80142010050cf00ec01000e04046b33c80143010050a004046831027804683201"
-	"00000000";
+	"000000000000000000000082000000000212ae90110003000000020000018bcfe568000000018bcf"
+	"e56807ffffffffffffffffffffffffffff0000000304224d18684056010000000000000a3a000000"
+	"dfde01000000086b657931c80141010050af00d601000a0201c80142010050cf00ec01000e04046b"
+	"33c80143010050a00404683102780468320100000000";
 static const char zstd[] =
-	"000000000000000000000073000000"
-	"00020ff6c9160004000000020000018bcfe568000000018bcfe56807ffffffffffffffffffffffffffff00000003"
-	"28b52ffd605600c50100d402de01000000086b657931c8014100d601000a0201c8014200ec01000e04046b33c801"
-	"43040468310278046832010314002a2001047c01";
+	"00000000000000000000007300000000020ff6c9160004000000020000018bcfe568000000018bcf"
+	"e56807ffffffffffffffffffffffffffff0000000328b52ffd605600c50100d402de01000000086b"
+	"657931c8014100d601000a0201c8014200ec01000e04046b33c80143040468310278046832010314"
+	"002a2001047c01";
 
 /* 100 x A (key1), 100 x B (null key), 100 x A (k3), h1=x on each, compressed by librdkafka. */
 static const char rd_gzip[] =
-	"0000000000000000000000700000000002f1a0a4aa000100000002000001a20277e63a000001a20277e63affffffff"
-	"ffffffffffffffffffff000000031f8b08000000000000037bc1c8c0c0c0919d5a697882d1910e808925c390a9e2"
-	"01d05626c6138c4e7400101b9f006d6461c936a6a72f01cff32a0b5c010000";
+	"0000000000000000000000700000000002f1a0a4aa000100000002000001a20277e63a000001a202"
+	"77e63affffffffffffffffffffffffffff000000031f8b08000000000000037bc1c8c0c0c0919d5a"
+	"697882d1910e808925c390a9e201d05626c6138c4e7400101b9f006d6461c936a6a72f01cff32a0b"
+	"5c010000";
 static const char rd_snappy[] =
-	"00000000000000000000006e0000000002c700cf6b000200000002000001a20277e6b6000001a20277e6b6ffffffff"
-	"ffffffffffffffffffff00000003dc0230e801000000086b657931c80141fe01008a010038020468310278e00100"
-	"000201c80142fe01008a010009721ce401000004046b33fee600aee600";
+	"00000000000000000000006e0000000002c700cf6b000200000002000001a20277e6b6000001a202"
+	"77e6b6ffffffffffffffffffffffffffff00000003dc0230e801000000086b657931c80141fe0100"
+	"8a010038020468310278e00100000201c80142fe01008a010009721ce401000004046b33fee600ae"
+	"e600";
 static const char rd_lz4[] =
-	"00000000000000000000007a0000000002cb04ee3a000300000002000001a20277e732000001a20277e732ffffffff"
-	"ffffffffffffffffffff0000000304224d186040823a000000dfe801000000086b657931c80141010050ff000204"
-	"68310278e00100000201c801420100500272008fe401000004046b33e6005450046831027800000000";
+	"00000000000000000000007a0000000002cb04ee3a000300000002000001a20277e732000001a202"
+	"77e732ffffffffffffffffffffffffffff0000000304224d186040823a000000dfe801000000086b"
+	"657931c80141010050ff00020468310278e00100000201c801420100500272008fe401000004046b"
+	"33e6005450046831027800000000";
 static const char rd_zstd[] =
-	"00000000000000000000006e00000000025f83139b000400000002000001a20277e7c0000001a20277e7c0ffffffff"
-	"ffffffffffffffffffff0000000328b52ffd0058a501004402e801000000086b657931c80141020468310278e001"
-	"00000201c80142e401000004046b330400296d89eb800500a43548c117";
+	"00000000000000000000006e00000000025f83139b000400000002000001a20277e7c0000001a202"
+	"77e7c0ffffffffffffffffffffffffffff0000000328b52ffd0058a501004402e801000000086b65"
+	"7931c80141020468310278e00100000201c80142e401000004046b330400296d89eb800500a43548"
+	"c117";
+
+/* clang-format on */
 
 #define BASE_MS 1700000000000
 
@@ -73,7 +86,7 @@ static const struct mr_batch_identity nobody = {
 	.base_sequence = MR_SEQUENCE_NONE,
 };
 
-/* Bytes on the heap, exactly as many as there are, so that ASan sees a read beyond them. Caller frees. */
+/* A copy on the heap, not a byte longer, so that ASan sees a read beyond it. Caller frees. */
 static uint8_t *exact(const uint8_t *bytes, size_t count)
 {
 	uint8_t *copy = malloc(count ? count : 1);
@@ -116,7 +129,8 @@ static size_t write_plain(uint8_t *bytes, size_t capacity, const struct mr_batch
 	mr_batch_begin(&writer, bytes, capacity);
 	if (add(&writer, BASE_MS, "key1", "value-one") || add(&writer, BASE_MS + 5, NULL, "v2"))
 		return 0;
-	if (mr_batch_add(&writer, BASE_MS + 7, "k3", 2, NULL, -1, headers, (uint32_t)header_bytes, 2))
+	if (mr_batch_add(&writer, BASE_MS + 7, "k3", 2, NULL, -1, headers, (uint32_t)header_bytes,
+			 2))
 		return 0;
 	return mr_batch_end(&writer, identity);
 }
@@ -132,7 +146,8 @@ static int check_resealed(uint8_t *bytes, size_t count)
 	return mr_batch_check(bytes, count, false, &header, NULL);
 }
 
-/* A batch of 'count' claimed records, last delta 'count' - 1, whose records area is given as hex. */
+/* A batch of 'count' claimed records, last delta 'count' - 1, whose records area is given as hex.
+ */
 static int check_records_hex(int32_t record_count, const char *records)
 {
 	size_t area_bytes;
@@ -190,8 +205,9 @@ Test(batch, encodes_the_checksum_of_the_long_values)
 	mr_batch_begin(&writer, bytes, sizeof(bytes));
 	cr_assert_eq(add(&writer, BASE_MS, "key1", text[0]), 0);
 	cr_assert_eq(add(&writer, BASE_MS + 5, NULL, text[1]), 0);
-	cr_assert_eq(mr_batch_add(&writer, BASE_MS + 7, "k3", 2, text[2], 100, headers,
-				  header_bytes, 2), 0);
+	cr_assert_eq(
+		mr_batch_add(&writer, BASE_MS + 7, "k3", 2, text[2], 100, headers, header_bytes, 2),
+		0);
 	cr_assert_eq(mr_batch_end(&writer, &nobody), 403);
 	cr_assert_eq(mr_batch_decode_header(bytes, 403, &header), 0);
 	cr_assert_eq(header.crc, 0x671b62cfu);
@@ -272,10 +288,10 @@ Test(batch, accepts_compressed_batches_and_does_not_read_them)
 		int64_t base_ms;
 		int64_t span_ms;
 	} all[] = {
-		{gzip, 1, BASE_MS, 7},	 {snappy, 2, BASE_MS, 7},
-		{lz4, 3, BASE_MS, 7},	 {zstd, 4, BASE_MS, 7},
+		{gzip, 1, BASE_MS, 7},		{snappy, 2, BASE_MS, 7},
+		{lz4, 3, BASE_MS, 7},		{zstd, 4, BASE_MS, 7},
 		{rd_gzip, 1, 0x1a20277e63a, 0}, {rd_snappy, 2, 0x1a20277e6b6, 0},
-		{rd_lz4, 3, 0x1a20277e732, 0},	 {rd_zstd, 4, 0x1a20277e7c0, 0},
+		{rd_lz4, 3, 0x1a20277e732, 0},	{rd_zstd, 4, 0x1a20277e7c0, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -311,7 +327,7 @@ Test(batch, the_smallest_record_takes_seven_bytes)
 
 /* ---- a record comes back as it went in ---- */
 
-/* Writes one record after a first one at 'base_ms' and reads it back. Returns its bytes in the batch. */
+/* Writes a record after one at 'base_ms' and reads it back. Returns its bytes in the batch. */
 static size_t round_trip(int64_t base_ms, int64_t timestamp_ms, size_t value_bytes)
 {
 	struct mr_batch_writer writer;
@@ -329,10 +345,12 @@ static size_t round_trip(int64_t base_ms, int64_t timestamp_ms, size_t value_byt
 	cr_assert_eq(add(&writer, base_ms, "k", NULL), 0);
 	before = (size_t)(writer.at - bytes);
 	cr_assert_eq(mr_batch_add(&writer, timestamp_ms, NULL, -1, value, (int32_t)value_bytes,
-				  NULL, 0, 0), 0);
+				  NULL, 0, 0),
+		     0);
 	took = (size_t)(writer.at - bytes) - before;
 	cr_assert_leq(took, mr_batch_record_bytes_max(value_bytes));
-	cr_assert_eq(mr_batch_check(bytes, mr_batch_end(&writer, &nobody), false, &header, NULL), 0);
+	cr_assert_eq(mr_batch_check(bytes, mr_batch_end(&writer, &nobody), false, &header, NULL),
+		     0);
 	cr_assert_eq(header.base_timestamp_ms, base_ms);
 	cr_assert_eq(header.max_timestamp_ms, base_ms > timestamp_ms ? base_ms : timestamp_ms);
 	cr_assert_eq(mr_batch_read(&reader, bytes, &header), 0);
@@ -426,7 +444,8 @@ Test(batch, null_and_empty_stay_apart)
 	mr_batch_begin(&writer, bytes, sizeof(bytes));
 	for (int i = 0; i < 9; i++)
 		cr_assert_eq(add(&writer, 1, texts[i / 3], texts[i % 3]), 0);
-	cr_assert_eq(mr_batch_check(bytes, mr_batch_end(&writer, &nobody), false, &header, NULL), 0);
+	cr_assert_eq(mr_batch_check(bytes, mr_batch_end(&writer, &nobody), false, &header, NULL),
+		     0);
 	cr_assert_eq(mr_batch_read(&reader, bytes, &header), 0);
 	for (int i = 0; i < 9; i++) {
 		cr_assert_eq(mr_batch_next(&reader, &message), 1);
@@ -440,8 +459,8 @@ Test(batch, null_and_empty_stay_apart)
 Test(batch, headers_keep_order_duplicates_null_and_empty)
 {
 	static const struct mr_header in[] = {
-		{"b", 1, "2", 1}, {"a", 1, "1", 1}, {"b", 1, "2", 1}, {"b", 1, NULL, -1},
-		{"", 0, "", 0},	  {"a", 1, "", 0},
+		{"b", 1, "2", 1},   {"a", 1, "1", 1}, {"b", 1, "2", 1},
+		{"b", 1, NULL, -1}, {"", 0, "", 0},   {"a", 1, "", 0},
 	};
 	struct mr_message message = {.header_count = 6};
 	struct mr_header out;
@@ -496,10 +515,11 @@ Test(batch, bad_headers_are_refused)
 
 /* ---- room ---- */
 
-/* Lengths far beyond the bytes that are there are on purpose; volatile hides that from the compiler. */
+/* Lengths far beyond the bytes that are there; volatile hides them from the compiler. */
 static const char *volatile somewhere = "x";
 
-/* Whatever the capacity, a batch has all the records that fit and not a byte is written beyond it. */
+/* Whatever the capacity, a batch has all the records that fit and not a byte is written beyond it.
+ */
 Test(batch, fits_exactly_and_not_in_one_byte_less)
 {
 	for (size_t capacity = 61; capacity <= 109; capacity++) {
@@ -532,7 +552,8 @@ Test(batch, a_record_that_does_not_fit_changes_nothing)
 	cr_assert_eq(mr_batch_add(&writer, 0, "a", 1, somewhere, INT32_MAX, NULL, 0, 0), -ENOSPC);
 	cr_assert_eq(mr_batch_add(&writer, 0, "a", 1, "b", 1, somewhere, UINT32_MAX, 1), -ENOSPC);
 	cr_assert_eq(memcmp(&before, &writer, sizeof(writer)), 0);
-	cr_assert_eq(mr_batch_check(bytes, mr_batch_end(&writer, &nobody), false, &header, NULL), 0);
+	cr_assert_eq(mr_batch_check(bytes, mr_batch_end(&writer, &nobody), false, &header, NULL),
+		     0);
 	cr_assert_eq(header.max_timestamp_ms, BASE_MS);
 }
 
@@ -574,7 +595,8 @@ Test(batch, append_time_is_every_records_time)
 
 	identity.attributes = MR_BATCH_APPEND_TIME;
 	cr_assert_eq(mr_batch_check(bytes, write_plain(bytes, sizeof(bytes), &identity), false,
-				    &header, NULL), 0);
+				    &header, NULL),
+		     0);
 	cr_assert_eq(mr_batch_read(&reader, bytes, &header), 0);
 	while (mr_batch_next(&reader, &message) > 0)
 		cr_assert_eq(message.timestamp_ms, BASE_MS + 7);
@@ -707,22 +729,53 @@ Test(batch, malformed_records_are_refused)
 		{"a value of -2", 1, "0c000000010300", -EBADMSG},
 		{"-1 headers", 1, "0c000000010001", -EBADMSG},
 		{"a header where there is none", 1, "0c000000010002", -EBADMSG},
-		{"a header", 1, "10000000010002" "0001", 0},
-		{"a header with a null name", 1, "10000000010002" "0101", -EBADMSG},
-		{"a header with a value of -2", 1, "10000000010002" "0003", -EBADMSG},
-		{"a header fewer than announced", 1, "10000000010004" "0001", -EBADMSG},
-		{"a header more than announced", 1, "14000000010002" "00010001", -EBADMSG},
-		{"more headers than bytes", 1, "180000000100fcffffff0f" "0001", -EBADMSG},
-		{"a key that runs into the next record", 2, "0c0000001000000c000002010000", -EBADMSG},
+		{"a header", 1,
+		 "10000000010002"
+		 "0001",
+		 0},
+		{"a header with a null name", 1,
+		 "10000000010002"
+		 "0101",
+		 -EBADMSG},
+		{"a header with a value of -2", 1,
+		 "10000000010002"
+		 "0003",
+		 -EBADMSG},
+		{"a header fewer than announced", 1,
+		 "10000000010004"
+		 "0001",
+		 -EBADMSG},
+		{"a header more than announced", 1,
+		 "14000000010002"
+		 "00010001",
+		 -EBADMSG},
+		{"more headers than bytes", 1,
+		 "180000000100fcffffff0f"
+		 "0001",
+		 -EBADMSG},
+		{"a key that runs into the next record", 2, "0c0000001000000c000002010000",
+		 -EBADMSG},
 		{"a value that ends beyond the batch", 1, "0c000000010200", -EBADMSG},
 		{"a key as long as numbers go", 1, "14000000feffffff0f0000", -EBADMSG},
 		{"a length in five bytes too many", 1, "8c80808080000000000010000", -EBADMSG},
 		{"a length of 33 bits", 1, "8c8080801000000000010000", -EBADMSG},
 		{"a length in more bytes than needed", 1, "8c00000000010000", 0},
-		{"an offset delta of 33 bits", 1, "14000080808080100100" "00", -EBADMSG},
-		{"a timestamp delta of 64 bits", 1, "1e00ffffffffffffffffff01" "00010000", 0},
-		{"a timestamp delta of 65 bits", 1, "1e00ffffffffffffffffff02" "00010000", -EBADMSG},
-		{"a timestamp delta without end", 1, "1e00ffffffffffffffffffff" "00010000", -EBADMSG},
+		{"an offset delta of 33 bits", 1,
+		 "14000080808080100100"
+		 "00",
+		 -EBADMSG},
+		{"a timestamp delta of 64 bits", 1,
+		 "1e00ffffffffffffffffff01"
+		 "00010000",
+		 0},
+		{"a timestamp delta of 65 bits", 1,
+		 "1e00ffffffffffffffffff02"
+		 "00010000",
+		 -EBADMSG},
+		{"a timestamp delta without end", 1,
+		 "1e00ffffffffffffffffffff"
+		 "00010000",
+		 -EBADMSG},
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -853,4 +906,70 @@ Test(batch, a_reader_stays_where_the_damage_is)
 	cr_assert_eq(mr_batch_next(&reader, &message), -EBADMSG);
 	cr_assert_eq(mr_batch_check_crc(bytes, &header), -EBADMSG);
 	free(bytes);
+}
+
+/* ---- memory that changes while it is read ---- */
+
+struct shifting {
+	uint8_t *bytes;
+	size_t count;
+	atomic_bool stop;
+};
+
+/* Puts one byte after the other to something else and back, as a hostile process would. */
+static void *shift_bytes(void *argument)
+{
+	static const uint8_t nasty[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+	struct shifting *shifting = argument;
+
+	for (size_t i = 0; !atomic_load(&shifting->stop); i++) {
+		uint8_t *at = shifting->bytes + i % shifting->count;
+		uint8_t before = __atomic_load_n(at, __ATOMIC_RELAXED);
+
+		__atomic_store_n(at, nasty[i % sizeof(nasty)], __ATOMIC_RELAXED);
+		__atomic_store_n(at, before, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static bool lies_within(const struct shifting *shifting, const void *field, int64_t bytes)
+{
+	const uint8_t *at = field;
+
+	if (!at)
+		return bytes == -1;
+	return bytes >= 0 && at >= shifting->bytes && at <= shifting->bytes + shifting->count &&
+	       bytes <= shifting->bytes + shifting->count - at;
+}
+
+Test(batch, nothing_outside_is_handed_out_when_the_memory_changes)
+{
+	struct shifting shifting = {0};
+	struct mr_batch_header header;
+	struct mr_batch_reader reader;
+	struct mr_message message;
+	struct mr_header one;
+	pthread_t thread;
+
+	shifting.bytes = from_hex(plain, &shifting.count);
+	cr_assert_eq(pthread_create(&thread, NULL, shift_bytes, &shifting), 0);
+	for (int round = 0; round < 200000; round++) {
+		if (mr_batch_decode_header(shifting.bytes, shifting.count, &header) < 0)
+			continue;
+		cr_assert_leq(header.total_bytes, shifting.count);
+		if (mr_batch_read(&reader, shifting.bytes, &header) < 0)
+			continue;
+		while (mr_batch_next(&reader, &message) > 0) {
+			cr_assert(lies_within(&shifting, message.key, message.key_bytes));
+			cr_assert(lies_within(&shifting, message.value, message.value_bytes));
+			cr_assert(lies_within(&shifting, message.headers, message.header_bytes));
+			for (uint32_t i = 0; mr_message_header(&message, i, &one) == 0; i++) {
+				cr_assert(lies_within(&shifting, one.name, one.name_bytes));
+				cr_assert(lies_within(&shifting, one.value, one.value_bytes));
+			}
+		}
+	}
+	atomic_store(&shifting.stop, true);
+	pthread_join(thread, NULL);
+	free(shifting.bytes);
 }
