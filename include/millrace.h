@@ -11,21 +11,25 @@
  * sentences for a person. Functions on a record's path return the number only; mr_producer_error()
  * and mr_consumer_error() tell the sentence afterwards. 'err' may be NULL everywhere.
  *
- * Threads. A connection may be used by any thread. A producer or consumer belongs to the thread that
- * opened it; another thread's call gets -EPERM, unless it took the handle over with mr_producer_adopt() or
- * mr_consumer_adopt() while no other call on it was under way. A process with several publishing threads
- * opens a producer in each. The library runs one thread of its own per connection, with all signals
- * blocked: it watches the engine and, when the engine was restarted, connects again and hands lanes back.
+ * Threads. A connection may be used by any thread. A producer or consumer belongs to the thread
+ * that opened it; another thread's call gets -EPERM, unless it took the handle over with
+ * mr_producer_adopt() or mr_consumer_adopt() while no other call on it was under way. A process
+ * with several publishing threads opens a producer in each. The library runs one thread of its own
+ * per connection, with all signals blocked: it watches the engine and, when the engine was
+ * restarted, connects again and hands lanes back.
  *
  * Fork. Nothing is inherited: in a child every call on a parent's handle gets -EPERM (closing frees
  * nothing there); the child connects anew. exec closes all descriptors.
  *
- * Restart of the engine. A program notices only time: calls go on, or report "full" or time-outs, until
- * the engine is back. Every record published with acks `committed` is then in the log exactly once, in order; a
- * producer with weaker acks may lose acknowledged records and is told how many (struct mr_producer_state).
+ * Restart of the engine. A program notices only time: calls go on, or report "full" or time-outs,
+ * until the engine is back. Every record published with acks `committed` is then in the log exactly
+ * once, in order; a producer with weaker acks may lose acknowledged records and is told how many
+ * (struct mr_producer_state).
  *
- * Units: bytes, milliseconds, records, unless a name says otherwise. Timestamps are milliseconds since
- * 1970-01-01 UTC. Text is UTF-8. Structs of options begin with their own size, so that they can grow.
+ * Units: bytes, milliseconds, records, unless a name says otherwise. Timestamps are milliseconds
+ * since
+ * 1970-01-01 UTC. Text is UTF-8. Structs of options begin with their own size, so that they can
+ * grow.
  */
 #ifndef MILLRACE_H
 #define MILLRACE_H
@@ -40,7 +44,10 @@ extern "C" {
 #define MR_VERSION "0.1.0"
 #define MR_API __attribute__((visibility("default")))
 
-/* An error as a value. Three lines for a person: what failed, why, what to do (the last two may be empty). */
+/*
+ * An error as a value. Three lines for a person: what failed, why, what to do (the last two may be
+ * empty).
+ */
 struct mr_error {
 	int code;	/* negative errno */
 	char what[320]; /* the object, what was found, what was expected */
@@ -56,8 +63,9 @@ struct mr_consumer;
 MR_API const char *mr_version(void);
 
 /*
- * The Kafka partition of a key (murmur2 as the Java client's default partitioner), so that Millrace and Kafka
- * producers agree. A key of zero bytes is a key. -EINVAL when 'partition_count' is below 1.
+ * The Kafka partition of a key (murmur2 as the Java client's default partitioner), so that Millrace
+ * and Kafka producers agree. A key of zero bytes is a key. -EINVAL when 'partition_count' is below
+ * 1.
  */
 MR_API int32_t mr_partition_of_key(const void *key, size_t key_bytes, int32_t partition_count);
 
@@ -65,10 +73,12 @@ MR_API int32_t mr_partition_of_key(const void *key, size_t key_bytes, int32_t pa
 
 struct mr_connect_options {
 	size_t size;		 /* sizeof(struct mr_connect_options) */
-	const char *socket_path; /* NULL: $MILLRACE_SOCKET, else $XDG_RUNTIME_DIR/millrace.sock if it is
+	const char *socket_path; /* NULL: $MILLRACE_SOCKET, else $XDG_RUNTIME_DIR/millrace.sock if
+				    it is
 				    there, else ./millrace-data/millrace.sock */
 	const char *client_name; /* shown to operators; NULL: the program's name */
-	uint32_t timeout_ms;	 /* for this and each later conversation with the engine; 0: 5,000 */
+	uint32_t timeout_ms;	 /* for this and each later conversation with the engine; 0:
+				    5,000 */
 };
 
 /*
@@ -86,12 +96,14 @@ MR_API void mr_disconnect(struct mr_connection *connection);
 
 /* When a record counts as acknowledged. Nothing weaker than the name is ever reported. */
 enum mr_acks {
-	MR_ACKS_COMMITTED = 0, /* durable on every in-sync replica, at least min_insync_replicas of them */
+	MR_ACKS_COMMITTED = 0, /* durable on every in-sync replica, at least min_insync_replicas of
+				  them */
 	MR_ACKS_DISK = 1,      /* durable on this host */
 	MR_ACKS_MEMORY = 2,    /* in the engine's memory: lost if the engine or the host fails */
 };
 
-#define MR_PARTITION_BY_KEY (-1)	 /* murmur2 of the key; records without a key go round by publish */
+/* murmur2 of the key; records without a key go round by publish */
+#define MR_PARTITION_BY_KEY (-1)
 #define MR_WAIT_FOR_EVER UINT32_MAX
 #define MR_NULL_BYTES (-1)		 /* a length that says: null, not merely empty */
 #define MR_TIMESTAMP_NOW INT64_MIN	 /* the library reads the clock */
@@ -99,12 +111,16 @@ enum mr_acks {
 
 struct mr_producer_options {
 	size_t size;	       /* sizeof(struct mr_producer_options) */
-	const char *topic;     /* 1 to 249 of a-z A-Z 0-9 . _ -, created if the engine's configuration allows */
+	const char *topic;     /* 1 to 249 of a-z A-Z 0-9 . _ -, created if the engine's
+				  configuration allows */
 	int32_t partition;     /* a partition, or MR_PARTITION_BY_KEY */
 	enum mr_acks acks;     /* 0: committed */
-	uint32_t lane_bytes;   /* ring per partition; 0: 1 MiB. It must hold rate x ack latency: 1,000,000
-				  records/s of 136 bytes x 0.005 s = 680,000. Rounded up to a power of two */
-	uint32_t full_wait_ms; /* how long put and reserve wait in a full lane; 0: return -EAGAIN at once */
+	uint32_t lane_bytes;   /* ring per partition; 0: 1 MiB. It must hold rate x ack latency:
+				  1,000,000
+				  records/s of 136 bytes x 0.005 s = 680,000. Rounded up to a power
+				  of two */
+	uint32_t full_wait_ms; /* how long put and reserve wait in a full lane; 0: return -EAGAIN at
+				  once */
 };
 
 /* A header of a record: name and value, in order, names may repeat. */
@@ -137,24 +153,25 @@ MR_API int mr_producer_open(struct mr_connection *connection,
 			    struct mr_error *err);
 
 /*
- * Publishes one record: copies it into the lane and makes it visible to the engine. 0; -EAGAIN when the
- * lane is full (nothing was published; so is it after full_wait_ms); -EMSGSIZE when it can never fit (more
- * than the topic's largest record or the lane); -EPIPE when the engine closed the lane: mr_producer_error()
- * says why; -EINVAL for nonsense.
+ * Publishes one record: copies it into the lane and makes it visible to the engine. 0; -EAGAIN when
+ * the lane is full (nothing was published; so is it after full_wait_ms); -EMSGSIZE when it can
+ * never fit (more than the topic's largest record or the lane); -EPIPE when the engine closed the
+ * lane: mr_producer_error() says why; -EINVAL for nonsense.
  */
 MR_API int mr_producer_put(struct mr_producer *producer, const struct mr_record *record);
 
 /*
- * Publishes several records at once, which is faster than one by one: returns how many were taken, from
- * the first on, at least 1; or an error as mr_producer_put() when not even the first was.
+ * Publishes several records at once, which is faster than one by one: returns how many were taken,
+ * from the first on, at least 1; or an error as mr_producer_put() when not even the first was.
  */
 MR_API int mr_producer_put_many(struct mr_producer *producer, const struct mr_record *records,
 				uint32_t count);
 
 /*
- * In place: reserves room for a record in the lane and returns where its value is to be written, 'value_bytes'
- * bytes; the key (borrowed) is copied now. Several may be reserved, then published together. Nothing of
- * it exists for others before mr_producer_publish(). Errors as mr_producer_put(). Without headers.
+ * In place: reserves room for a record in the lane and returns where its value is to be written,
+ * 'value_bytes' bytes; the key (borrowed) is copied now. Several may be reserved, then published
+ * together. Nothing of it exists for others before mr_producer_publish(). Errors as
+ * mr_producer_put(). Without headers.
  */
 MR_API int mr_producer_reserve(struct mr_producer *producer, const void *key, int32_t key_bytes,
 			       uint32_t value_bytes, int64_t timestamp_ms, void **value);
@@ -168,7 +185,8 @@ struct mr_producer_state {
 	size_t size;	       /* sizeof(struct mr_producer_state), set by the caller */
 	uint64_t published;    /* records made visible to the engine */
 	uint64_t acknowledged; /* of those: safe as the acks level says */
-	uint64_t lost;	       /* acknowledged at a level weaker than committed, then lost with the engine */
+	uint64_t lost;	       /* acknowledged at a level weaker than committed, then lost with the
+				  engine */
 	uint64_t full;	       /* times a lane was full */
 	uint64_t hand_backs;   /* times lanes were handed to a restarted engine */
 	uint64_t lane_bytes_free; /* in the fullest lane */
@@ -177,7 +195,8 @@ MR_API int mr_producer_state(struct mr_producer *producer, struct mr_producer_st
 
 /* Where a run of acknowledged records lies in the log. */
 struct mr_receipt {
-	uint64_t first;	      /* the producer's own count in this partition: its first record is 0 */
+	uint64_t first;	      /* the producer's own count in this partition: its first record is
+				 0 */
 	uint64_t count;
 	uint64_t base_offset; /* of the first; the rest follow densely; or MR_OFFSET_UNKNOWN */
 	int32_t partition;
@@ -185,14 +204,18 @@ struct mr_receipt {
 };
 
 /*
- * Takes up to 'max' receipts of records acknowledged since the last call, in order per partition; returns how many.
- * The engine keeps the last 256 per lane: a program that asks too rarely gets MR_OFFSET_UNKNOWN for what was
- * overwritten, never a wrong offset. So it does for records that a restarted engine found in its log already.
+ * Takes up to 'max' receipts of records acknowledged since the last call, in order per partition;
+ * returns how many. The engine keeps the last 256 per lane: a program that asks too rarely gets
+ * MR_OFFSET_UNKNOWN for what was overwritten, never a wrong offset. So it does for records that a
+ * restarted engine found in its log already.
  */
 MR_API int mr_producer_receipts(struct mr_producer *producer, struct mr_receipt *receipts,
 				uint32_t max);
 
-/* Waits until all that was published is acknowledged: 0, -ETIMEDOUT, or -EPIPE as mr_producer_put(). */
+/*
+ * Waits until all that was published is acknowledged: 0, -ETIMEDOUT, or -EPIPE as
+ * mr_producer_put().
+ */
 MR_API int mr_producer_flush(struct mr_producer *producer, uint32_t timeout_ms);
 
 /* The sentence behind the last error of this producer. */
@@ -200,8 +223,9 @@ MR_API void mr_producer_error(struct mr_producer *producer, struct mr_error *err
 MR_API int mr_producer_adopt(struct mr_producer *producer); /* the calling thread owns it now */
 
 /*
- * Flushes as mr_producer_flush(), then closes the lanes and frees the producer in every case. -ETIMEDOUT:
- * some records were not acknowledged in time; they may or may not come into the log. Takes NULL.
+ * Flushes as mr_producer_flush(), then closes the lanes and frees the producer in every case.
+ * -ETIMEDOUT: some records were not acknowledged in time; they may or may not come into the log.
+ * Takes NULL.
  */
 MR_API int mr_producer_close(struct mr_producer *producer, uint32_t timeout_ms);
 
@@ -210,14 +234,16 @@ MR_API int mr_producer_close(struct mr_producer *producer, uint32_t timeout_ms);
 enum mr_from {
 	MR_FROM_EARLIEST = 0,  /* the oldest record kept */
 	MR_FROM_LATEST = 1,    /* the next record to come */
-	MR_FROM_OFFSET = 2,    /* options.from_value is an offset (one partition only, or all at the same) */
+	MR_FROM_OFFSET = 2,    /* options.from_value is an offset (one partition only, or all at the
+				  same) */
 	MR_FROM_TIME = 3,      /* the first record whose timestamp is at least options.from_value */
 	MR_FROM_COMMITTED = 4, /* the group's committed offset; where there is none, the earliest */
 };
 
 enum mr_view {
 	MR_VIEW_COMMITTED = 0, /* records below the high watermark: they never vanish again */
-	MR_VIEW_APPENDED = 1,  /* all that is in the engine's memory: it may vanish if the host fails */
+	MR_VIEW_APPENDED = 1,  /* all that is in the engine's memory: it may vanish if the host
+				  fails */
 };
 
 struct mr_consumer_options {
@@ -227,12 +253,16 @@ struct mr_consumer_options {
 	uint32_t partition_count;
 	enum mr_from from;
 	int64_t from_value;
-	const char *group; /* names durable committed offsets; NULL: none. Groups do not share out partitions */
+	const char *group; /* names durable committed offsets; NULL: none. Groups do not share out
+			      partitions */
 	enum mr_view view;
 	uint32_t reserved;
 };
 
-/* A record that was read. The memory belongs to the consumer; see poll and poll_in_place for how long. */
+/*
+ * A record that was read. The memory belongs to the consumer; see poll and poll_in_place for how
+ * long.
+ */
 struct mr_message {
 	uint64_t offset;
 	int64_t timestamp_ms;
@@ -253,18 +283,20 @@ MR_API int mr_consumer_open(struct mr_connection *connection,
 			    struct mr_error *err);
 
 /*
- * Waits up to 'timeout_ms' for records and returns how many there are, in *messages: an array of copies, each
- * record's checksum verified, all of one partition, in offset order, good until the next call on this consumer. 0:
- * none came in time. -ERANGE: the next offset is no longer kept (retention); mr_consumer_error() names both offsets;
- * mr_consumer_seek() goes on. -EBADMSG: the log is damaged at that offset. -EPIPE: the topic was deleted.
+ * Waits up to 'timeout_ms' for records and returns how many there are, in *messages: an array of
+ * copies, each record's checksum verified, all of one partition, in offset order, good until the
+ * next call on this consumer. 0: none came in time. -ERANGE: the next offset is no longer kept
+ * (retention); mr_consumer_error() names both offsets; mr_consumer_seek() goes on. -EBADMSG: the
+ * log is damaged at that offset. -EPIPE: the topic was deleted.
  */
 MR_API int mr_consumer_poll(struct mr_consumer *consumer, uint32_t timeout_ms,
 			    const struct mr_message **messages);
 
 /*
- * The same without a copy: the messages lie in the engine's memory and can be overwritten while they are read.
- * What was read counts only if mr_consumer_release() then returns 0. -EOVERFLOW from it: the consumer was overtaken;
- * undo, and call poll again: the same records come once more, from the log's files.
+ * The same without a copy: the messages lie in the engine's memory and can be overwritten while
+ * they are read. What was read counts only if mr_consumer_release() then returns 0. -EOVERFLOW from
+ * it: the consumer was overtaken; undo, and call poll again: the same records come once more, from
+ * the log's files.
  */
 MR_API int mr_consumer_poll_in_place(struct mr_consumer *consumer, uint32_t timeout_ms,
 				     const struct mr_message **messages);
@@ -275,8 +307,8 @@ MR_API int mr_message_header(const struct mr_message *message, uint32_t index,
 			     struct mr_header *header);
 
 /*
- * Makes the offsets after the last records handed out the group's committed offsets, durably. Needs a
- * group. -ETIMEDOUT: the outcome is unknown; commit again.
+ * Makes the offsets after the last records handed out the group's committed offsets, durably. Needs
+ * a group. -ETIMEDOUT: the outcome is unknown; commit again.
  */
 MR_API int mr_consumer_commit(struct mr_consumer *consumer, uint32_t timeout_ms);
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Named 64-bit counters in a file that outlives the process: one writer each, readable by any other program while
- * the engine runs, hangs, or after it crashed. The file is mapped by the engine for writing, by readers for reading.
+ * Named 64-bit counters in a file that outlives the process: one writer each, readable by any other
+ * program while the engine runs, hangs, or after it crashed. The file is mapped by the engine for
+ * writing, by readers for reading.
  *
  *	[ header page | entries: name, kind | values, one cache line of eight per owner ]
  *
- * Names are "millrace.partition.3f2a.0.appended_records" style: words, dots, no spaces. A counter only rises; a
- * gauge is set. Reading never disturbs a writer.
+ * Names are "millrace.partition.3f2a.0.appended_records" style: words, dots, no spaces. A counter
+ * only rises; a gauge is set. Reading never disturbs a writer.
  */
 #ifndef MR_COUNTERS_H
 #define MR_COUNTERS_H
@@ -33,9 +34,9 @@ int mr_counters_create(int fd, struct mr_counters **out, struct mr_error *err);
 void mr_counters_close(struct mr_counters *counters);
 
 /*
- * A new value under a name, or NULL when all MR_COUNTERS_MAX are in use (the caller then counts into its own
- * spare value; a missing counter is never fatal). Called by the control thread; the value is then written by
- * one thread only.
+ * A new value under a name, or NULL when all MR_COUNTERS_MAX are in use (the caller then counts
+ * into its own spare value; a missing counter is never fatal). Called by the control thread; the
+ * value is then written by one thread only.
  */
 _Atomic uint64_t *mr_counters_add(struct mr_counters *counters, enum mr_counter_kind kind,
 				  const char *format, ...)
@@ -55,7 +56,10 @@ static inline void mr_counter_set(_Atomic uint64_t *value, uint64_t n)
 	atomic_store_explicit(value, n, memory_order_relaxed); /* relaxed: as above */
 }
 
-/* Reading from outside: calls 'each' for every counter in use, or returns -EBADMSG for a file that is none. */
+/*
+ * Reading from outside: calls 'each' for every counter in use, or returns -EBADMSG for a file that
+ * is none.
+ */
 int mr_counters_read(const char *path,
 		     int (*each)(const char *name, enum mr_counter_kind kind, uint64_t value,
 				 void *arg),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sleeping and waking across processes: an eventfd per direction, non-blocking, always with a time-out behind it.
- * A lost or forged ring costs time only (rule S5). The protocol, on both ends (Dekker's, hence a full fence
- * between "I say" and "I look"):
+ * Sleeping and waking across processes: an eventfd per direction, non-blocking, always with a
+ * time-out behind it. A lost or forged ring costs time only (rule S5). The protocol, on both ends
+ * (Dekker's, hence a full fence between "I say" and "I look"):
  *
  *	sleeper: flag = 1; fence; look again; nothing? sleep on the eventfd; flag = 0
  *	waker:   publish; fence; flag == 1? ring
@@ -24,7 +24,10 @@ bool mr_doorbell_wait(int fd, uint32_t timeout_ms);
 /* Takes what was rung, by one read. */
 void mr_doorbell_clear(int fd);
 
-/* Many bells behind one descriptor that polls readable: a worker's. Edge-triggered: nobody reads the eventfds. */
+/*
+ * Many bells behind one descriptor that polls readable: a worker's. Edge-triggered: nobody reads
+ * the eventfds.
+ */
 int mr_doorbell_set_open(struct mr_error *err);
 int mr_doorbell_set_add(int set_fd, int bell_fd, struct mr_error *err);
 void mr_doorbell_set_remove(int set_fd, int bell_fd);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tail: the end of a partition's log in memory. The worker writes it, once; the disk, the engine's own readers and
- * consumers in other processes read the very same bytes. Data byte (position & (tail_bytes - 1)) is the log's byte
- * at that position. Data is mapped twice in a row: nothing wraps.
+ * The tail: the end of a partition's log in memory. The worker writes it, once; the disk, the
+ * engine's own readers and consumers in other processes read the very same bytes. Data byte
+ * (position & (tail_bytes - 1)) is the log's byte at that position. Data is mapped twice in a row:
+ * nothing wraps.
  *
- * To clients it is a seqlock (rule S8): 'reclaimed' rises before bytes are overwritten (release fence); a reader
- * checks it after it has copied (acquire fence). The engine's own readers publish holds instead, which reclaim
- * never passes.
+ * To clients it is a seqlock (rule S8): 'reclaimed' rises before bytes are overwritten (release
+ * fence); a reader checks it after it has copied (acquire fence). The engine's own readers publish
+ * holds instead, which reclaim never passes.
  */
 #ifndef MR_TAIL_H
 #define MR_TAIL_H
@@ -17,12 +18,14 @@
 #include "millrace.h"
 #include "millrace/format.h"
 
-/* ---- the worker's side ------------------------------------------------------------------------ */
+/* ---- the worker's side ----------------------------------------------------------------------- */
 
 #define MR_TAIL_HOLDS_MAX 64
 #define MR_TAIL_NO_HOLD	  UINT64_MAX
 
-/* A reader inside the engine: one line, one writer. The reader stores the position it still needs. */
+/*
+ * A reader inside the engine: one line, one writer. The reader stores the position it still needs.
+ */
 struct mr_tail_hold {
 	_Alignas(64) _Atomic uint64_t position; /* MR_TAIL_NO_HOLD: nothing */
 };
@@ -35,8 +38,10 @@ struct mr_tail {
 	int fd;			/* sealed; duplicates go to clients */
 };
 
-/* Makes and maps a tail that begins at 'start_position' / 'start_offset'; memory is not touched yet, so that
- * the caller can bind it to a node and then populate it. */
+/*
+ * Makes and maps a tail that begins at 'start_position' / 'start_offset'; memory is not touched
+ * yet, so that the caller can bind it to a node and then populate it.
+ */
 int mr_tail_create(uint64_t tail_bytes, const uint8_t topic_id[16], int32_t partition,
 		   uint64_t start_position, uint64_t start_offset, struct mr_tail *out,
 		   struct mr_error *err);
@@ -51,8 +56,8 @@ static inline uint8_t *mr_tail_at(const struct mr_tail *tail, uint64_t position)
 uint64_t mr_tail_lowest_hold(const struct mr_tail *tail);
 
 /*
- * W7: says that bytes before 'position' may be overwritten from now on ('offset' is the base offset of the first
- * group that starts at or after it). Call it before writing over them.
+ * W7: says that bytes before 'position' may be overwritten from now on ('offset' is the base offset
+ * of the first group that starts at or after it). Call it before writing over them.
  */
 void mr_tail_reclaim(struct mr_tail *tail, uint64_t position, uint64_t offset);
 /* W8: publish how far the log is appended, flushed, committed. Each only rises. */
@@ -60,7 +65,7 @@ void mr_tail_publish_appended(struct mr_tail *tail, uint64_t position, uint64_t 
 void mr_tail_publish_flushed(struct mr_tail *tail, uint64_t position, uint64_t offset);
 void mr_tail_publish_committed(struct mr_tail *tail, uint64_t position, uint64_t offset);
 
-/* ---- a client's side: read-only map ------------------------------------------------------------ */
+/* ---- a client's side: read-only map ---------------------------------------------------------- */
 
 struct mr_tail_view {
 	const struct mr_tail_page *page;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The machine's clocks. Runs on any thread, owns nothing. Monotonic time goes on while the process is
- * stopped, but not while the machine is suspended; wall time may jump.
+ * The machine's clocks. Runs on any thread, owns nothing. Monotonic time goes on while the process
+ * is stopped, but not while the machine is suspended; wall time may jump.
  */
 #include "clock.h"
 

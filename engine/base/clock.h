@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The only door to time. Two clocks, never mixed: monotonic for time-outs and durations, wall time for
- * what records and people see. No safety rule depends on the wall clock. A test can put its own
+ * The only door to time. Two clocks, never mixed: monotonic for time-outs and durations, wall time
+ * for what records and people see. No safety rule depends on the wall clock. A test can put its own
  * clock behind it.
  */
 #ifndef MR_CLOCK_H

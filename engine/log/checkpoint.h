@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The checkpoint of a data directory: where recovery may begin, and what a log alone does not tell (producer ids
- * used up, epochs taken, committed offsets of groups). Two slots, "checkpoint.0" and "checkpoint.1", written
- * in turn, each whole and synced with a generation and a CRC-32C; the newest that checks out counts.
- * Little-endian; nothing in it is trusted before the checksum was right, and all bounds are checked even then.
+ * The checkpoint of a data directory: where recovery may begin, and what a log alone does not tell
+ * (producer ids used up, epochs taken, committed offsets of groups). Two slots, "checkpoint.0" and
+ * "checkpoint.1", written in turn, each whole and synced with a generation and a CRC-32C; the
+ * newest that checks out counts. Little-endian; nothing in it is trusted before the checksum was
+ * right, and all bounds are checked even then.
  */
 #ifndef MR_CHECKPOINT_H
 #define MR_CHECKPOINT_H
@@ -41,14 +42,21 @@ struct mr_checkpoint {
 	int64_t next_producer_id;  /* ids below it may be in use */
 	struct mr_checkpoint_partition *partitions;
 	uint32_t partition_count;
-	struct mr_checkpoint_commit *commits; /* committed offsets of groups, as of 'commits_offset' */
+	struct mr_checkpoint_commit *commits; /* committed offsets of groups, as of
+						 'commits_offset' */
 	uint32_t commit_count;
 	uint64_t commits_offset;   /* of the __offsets partition: replay from here */
 };
 
-/* Reads the newest valid slot. -ENOENT: none was ever written; -EBADMSG: there are slots but none is valid. */
+/*
+ * Reads the newest valid slot. -ENOENT: none was ever written; -EBADMSG: there are slots but none
+ * is valid.
+ */
 int mr_checkpoint_load(struct mr_io *io, struct mr_checkpoint *out, struct mr_error *err);
-/* Writes generation + 1 into the slot that does not hold the newest. Blocks: a chore. Raises checkpoint->generation. */
+/*
+ * Writes generation + 1 into the slot that does not hold the newest. Blocks: a chore. Raises
+ * checkpoint->generation.
+ */
 int mr_checkpoint_save(struct mr_io *io, struct mr_checkpoint *checkpoint, struct mr_error *err);
 void mr_checkpoint_deinit(struct mr_checkpoint *checkpoint);
 const struct mr_checkpoint_partition *

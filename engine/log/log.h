@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A partition's segments, seen from the two threads that work on them; they share no struct but the published parts
- * of a segment's index.
+ * A partition's segments, seen from the two threads that work on them; they share no struct but the
+ * published parts of a segment's index.
  *
- *	struct mr_log		the worker's half: appends to the tail, closes groups, writes them, rolls
- *	struct mr_log_files	the control thread's half: which segments there are, finding, retention
+ *	struct mr_log		the worker's half: appends to the tail, closes groups, writes them,
+ *				rolls
+ *	struct mr_log_files	the control thread's half: which segments there are, finding,
+ *				retention
  *
- * At a roll the worker takes the spare segment that was made ahead and reports it; a chore makes header and name
- * durable; until it is told so (mr_log_segment_named) the worker counts nothing in it as flushed (D7).
+ * At a roll the worker takes the spare segment that was made ahead and reports it; a chore makes
+ * header and name durable; until it is told so (mr_log_segment_named) the worker counts nothing in
+ * it as flushed (D7).
  */
 #ifndef MR_LOG_H
 #define MR_LOG_H
@@ -23,18 +26,20 @@
 
 #define MR_GROUPS_IN_FLIGHT_MAX 16
 
-/* ---- the worker's half ------------------------------------------------------------------------- */
+/* ---- the worker's half ----------------------------------------------------------------------- */
 
 struct mr_log_options {
 	uint32_t group_bytes;	   /* a group takes no further batch beyond this */
-	uint32_t batch_bytes_max;  /* largest batch, so the largest group is group_bytes + this + padding */
+	uint32_t batch_bytes_max;  /* largest batch, so the largest group is group_bytes + this +
+				      padding */
 	uint32_t groups_in_flight; /* 1 .. MR_GROUPS_IN_FLIGHT_MAX */
 };
 
 /* Why nothing can be appended right now; counted and named as back pressure. */
 enum mr_log_room {
 	MR_LOG_ROOM = 0,
-	MR_LOG_TAIL_FULL,      /* the disk (or a hold) is behind: the tail is full of what must stay */
+	MR_LOG_TAIL_FULL,      /* the disk (or a hold) is behind: the tail is full of what must
+				  stay */
 	MR_LOG_NO_SEGMENT,     /* the next segment is not ready (disk full, or slow) */
 	MR_LOG_FAILED,	       /* a write failed: final (D3) */
 };
@@ -43,8 +48,10 @@ enum mr_log_room {
 struct mr_log_event {
 	enum mr_log_event_kind {
 		MR_LOG_EVENT_NONE,
-		MR_LOG_EVENT_STARTED, /* 'segment' is the active one now: make header and name durable, make a new spare */
-		MR_LOG_EVENT_ZERO,    /* zero-fill [from, to) of the segment's file, then mr_log_zeroed() */
+		MR_LOG_EVENT_STARTED, /* 'segment' is the active one now: make header and name
+					 durable, make a new spare */
+		MR_LOG_EVENT_ZERO,    /* zero-fill [from, to) of the segment's file, then
+					 mr_log_zeroed() */
 	} kind;
 	struct mr_segment *segment;
 	struct mr_segment_header header; /* STARTED: what its first block must hold */
@@ -54,8 +61,9 @@ struct mr_log_event {
 struct mr_log;
 
 /*
- * The worker's half of a recovered or new log: appends go on at 'start' in the active segment (both from recovery).
- * 'tail' begins at start->position. All borrowed but freed memory of its own. No allocation after this.
+ * The worker's half of a recovered or new log: appends go on at 'start' in the active segment (both
+ * from recovery). 'tail' begins at start->position. All borrowed but freed memory of its own. No
+ * allocation after this.
  */
 struct mr_log_start {
 	struct mr_segment *active;  /* taken; header durable */
@@ -72,31 +80,38 @@ int mr_log_open(const struct mr_log_options *options, const struct mr_log_start 
 void mr_log_close(struct mr_log *log, struct mr_segment **active, struct mr_segment **spare);
 
 /*
- * Where a batch of at most 'bytes' may be encoded now (in the tail, inside the open group; opens a group or rolls to the
- * spare as needed, raises 'reclaimed' first). On MR_LOG_ROOM *at is the place. Else nothing changed.
+ * Where a batch of at most 'bytes' may be encoded now (in the tail, inside the open group; opens a
+ * group or rolls to the spare as needed, raises 'reclaimed' first). On MR_LOG_ROOM *at is the
+ * place. Else nothing changed.
  */
 enum mr_log_room mr_log_reserve(struct mr_log *log, uint32_t bytes, uint8_t **at);
 /*
- * The batch written there is finished: 'bytes' long, 'records' records from the log's end offset on, newest timestamp
- * 'max_timestamp_ms' (for the time index). Publishes 'appended'. Returns the log end offset.
+ * The batch written there is finished: 'bytes' long, 'records' records from the log's end offset
+ * on, newest timestamp 'max_timestamp_ms' (for the time index). Publishes 'appended'. Returns the
+ * log end offset.
  */
 uint64_t mr_log_append(struct mr_log *log, uint32_t bytes, uint32_t records,
 		       int64_t max_timestamp_ms);
 
 /*
- * Closes the open group and writes it if that is due: at once while nothing is in flight, else when it is large
- * enough and fewer than groups_in_flight are out. 'force' writes whatever is there if a place in flight is free.
- * Returns the number of writes started. 'leader_epoch' goes into the header.
+ * Closes the open group and writes it if that is due: at once while nothing is in flight, else when
+ * it is large enough and fewer than groups_in_flight are out. 'force' writes whatever is there if a
+ * place in flight is free. Returns the number of writes started. 'leader_epoch' goes into the
+ * header.
  */
 uint32_t mr_log_submit(struct mr_log *log, int32_t leader_epoch, bool force);
 
-/* What a queue completion's 'user' points to for writes of logs; the worker hands the completion to it. */
+/*
+ * What a queue completion's 'user' points to for writes of logs; the worker hands the completion to
+ * it.
+ */
 struct mr_log_write {
 	struct mr_log *log;
 };
 /*
- * A write of this log finished. *flushed is the log's flushed offset afterwards (it rises over the contiguous completed
- * prefix only, and not past the start of a segment that is not named yet). A negative result: the log has failed, for good.
+ * A write of this log finished. *flushed is the log's flushed offset afterwards (it rises over the
+ * contiguous completed prefix only, and not past the start of a segment that is not named yet). A
+ * negative result: the log has failed, for good.
  */
 int mr_log_completed(const struct mr_io_completion *completion, uint64_t *flushed);
 
@@ -119,7 +134,7 @@ struct mr_log_state {
 };
 void mr_log_state(const struct mr_log *log, struct mr_log_state *state);
 
-/* ---- the control thread's half ------------------------------------------------------------------ */
+/* ---- the control thread's half --------------------------------------------------------------- */
 
 struct mr_log_files;
 
@@ -146,9 +161,10 @@ int mr_log_files_find_offset(const struct mr_log_files *files, uint64_t offset,
 uint64_t mr_log_files_find_time(const struct mr_log_files *files, int64_t timestamp_ms);
 
 /*
- * Takes the oldest segments that retention lets go: more than 'bytes_max' bytes of files in all, or newest record
- * appended before 'before_ms' (0: no limit); never the active one, never one that ends above 'keep_offset'. Returns the
- * segment (the caller closes it and removes its files), or NULL. *log_start is the new log start offset.
+ * Takes the oldest segments that retention lets go: more than 'bytes_max' bytes of files in all, or
+ * newest record appended before 'before_ms' (0: no limit); never the active one, never one that
+ * ends above 'keep_offset'. Returns the segment (the caller closes it and removes its files), or
+ * NULL. *log_start is the new log start offset.
  */
 struct mr_segment *mr_log_files_retain(struct mr_log_files *files, uint64_t bytes_max,
 				       int64_t before_ms, uint64_t keep_offset,

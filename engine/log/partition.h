@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A partition's state, pure: no I/O, no clock, no thread, no allocation after init. It decides what a batch may be
- * (sequence, epoch), which offsets it gets, and where the high watermark stands; the worker carries it out.
- * The replication protocol (later) drives the very same struct.
+ * A partition's state, pure: no I/O, no clock, no thread, no allocation after init. It decides what
+ * a batch may be (sequence, epoch), which offsets it gets, and where the high watermark stands; the
+ * worker carries it out. The replication protocol (later) drives the very same struct.
  */
 #ifndef MR_PARTITION_H
 #define MR_PARTITION_H
@@ -42,11 +42,13 @@ struct mr_partition {
 	uint64_t high_watermark;	/* first offset consumers may not see yet */
 	uint64_t flushed;		/* first offset not yet on stable storage here */
 	uint64_t log_end;		/* offset the next record will get */
-	uint64_t isr;			/* bit i: replica i is in sync; this host is replica 'self' */
+	uint64_t isr;			/* bit i: replica i is in sync; this host is replica
+					   'self' */
 	uint64_t replica_flushed[MR_REPLICAS_MAX];
 	uint32_t self;
 	uint32_t min_insync_replicas;
-	struct mr_producer_entry *producers; /* open addressing by id; producers_max is a power of two */
+	struct mr_producer_entry *producers; /* open addressing by id; producers_max is a power of
+						two */
 	uint32_t producers_max;
 	uint32_t producer_count;
 };
@@ -56,7 +58,10 @@ int mr_partition_init(struct mr_partition *partition, uint32_t producers_max,
 		      uint32_t min_insync_replicas, struct mr_error *err);
 void mr_partition_deinit(struct mr_partition *partition);
 
-/* Sets where recovery found the log; everything kept is flushed. Epoch is the new one of this start. */
+/*
+ * Sets where recovery found the log; everything kept is flushed. Epoch is the new one of this
+ * start.
+ */
 void mr_partition_start(struct mr_partition *partition, uint64_t log_start, uint64_t log_end,
 			int32_t leader_epoch);
 
@@ -64,14 +69,16 @@ enum mr_sequence_verdict {
 	MR_SEQUENCE_NEXT,      /* append it */
 	MR_SEQUENCE_BASE,      /* unknown producer or new epoch: append it, it is the base */
 	MR_SEQUENCE_DUPLICATE, /* in the log already, wholly or from the front: see *duplicates */
-	MR_SEQUENCE_GAP,       /* records are missing before it: *expected is the sequence that was due */
+	MR_SEQUENCE_GAP,       /* records are missing before it: *expected is the sequence that was
+				  due */
 	MR_SEQUENCE_FENCED,    /* the producer has a newer epoch */
 };
 
 /*
- * What 'count' records of a producer, the first with 'sequence', are to this partition. With DUPLICATE, *duplicates of
- * them (from the front, at most count) are in the log already; *expected is always the sequence due next. Sequences
- * are serial numbers mod 2^31: 'behind' is less than half the circle.
+ * What 'count' records of a producer, the first with 'sequence', are to this partition. With
+ * DUPLICATE, *duplicates of them (from the front, at most count) are in the log already; *expected
+ * is always the sequence due next. Sequences are serial numbers mod 2^31: 'behind' is less than
+ * half the circle.
  */
 enum mr_sequence_verdict mr_partition_check(const struct mr_partition *partition,
 					    int64_t producer_id, int16_t epoch, int32_t sequence,
@@ -79,8 +86,9 @@ enum mr_sequence_verdict mr_partition_check(const struct mr_partition *partition
 					    int32_t *expected);
 
 /*
- * Appends 'count' records: returns their base offset and remembers the producer (producer_id -1: no producer).
- * Full table: the entry that was quiet for longest and has no open lane ('pinned' says which) is forgotten.
+ * Appends 'count' records: returns their base offset and remembers the producer (producer_id -1: no
+ * producer). Full table: the entry that was quiet for longest and has no open lane ('pinned' says
+ * which) is forgotten.
  */
 uint64_t mr_partition_append(struct mr_partition *partition, int64_t producer_id, int16_t epoch,
 			     int32_t sequence, uint32_t count, int64_t append_ms);
@@ -88,7 +96,10 @@ uint64_t mr_partition_append(struct mr_partition *partition, int64_t producer_id
 /* NULL if unknown. Valid until the next append. */
 const struct mr_producer_entry *mr_partition_find_producer(const struct mr_partition *partition,
 							   int64_t producer_id);
-/* Base offset of the run of records that 'sequence' lies in, if remembered: offset of that record, else MR_OFFSET_UNKNOWN. */
+/*
+ * Base offset of the run of records that 'sequence' lies in, if remembered: offset of that record,
+ * else MR_OFFSET_UNKNOWN.
+ */
 uint64_t mr_partition_find_sequence(const struct mr_partition *partition, int64_t producer_id,
 				    int32_t sequence);
 /* Puts an entry in as a checkpoint or recovery has it. -ENOSPC. */
@@ -97,7 +108,10 @@ int mr_partition_restore_producer(struct mr_partition *partition,
 /* Forgets producers that appended nothing since 'before_ms'; returns how many. */
 uint32_t mr_partition_expire_producers(struct mr_partition *partition, int64_t before_ms);
 
-/* Replica 'replica' has everything below 'offset' on stable storage. Returns true if the high watermark rose. */
+/*
+ * Replica 'replica' has everything below 'offset' on stable storage. Returns true if the high
+ * watermark rose.
+ */
 bool mr_partition_replica_flushed(struct mr_partition *partition, uint32_t replica,
 				  uint64_t offset);
 /* The same for this host; raises 'flushed'. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is kept after a crash, and why (reliability.md D3, D5, D6, D14, I8, I12). Every segment is locked before a byte is
- * read. Reading begins at the checkpoint (or at the oldest segment without one), checks each group and batch and
- * the chain of group numbers, checksums and offsets, and keeps the prefix before the first invalid group. What
- * lies behind it within the in-flight window is looked at once for a proof that it had been flushed; with such a
- * proof, or when the checkpoint itself lies above, it is corruption: the partition is then read-only and says
- * at which offset. Else the window is zeroed and flushed, and so is what was kept, before it counts.
+ * What is kept after a crash, and why (reliability.md D3, D5, D6, D14, I8, I12). Every segment is
+ * locked before a byte is read. Reading begins at the checkpoint (or at the oldest segment without
+ * one), checks each group and batch and the chain of group numbers, checksums and offsets, and
+ * keeps the prefix before the first invalid group. What lies behind it within the in-flight window
+ * is looked at once for a proof that it had been flushed; with such a proof, or when the checkpoint
+ * itself lies above, it is corruption: the partition is then read-only and says at which offset.
+ * Else the window is zeroed and flushed, and so is what was kept, before it counts.
  */
 #ifndef MR_RECOVER_H
 #define MR_RECOVER_H
@@ -25,22 +26,25 @@ struct mr_recover_options {
 struct mr_recovered {
 	struct mr_segment **segments; /* owned; oldest first; the last is open for writing */
 	size_t segment_count;
-	struct mr_log_start start;    /* where appending goes on; start.active is the last segment */
+	struct mr_log_start start;    /* where appending goes on; start.active is the last
+					 segment */
 	uint64_t log_start;
 	int32_t leader_epoch;	      /* highest seen */
 	uint64_t checked_bytes;
 	uint64_t cut_bytes;	      /* discarded behind the kept prefix, unanswered */
-	uint64_t cut_groups;	      /* of those, groups that were whole but stood behind an invalid one */
-	bool corrupt;		      /* damage below what was flushed: read-only from corrupt_offset on */
+	uint64_t cut_groups;	      /* of those, groups that were whole but stood behind an
+					 invalid one */
+	bool corrupt;		      /* damage below what was flushed: read-only from
+					 corrupt_offset on */
 	uint64_t corrupt_offset;
 	uint64_t corrupt_position;
 	struct mr_error damage;	      /* the sentence: file, position, offset, found, expected */
 };
 
 /*
- * Recovers "topics/<id>/<partition>" ('directory'). 'checkpoint' may be NULL. Producer state is put into 'partition' (init'ed,
- * empty): the checkpoint's first, then each batch since. 0 also when corrupt (see ->corrupt); a negative errno when
- * nothing can be said (I/O error, lock held).
+ * Recovers "topics/<id>/<partition>" ('directory'). 'checkpoint' may be NULL. Producer state is put
+ * into 'partition' (init'ed, empty): the checkpoint's first, then each batch since. 0 also when
+ * corrupt (see ->corrupt); a negative errno when nothing can be said (I/O error, lock held).
  */
 int mr_recover(struct mr_io *io, const char *directory, const uint8_t topic_id[16],
 	       int32_t partition_number, const struct mr_checkpoint_partition *checkpoint,
@@ -49,8 +53,9 @@ int mr_recover(struct mr_io *io, const char *directory, const uint8_t topic_id[1
 void mr_recovered_deinit(struct mr_recovered *recovered); /* frees what was not taken out */
 
 /*
- * After corruption, on a person's word (repair --accept-loss): cuts the log at the damage; everything from corrupt_offset on
- * is gone. *lost: records that were flushed and are lost, as far as is known.
+ * After corruption, on a person's word (repair --accept-loss): cuts the log at the damage;
+ * everything from corrupt_offset on is gone. *lost: records that were flushed and are lost, as far
+ * as is known.
  */
 int mr_recover_accept_loss(struct mr_io *io, const char *directory,
 			   const struct mr_recovered *recovered, uint64_t *lost,

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One segment file and its sparse index. The file's first block is struct mr_segment_header; groups follow. It is made ahead
- * of need as "spare" (allocated, the first part zero-filled, locked), and becomes "<20-digit base offset>.log" when
- * the log rolls into it.
+ * One segment file and its sparse index. The file's first block is struct mr_segment_header; groups
+ * follow. It is made ahead of need as "spare" (allocated, the first part zero-filled, locked), and
+ * becomes "<20-digit base offset>.log" when the log rolls into it.
  *
- * The index (offset, time -> group start) is only a hint: appended to by the worker while the segment is active, read by the
- * control thread below the published count; written beside the file as "<base>.index" when the segment is
- * complete, rebuilt when that file is missing or does not check out.
+ * The index (offset, time -> group start) is only a hint: appended to by the worker while the
+ * segment is active, read by the control thread below the published count; written beside the file
+ * as "<base>.index" when the segment is complete, rebuilt when that file is missing or does not
+ * check out.
  */
 #ifndef MR_SEGMENT_H
 #define MR_SEGMENT_H
@@ -23,7 +24,8 @@
 struct mr_index_entry {
 	uint64_t offset;	  /* base offset of a group */
 	uint64_t position;	  /* where it starts */
-	int64_t max_timestamp_ms; /* newest record timestamp before this group in the segment; INT64_MIN: none */
+	int64_t max_timestamp_ms; /* newest record timestamp before this group in the segment;
+				     INT64_MIN: none */
 };
 
 /* Append-only: entries below 'count' never change (W9: entry before count; R9 pairs). */
@@ -36,8 +38,9 @@ struct mr_segment_index {
 };
 
 /*
- * Fixed from the start: io, directory, file, segment_id, file_bytes. base_* and named: set by the worker at the roll and by
- * the control thread when it is told; each thread keeps its own view (log.h).
+ * Fixed from the start: io, directory, file, segment_id, file_bytes. base_* and named: set by the
+ * worker at the roll and by the control thread when it is told; each thread keeps its own view
+ * (log.h).
  */
 struct mr_segment {
 	struct mr_io *io;
@@ -49,11 +52,15 @@ struct mr_segment {
 	uint64_t base_position;
 	uint64_t end_position;	  /* complete segments: end of the last group */
 	uint64_t end_offset;
-	uint64_t zeroed_bytes;	  /* file bytes from the start that are zero-filled or were written */
+	uint64_t zeroed_bytes;	  /* file bytes from the start that are zero-filled or were
+				     written */
 	struct mr_segment_index index;
 };
 
-/* Makes "<directory>/spare": allocated, locked, first step zero-filled, synced. May block: a chore. -ENOSPC. */
+/*
+ * Makes "<directory>/spare": allocated, locked, first step zero-filled, synced. May block: a chore.
+ * -ENOSPC.
+ */
 int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
 			  struct mr_segment **out, struct mr_error *err);
 /* Header block written and synced, renamed from "spare" to its name, directory synced. A chore. */
@@ -61,15 +68,21 @@ int mr_segment_name(struct mr_segment *segment, const struct mr_segment_header *
 		    struct mr_error *err);
 /* Zero-fills file bytes [from, to) and syncs. A chore; nobody else writes there meanwhile. */
 int mr_segment_zero(struct mr_segment *segment, uint64_t from, uint64_t to, struct mr_error *err);
-/* Opens "<directory>/<name>": locks it first if 'writable' (waits up to wait_ms), checks the header. -EBADMSG. */
+/*
+ * Opens "<directory>/<name>": locks it first if 'writable' (waits up to wait_ms), checks the
+ * header. -EBADMSG.
+ */
 int mr_segment_open(struct mr_io *io, const char *directory, const char *name, bool writable,
 		    uint32_t lock_wait_ms, struct mr_segment **out,
 		    struct mr_segment_header *header, struct mr_error *err);
 void mr_segment_close(struct mr_segment *segment); /* takes NULL and half-open ones */
-int mr_segment_remove(struct mr_segment *segment, struct mr_error *err); /* file and index; closes nothing */
+/* file and index; closes nothing */
+int mr_segment_remove(struct mr_segment *segment, struct mr_error *err);
 
-void mr_segment_file_name(uint64_t base_offset, char name[32]);	     /* "00000000000000000042.log" */
-void mr_segment_path(const struct mr_segment *segment, char path[160]); /* relative to the data directory */
+/* "00000000000000000042.log" */
+void mr_segment_file_name(uint64_t base_offset, char name[32]);
+/* relative to the data directory */
+void mr_segment_path(const struct mr_segment *segment, char path[160]);
 int mr_segment_encode_header(const struct mr_segment_header *header, uint8_t block[MR_BLOCK_BYTES]);
 int mr_segment_decode_header(const uint8_t block[MR_BLOCK_BYTES], struct mr_segment_header *header,
 			     struct mr_error *err);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every byte that another program may read: the lane, the tail, groups, segments, the checkpoint and the
- * messages on the engine's socket. (Record batches are Kafka's: ringbuf/batch.h.)
+ * Every byte that another program may read: the lane, the tail, groups, segments, the checkpoint
+ * and the messages on the engine's socket. (Record batches are Kafka's: ringbuf/batch.h.)
  *
  * Shared memory and the socket never leave the host: host byte order. Files are little-endian; on a
- * big-endian host the engine refuses to start. Offsets stand in the margin; static_assert locks them.
+ * big-endian host the engine refuses to start. Offsets stand in the margin; static_assert locks
+ * them.
  *
  * Words: offset counts records, position counts bytes of one partition's log on this host, index
- * counts slots of a lane (32 bits, free-running), number counts a producer's records in a partition.
+ * counts slots of a lane (32 bits, free-running), number counts a producer's records in a
+ * partition.
  */
 #ifndef MR_FORMAT_H
 #define MR_FORMAT_H
@@ -42,7 +44,8 @@
 
 enum mr_frame_kind {
 	MR_FRAME_RECORD = 1,
-	MR_FRAME_BATCH = 2, /* a whole record batch that keeps its bytes; not in use by clients yet */
+	MR_FRAME_BATCH = 2, /* a whole record batch that keeps its bytes; not in use by clients
+			       yet */
 };
 
 enum mr_frame_flag {
@@ -51,8 +54,8 @@ enum mr_frame_flag {
 };
 
 /*
- * What precedes each record in a lane; then key, value and headers (as Kafka encodes them) without gaps,
- * and up to 7 bytes of padding. Written by the client, copied once and checked by the engine.
+ * What precedes each record in a lane; then key, value and headers (as Kafka encodes them) without
+ * gaps, and up to 7 bytes of padding. Written by the client, copied once and checked by the engine.
  */
 struct mr_frame {
 	uint32_t bytes;	       /*  0 this header and the payload, without padding */
@@ -75,7 +78,8 @@ struct mr_lane_client_page {
 	uint8_t reserved0[56];	      /*   8 zero */
 	_Atomic uint32_t published;   /*  64 index: slots made visible (W1) */
 	uint8_t reserved1[60];	      /*  68 zero */
-	_Atomic uint32_t waiting;     /* 128 1: the producer sleeps until the engine's index moves (W6) */
+	_Atomic uint32_t waiting;     /* 128 1: the producer sleeps until the engine's index moves
+					 (W6) */
 	uint8_t reserved2[3964];      /* 132 zero */
 };
 static_assert(sizeof(struct mr_lane_client_page) == MR_PAGE_BYTES, "client page size");
@@ -119,7 +123,8 @@ struct mr_lane_engine_page {
 	struct mr_lane_identity identity; /*  16 */
 	uint8_t mac[32];		  /*  80 HMAC-SHA-256 over identity */
 	uint8_t reserved1[16];		  /* 112 zero */
-	_Atomic uint32_t acknowledged;	  /* 128 index: slots that are safe and may be reused (W2) */
+	_Atomic uint32_t acknowledged;	  /* 128 index: slots that are safe and may be reused
+					     (W2) */
 	uint32_t reserved2;		  /* 132 zero */
 	_Atomic uint64_t number;	  /* 136 number of the first record not acknowledged */
 	_Atomic uint64_t receipts;	  /* 144 receipts written so far (W4) */
@@ -139,7 +144,8 @@ static_assert(offsetof(struct mr_lane_engine_page, reason_text) == 264, "no hidd
 
 /* The newest MR_RECEIPTS receipts of a lane; receipt i stands in place i % MR_RECEIPTS. */
 struct mr_lane_receipt {
-	uint64_t base_offset; /* 0 of the first record; MR_OFFSET_UNKNOWN: in the log, offset not known */
+	uint64_t base_offset; /* 0 of the first record; MR_OFFSET_UNKNOWN: in the log, offset not
+				 known */
 	uint32_t count;	      /* 8 records, dense from base_offset on */
 	uint32_t first;	      /* 12 low half of the first record's number */
 };
@@ -148,7 +154,9 @@ static_assert(sizeof(struct mr_lane_receipt) == 16, "receipt size");
 
 #define MR_LANE_ENGINE_BYTES (2 * MR_PAGE_BYTES)
 
-/* ---- the tail: one page of published positions, then tail_bytes of the log's end -------------- */
+/*
+ * ---- the tail: one page of published positions, then tail_bytes of the log's end --------------
+ */
 
 /* Written by the worker only; consumers map it for reading. Positions stand at batch ends. */
 struct mr_tail_page {
@@ -160,8 +168,10 @@ struct mr_tail_page {
 	uint64_t tail_bytes;		  /*  32 a power of two */
 	uint64_t start_position;	  /*  40 nothing before it was ever in this tail */
 	uint8_t reserved0[16];		  /*  48 zero */
-	_Atomic uint64_t reclaimed;	  /*  64 position: bytes before it may be overwritten (W7) */
-	_Atomic uint64_t reclaimed_offset;/*  72 offset at the first group start >= reclaimed; a hint */
+	_Atomic uint64_t reclaimed;	  /*  64 position: bytes before it may be overwritten
+					     (W7) */
+	_Atomic uint64_t reclaimed_offset;/*  72 offset at the first group start >= reclaimed; a
+					     hint */
 	uint8_t reserved1[48];		  /*  80 zero */
 	_Atomic uint64_t committed;	  /* 128 position: consumers may read up to here (W8) */
 	_Atomic uint64_t committed_offset;/* 136 the high watermark */
@@ -177,7 +187,7 @@ struct mr_tail_page {
 static_assert(sizeof(struct mr_tail_page) == MR_PAGE_BYTES, "tail page size");
 static_assert(offsetof(struct mr_tail_page, committed) == 128, "own line");
 
-/* ---- a client's wait page: one for each consumer, its own memfd ------------------------------- */
+/* ---- a client's wait page: one for each consumer, its own memfd ------------------------------ */
 
 struct mr_wait_page {
 	uint32_t magic;		  /*  0 */
@@ -213,9 +223,11 @@ static_assert(sizeof(struct mr_segment_header) == 104, "segment header size");
 /* What one durable write carries: this, batches back to back, zeros to the block. Little-endian. */
 struct mr_group_header {
 	uint32_t magic;		 /*  0 MR_GROUP_MAGIC */
-	uint32_t bytes;		 /*  4 whole group, a multiple of MR_BLOCK_BYTES; 0 while it is open */
+	uint32_t bytes;		 /*  4 whole group, a multiple of MR_BLOCK_BYTES; 0 while it is
+				    open */
 	uint32_t batch_bytes;	 /*  8 after this header */
-	uint32_t record_count;	 /* 12 records; base_offset + record_count is the next group's base */
+	uint32_t record_count;	 /* 12 records; base_offset + record_count is the next group's
+				    base */
 	uint64_t number;	 /* 16 one more than the group before */
 	uint64_t base_offset;	 /* 24 */
 	uint64_t flushed_offset; /* 32 flushed here when it was closed */
@@ -228,7 +240,7 @@ struct mr_group_header {
 static_assert(sizeof(struct mr_group_header) == 64, "group header size");
 static_assert(offsetof(struct mr_group_header, crc) == 60, "no hidden padding");
 
-/* ---- the socket: AF_UNIX, SOCK_SEQPACKET, one message a packet --------------------------------- */
+/* ---- the socket: AF_UNIX, SOCK_SEQPACKET, one message a packet ------------------------------- */
 
 #define MR_MESSAGE_BYTES_MAX 65536u
 #define MR_MESSAGE_FDS_MAX   4
@@ -237,8 +249,10 @@ enum mr_message_type {
 	MR_MESSAGE_HELLO = 1,	     /* client: struct mr_hello; engine: struct mr_hello_reply */
 	MR_MESSAGE_OPEN_TOPIC = 2,   /* struct mr_open_topic; struct mr_topic_reply */
 	MR_MESSAGE_OPEN_LANE = 3,    /* struct mr_open_lane; struct mr_lane_reply + 4 descriptors */
-	MR_MESSAGE_LANE_MAPPED = 4,  /* struct mr_lane_id; struct mr_lane_id: the lane is in use now */
-	MR_MESSAGE_HAND_BACK = 5,    /* struct mr_hand_back + 2 descriptors; struct mr_lane_reply + 3 */
+	MR_MESSAGE_LANE_MAPPED = 4,  /* struct mr_lane_id; struct mr_lane_id: the lane is in use
+					now */
+	MR_MESSAGE_HAND_BACK = 5,    /* struct mr_hand_back + 2 descriptors; struct mr_lane_reply +
+					3 */
 	MR_MESSAGE_CLOSE_LANE = 6,   /* struct mr_lane_id; struct mr_lane_id */
 	MR_MESSAGE_OPEN_WAIT = 7,    /* empty; struct mr_wait_reply + 2: wait page, eventfd */
 	MR_MESSAGE_WAIT_MAPPED = 8,  /* struct mr_wait_id; struct mr_wait_id */
@@ -248,7 +262,8 @@ enum mr_message_type {
 	MR_MESSAGE_FIND_OFFSET = 12, /* struct mr_find_offset; struct mr_offset_reply */
 	MR_MESSAGE_COMMIT = 13,	     /* struct mr_commit; empty: durable */
 	MR_MESSAGE_COMMITTED = 14,   /* struct mr_commit; struct mr_offset_reply */
-	MR_MESSAGE_ADMIN = 15,	     /* JSON text; JSON text (with MR_MESSAGE_MORE in all but the last) */
+	MR_MESSAGE_ADMIN = 15,	     /* JSON text; JSON text (with MR_MESSAGE_MORE in all but the
+					last) */
 	MR_MESSAGE_TYPE_COUNT,
 };
 
@@ -303,7 +318,10 @@ struct mr_topic_reply {
 	int64_t producer_id; /* -1 where none was wanted */
 };
 
-/* Reply's descriptors: client's memfd, engine's memfd, doorbell to the worker, doorbell to the client. */
+/*
+ * Reply's descriptors: client's memfd, engine's memfd, doorbell to the worker, doorbell to the
+ * client.
+ */
 struct mr_open_lane {
 	uint8_t topic_id[16];
 	int64_t producer_id; /* from mr_topic_reply */
@@ -325,7 +343,9 @@ struct mr_lane_id {
 	uint64_t lane;
 };
 
-/* Descriptors: client's memfd, old engine's memfd. Reply's: new engine's memfd and two doorbells. */
+/*
+ * Descriptors: client's memfd, old engine's memfd. Reply's: new engine's memfd and two doorbells.
+ */
 struct mr_hand_back {
 	uint64_t published; /* numbers published so far, for the engine's report only */
 };
@@ -364,7 +384,8 @@ struct mr_segment_reply {
 	uint64_t segment_id;	 /* seed of its groups' checksums */
 	uint64_t group_position; /* a group start at or before the offset asked for */
 	uint64_t group_offset;	 /* and its base offset */
-	uint64_t end_position;	 /* end of the segment's last group; UINT64_MAX while it is written */
+	uint64_t end_position;	 /* end of the segment's last group; UINT64_MAX while it is
+				    written */
 };
 
 struct mr_find_offset {
