@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Runs fuzz targets, each for a number of seconds, from the seeds in corpus/NAME/*.hex and from what earlier runs in
-# the same build directory found. One line per target; exit 1 if one failed, 2 for wrong usage.
+# Runs fuzz targets, each for a number of seconds, from the seeds in corpus/NAME/*.hex and from what
+# earlier runs in the same build directory found. One line per target; exit 1 if one failed, 2 for
+# wrong usage.
 #
 #	CC=clang meson setup build-fuzz -Dfuzz=true && ninja -C build-fuzz
 #	tests/fuzz/run.sh build-fuzz 30 [NAME...]
 #
-# A seed is text: hexadecimal digits, blanks and line ends as one likes, lines that begin with # are comments. What
-# a failure prints can be kept as a seed: od -An -v -tx1 FILE > tests/fuzz/corpus/NAME/why.hex
+# A seed is text: hexadecimal digits, blanks and line ends as one likes, lines that begin with # are
+# comments. What a failure wrote can be kept as one:
+#	od -An -v -tx1 FILE > tests/fuzz/corpus/NAME/why.hex
 set -u
 
 if [ $# -lt 2 ]; then

@@ -703,84 +703,54 @@ Test(batch, garbage_is_refused)
 	}
 }
 
+/* What the records area may not be, beside its nearest neighbours that it may. */
+static const struct {
+	const char *what;
+	int32_t count;
+	const char *records;
+	int result;
+} areas[] = {
+	{"smallest record", 1, "0c000000010000", 0},
+	{"no record although one is announced", 1, "", -EBADMSG},
+	{"two although one is announced", 1, "0c0000000100000c000002010000", -EBADMSG},
+	{"one although two are announced", 2, "0c000000010000", -EBADMSG},
+	{"two", 2, "0c0000000100000c000002010000", 0},
+	{"the same offset twice", 2, "0c0000000100000c000000010000", -EBADMSG},
+	{"offsets that go back", 2, "0c0000020100000c000000010000", -EBADMSG},
+	{"an offset above the last delta", 1, "0c000002010000", -EBADMSG},
+	{"a negative offset delta", 1, "0c000001010000", -EBADMSG},
+	{"a length of -1", 1, "01000000010000", -EBADMSG},
+	{"a length of 0", 1, "00", -EBADMSG},
+	{"a record longer than the batch", 1, "0e000000010000", -EBADMSG},
+	{"a record shorter than its fields", 1, "0a000000010000", -EBADMSG},
+	{"a byte after the headers", 1, "0e00000001000000", -EBADMSG},
+	{"a key of -2", 1, "0c000000030000", -EBADMSG},
+	{"a value of -2", 1, "0c000000010300", -EBADMSG},
+	{"-1 headers", 1, "0c000000010001", -EBADMSG},
+	{"a header where there is none", 1, "0c000000010002", -EBADMSG},
+	{"a header", 1, "100000000100020001", 0},
+	{"a header with a null name", 1, "100000000100020101", -EBADMSG},
+	{"a header with a value of -2", 1, "100000000100020003", -EBADMSG},
+	{"a header fewer than announced", 1, "100000000100040001", -EBADMSG},
+	{"a header more than announced", 1, "1400000001000200010001", -EBADMSG},
+	{"more headers than bytes", 1, "180000000100fcffffff0f0001", -EBADMSG},
+	{"a key that runs into the next record", 2, "0c0000001000000c000002010000", -EBADMSG},
+	{"a value that ends beyond the batch", 1, "0c000000010200", -EBADMSG},
+	{"a key as long as numbers go", 1, "14000000feffffff0f0000", -EBADMSG},
+	{"a length in six bytes", 1, "8c8080808000000000010000", -EBADMSG},
+	{"a length of 33 bits", 1, "8c80808010000000010000", -EBADMSG},
+	{"a length in more bytes than needed", 1, "8c00000000010000", 0},
+	{"an offset delta of 33 bits", 1, "1400008080808010010000", -EBADMSG},
+	{"a timestamp delta of 64 bits", 1, "1e00ffffffffffffffffff0100010000", 0},
+	{"a timestamp delta of 65 bits", 1, "1e00ffffffffffffffffff0200010000", -EBADMSG},
+	{"a timestamp delta without end", 1, "1e00ffffffffffffffffffff00010000", -EBADMSG},
+};
+
 Test(batch, malformed_records_are_refused)
 {
-	static const struct {
-		const char *what;
-		int32_t count;
-		const char *records;
-		int result;
-	} all[] = {
-		{"smallest record", 1, "0c000000010000", 0},
-		{"no record although one is announced", 1, "", -EBADMSG},
-		{"two although one is announced", 1, "0c0000000100000c000002010000", -EBADMSG},
-		{"one although two are announced", 2, "0c000000010000", -EBADMSG},
-		{"two", 2, "0c0000000100000c000002010000", 0},
-		{"the same offset twice", 2, "0c0000000100000c000000010000", -EBADMSG},
-		{"offsets that go back", 2, "0c0000020100000c000000010000", -EBADMSG},
-		{"an offset above the last delta", 1, "0c000002010000", -EBADMSG},
-		{"a negative offset delta", 1, "0c000001010000", -EBADMSG},
-		{"a length of -1", 1, "01000000010000", -EBADMSG},
-		{"a length of 0", 1, "00", -EBADMSG},
-		{"a record longer than the batch", 1, "0e000000010000", -EBADMSG},
-		{"a record shorter than its fields", 1, "0a000000010000", -EBADMSG},
-		{"a byte after the headers", 1, "0e00000001000000", -EBADMSG},
-		{"a key of -2", 1, "0c000000030000", -EBADMSG},
-		{"a value of -2", 1, "0c000000010300", -EBADMSG},
-		{"-1 headers", 1, "0c000000010001", -EBADMSG},
-		{"a header where there is none", 1, "0c000000010002", -EBADMSG},
-		{"a header", 1,
-		 "10000000010002"
-		 "0001",
-		 0},
-		{"a header with a null name", 1,
-		 "10000000010002"
-		 "0101",
-		 -EBADMSG},
-		{"a header with a value of -2", 1,
-		 "10000000010002"
-		 "0003",
-		 -EBADMSG},
-		{"a header fewer than announced", 1,
-		 "10000000010004"
-		 "0001",
-		 -EBADMSG},
-		{"a header more than announced", 1,
-		 "14000000010002"
-		 "00010001",
-		 -EBADMSG},
-		{"more headers than bytes", 1,
-		 "180000000100fcffffff0f"
-		 "0001",
-		 -EBADMSG},
-		{"a key that runs into the next record", 2, "0c0000001000000c000002010000",
-		 -EBADMSG},
-		{"a value that ends beyond the batch", 1, "0c000000010200", -EBADMSG},
-		{"a key as long as numbers go", 1, "14000000feffffff0f0000", -EBADMSG},
-		{"a length in five bytes too many", 1, "8c80808080000000000010000", -EBADMSG},
-		{"a length of 33 bits", 1, "8c8080801000000000010000", -EBADMSG},
-		{"a length in more bytes than needed", 1, "8c00000000010000", 0},
-		{"an offset delta of 33 bits", 1,
-		 "14000080808080100100"
-		 "00",
-		 -EBADMSG},
-		{"a timestamp delta of 64 bits", 1,
-		 "1e00ffffffffffffffffff01"
-		 "00010000",
-		 0},
-		{"a timestamp delta of 65 bits", 1,
-		 "1e00ffffffffffffffffff02"
-		 "00010000",
-		 -EBADMSG},
-		{"a timestamp delta without end", 1,
-		 "1e00ffffffffffffffffffff"
-		 "00010000",
-		 -EBADMSG},
-	};
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		cr_assert_eq(check_records_hex(all[i].count, all[i].records), all[i].result, "%s",
-			     all[i].what);
+	for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++)
+		cr_assert_eq(check_records_hex(areas[i].count, areas[i].records), areas[i].result,
+			     "%s", areas[i].what);
 }
 
 /* Sets the big-endian field of 'width' bytes at 'offset' in a copy of the plain vector. */
