@@ -73,6 +73,7 @@ struct mr_place_host {
 struct mr_place_plan {
 	struct mr_place_host host;
 	enum mr_place_policy policy;
+	cpu_set_t disk_cpus; /* take the disk's interrupts; empty: not known */
 	uint32_t worker_count;
 	uint32_t entry_count;
 	struct mr_place_entry *entries; /* owned */
@@ -107,7 +108,7 @@ int mr_place_bind_memory(void *at, size_t bytes, int32_t node, struct mr_error *
 /* What this host is; part of a plan, or by itself. */
 int mr_place_describe_host(struct mr_place_host *out, struct mr_error *err);
 
-/* The plan as a table of at most 100 columns, and as JSON (the caller frees; NULL: no memory). */
+/* The plan as a table of at most 80 columns, and as JSON (the caller frees; NULL: no memory). */
 void mr_place_print(const struct mr_place_plan *plan, FILE *out);
 char *mr_place_json(const struct mr_place_plan *plan);
 
