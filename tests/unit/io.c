@@ -41,7 +41,7 @@ static struct mr_error err;
 
 static void make_directory(void)
 {
-	strcpy(directory, "io-test-XXXXXX");
+	snprintf(directory, sizeof(directory), "io-test-XXXXXX");
 	cr_assert_not_null(mkdtemp(directory));
 }
 
@@ -313,7 +313,7 @@ BOTH(a_long_list_is_whole)
 	cr_assert_eq(mr_io_list(io, ".", &entries, &count, &err), 0);
 	cr_assert_eq(count, 100);
 	for (size_t i = 0; i < count; i++)
-		cr_assert_eq(atoi(entries[i].name), (int)i);
+		cr_assert_eq(strtol(entries[i].name, NULL, 10), (long)i);
 	free(entries);
 }
 
