@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sleeping and waking across processes: an eventfd per direction, non-blocking, always with a
- * time-out behind it. A lost or forged ring costs time only (rule S5). The protocol, on both ends
- * (Dekker's, hence a full fence between "I say" and "I look"):
+ * Sleeping and waking across processes: a bell per direction, non-blocking, always with a time-out
+ * behind it. A lost or forged ring costs time only (rule S5). The protocol, on both ends (Dekker's,
+ * hence a full fence between "I say" and "I look"):
  *
  *	sleeper: flag = 1; fence; look again; nothing? sleep on the eventfd; flag = 0
  *	waker:   publish; fence; flag == 1? ring
@@ -15,18 +15,28 @@
 
 #include "millrace.h"
 
-/* A new eventfd (non-blocking, close-on-exec), or a negative errno. */
+/*
+ * A new eventfd (non-blocking, close-on-exec), or a negative errno: for bells between our own
+ * threads, and for those that a client rings and the engine only polls (a set, below). Never ring
+ * or clear one that a client holds too: O_NONBLOCK belongs to the open file, so the client can take
+ * it away and the call would block.
+ */
 int mr_doorbell_open(struct mr_error *err);
-/* Rings: never blocks; a full counter means it is rung already. */
+/*
+ * A bell that the engine rings and a client sleeps on: two ends of a socket pair, each with its own
+ * flags. The engine keeps *ring_fd and hands out *wait_fd.
+ */
+int mr_doorbell_open_pair(int *ring_fd, int *wait_fd, struct mr_error *err);
+/* Rings: never blocks; a full counter or queue means it is rung already. */
 void mr_doorbell_ring(int fd);
-/* Sleeps until rung or 'timeout_ms' is over; takes the rings. True if it was rung. */
+/* Sleeps until rung, a signal, or 'timeout_ms' is over; takes the rings. True if it was rung. */
 bool mr_doorbell_wait(int fd, uint32_t timeout_ms);
-/* Takes what was rung, by one read. */
+/* Takes what was rung; bounded work. */
 void mr_doorbell_clear(int fd);
 
 /*
  * Many bells behind one descriptor that polls readable: a worker's. Edge-triggered: nobody reads
- * the eventfds.
+ * the eventfds. Remove a bell before closing it: the client's duplicate would keep it in the set.
  */
 int mr_doorbell_set_open(struct mr_error *err);
 int mr_doorbell_set_add(int set_fd, int bell_fd, struct mr_error *err);
