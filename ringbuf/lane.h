@@ -10,32 +10,61 @@
  * Indexes: published (client) >= read cursor (engine, private) >= acknowledged (engine). The engine
  * publishes 'acknowledged' only when the records have reached the lane's acks level, so the lane
  * itself keeps what is not safe yet. Ordered accesses: ringbuf/README.md.
+ *
+ * A drain by the worker:
+ *
+ *	available = mr_lane_reader_poll()		one look at the client's index
+ *	mr_lane_reader_frame(ahead) ... ahead += slots	copy a header, check it, use the copy
+ *	mr_lane_reader_take(ahead, frames)		move the cursor past them
+ *	... the records are safe ...
+ *	mr_lane_acknowledge(index after the take)	the client may reuse the slots
  */
 #ifndef MR_LANE_H
 #define MR_LANE_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "check.h"
 #include "millrace.h"
 #include "millrace/format.h"
 
 struct rte_ring;
 
+#define MR_LANE_BYTES_MIN MR_PAGE_BYTES
+#define MR_LANE_BYTES_MAX (128u << 20) /* so that a number's low half in a receipt is enough */
+
+/*
+ * The largest frame of a lane: what the partition takes, but at most half of the lane, so that a
+ * record can be written while the one before it is not acknowledged yet. Both sides compute it.
+ */
+static inline uint32_t mr_lane_frame_bytes_max(uint32_t lane_bytes, uint32_t record_bytes_max)
+{
+	uint64_t most = sizeof(struct mr_frame) + (uint64_t)record_bytes_max;
+
+	return most < lane_bytes / 2 ? (uint32_t)most : lane_bytes / 2;
+}
+
 /* ---- the producer's side; owned by the producing thread -------------------------------------- */
 
+/*
+ * published <= number, and number - published == reserved_frames. Numbers count from what the
+ * engine said at open (0 in a new lane).
+ */
 struct mr_lane_writer {
-	struct rte_ring *ring;			/* private header, slots behind it */
-	struct mr_lane_client_page *client;	/* ours: we write */
+	struct rte_ring *ring;			  /* private header, slots behind it */
+	struct mr_lane_client_page *client;	  /* ours: we write */
 	const struct mr_lane_engine_page *engine; /* theirs: we read */
 	const struct mr_lane_receipt *receipts;
-	uint64_t number;	/* number of the next frame */
-	uint64_t published;	/* frames made visible */
-	uint64_t receipts_taken;
+	uint64_t number;	  /* number of the next frame */
+	uint64_t published;	  /* number of the first frame not visible yet */
+	uint64_t receipts_taken;  /* of this engine's */
+	uint64_t receipts_number; /* number of the first record that no receipt taken covers */
 	uint32_t lane_bytes;
 	uint32_t reserved_slots; /* reserved, not yet published */
 	uint32_t reserved_frames;
-	uint32_t record_bytes_max; /* key + value + headers */
+	uint32_t record_bytes_max; /* key + value + headers, as half of the lane holds them */
 };
 
 /*
@@ -45,8 +74,10 @@ struct mr_lane_writer {
 int mr_lane_writer_open(int client_fd, int engine_fd, uint32_t lane_bytes, uint64_t number,
 			struct mr_lane_writer *out, struct mr_error *err);
 /*
- * After a hand-back: reads the new engine's page from now on. The old page stays mapped until the
- * caller unmaps *old (MR_LANE_ENGINE_BYTES): another thread may still be looking at it.
+ * After a hand-back, on the producing thread: reads the new engine's page from now on. The old page
+ * stays mapped until the caller unmaps *old (MR_LANE_ENGINE_BYTES): another thread may still be
+ * looking at it. Receipts of the old page that were not taken become MR_OFFSET_UNKNOWN: take them
+ * before.
  */
 int mr_lane_writer_switch(struct mr_lane_writer *writer, int engine_fd, const void **old,
 			  struct mr_error *err);
@@ -55,22 +86,30 @@ void mr_lane_writer_close(struct mr_lane_writer *writer);
 /*
  * Reserves a frame: header filled in, key copied, *payload is where value (then headers) go. 0;
  * -EAGAIN: full; -EMSGSIZE: can never fit; -EPIPE: the engine closed the lane. Nothing is visible
- * before publish.
+ * before publish. The record's timestamp is taken as it is: the caller has read the clock. Its
+ * value and headers are not looked at.
  */
 int mr_lane_reserve(struct mr_lane_writer *writer, const struct mr_record *record,
 		    uint32_t header_bytes, void **payload);
-uint32_t mr_lane_publish(struct mr_lane_writer *writer);  /* W1; returns frames made visible */
-uint32_t mr_lane_abandon(struct mr_lane_writer *writer);  /* returns frames dropped */
-/* True if the worker said that it sleeps: the caller then rings its doorbell. After publish. */
+uint32_t mr_lane_publish(struct mr_lane_writer *writer); /* W1; returns frames made visible */
+uint32_t mr_lane_abandon(struct mr_lane_writer *writer); /* returns frames dropped */
+/*
+ * True if the worker said that it sleeps (R5): the caller then rings its doorbell. After publish;
+ * it fences.
+ */
 bool mr_lane_worker_sleeps(const struct mr_lane_writer *writer);
+/* W6: "wake me when your index moves". With true it fences: look once more before sleeping. */
+void mr_lane_set_waiting(struct mr_lane_writer *writer, bool waiting);
 
-/* Frames acknowledged so far: the engine's number. Acquires. */
+/* Frames acknowledged so far: the engine's number (R4). Acquires. */
 uint64_t mr_lane_acknowledged(const struct mr_lane_writer *writer);
 uint32_t mr_lane_free_bytes(const struct mr_lane_writer *writer);
+/* R3: why the engine closed the lane, and its sentence; MR_LANE_OPEN and "" while it is open. */
 enum mr_lane_reason mr_lane_reason(const struct mr_lane_writer *writer, char text[248]);
 /*
- * Takes receipts in order, up to 'max' (count 0 marks none). Those that were overwritten come as
- * one with base offset MR_OFFSET_UNKNOWN. 'first' counts from 0.
+ * Takes receipts in order, up to 'max', so that each acknowledged record is covered once; returns
+ * how many. Records whose receipt was overwritten, or that never got one, come with base offset
+ * MR_OFFSET_UNKNOWN. 'first' counts from 0 as the lane's numbers do; 'partition' is the identity's.
  */
 uint32_t mr_lane_receipts(struct mr_lane_writer *writer, struct mr_receipt *receipts, uint32_t max);
 
@@ -78,19 +117,23 @@ uint32_t mr_lane_receipts(struct mr_lane_writer *writer, struct mr_receipt *rece
 
 struct mr_lane_reader {
 	struct rte_ring *ring;
+	const uint8_t *slots; /* right behind the ring: for reading, twice in a row */
 	const struct mr_lane_client_page *client;
 	struct mr_lane_engine_page *engine;
 	struct mr_lane_receipt *receipts;
-	uint64_t next_number;	/* what the next frame must carry */
+	uint64_t next_number; /* what the next frame must carry */
 	uint64_t receipts_written;
+	uint32_t cursor;       /* index of the next frame: the ring's consumer tail */
+	uint32_t acknowledged; /* index, as published: our own copy */
+	uint32_t mask;	       /* of slots */
 	uint32_t lane_bytes;
-	uint32_t record_bytes_max;
+	uint32_t frame_bytes_max;
 };
 
 /* A frame as the worker sees it: a checked copy of the header, and where its bytes lie. */
 struct mr_lane_frame {
-	struct mr_frame head;	/* our private copy */
-	const uint8_t *key;	/* shared memory: read each byte once only */
+	struct mr_frame head; /* our private copy */
+	const uint8_t *key;   /* shared memory: read each byte once only */
 	const uint8_t *value;
 	const uint8_t *headers;
 	uint32_t header_bytes;
@@ -100,8 +143,8 @@ struct mr_lane_frame {
 /*
  * Makes the two memfds of a new lane: *client_fd unsealed against writing (rule S1: seal with
  * mr_region_seal() after "mapped"), *engine_fd sealed and mapped in *engine. The engine page
- * carries identity and 'mac'. 'node' >= 0: memory of that NUMA node, by the caller's mbind between
- * create and first touch.
+ * carries identity and 'mac'. The client's memfd is not touched here, so that the caller can bind
+ * it to a node before.
  */
 int mr_lane_create_client(uint32_t lane_bytes, int *client_fd, struct mr_error *err);
 int mr_lane_create_engine(const struct mr_lane_identity *identity, const uint8_t mac[32],
@@ -110,40 +153,131 @@ int mr_lane_create_engine(const struct mr_lane_identity *identity, const uint8_t
 			  struct mr_error *err);
 
 /*
- * Maps the client's memfd for reading only, checked (mr_region_check), populated, and begins at the
- * engine page's index. 'engine' is taken on success.
+ * Copies the page of an engine that is gone out of a memfd that a client hands back; borrows it.
+ * Size, seals, magic and version are checked, the identity's MAC is not: that is the caller's.
+ * -EBADMSG.
+ */
+int mr_lane_copy_engine(int engine_fd, struct mr_lane_engine_page *copy, struct mr_error *err);
+
+/*
+ * Maps the client's sealed memfd for reading only, checked (mr_region_check), populated, and begins
+ * at the engine page's index and number. 'engine' is taken on success. -EBADMSG: it is not a lane.
  */
 int mr_lane_reader_open(int client_fd, struct mr_lane_engine_page *engine, uint32_t lane_bytes,
 			struct mr_lane_reader *out, struct mr_error *err);
 void mr_lane_reader_close(struct mr_lane_reader *reader);
 
 /*
- * Looks once at the producer's index (R1): slots that may be read now. -EBADMSG: the index is
- * impossible (the client wrote nonsense: poison).
+ * Looks once at the producer's index (R1): slots that may be read now. -EBADMSG with a sentence:
+ * the index is impossible (the client wrote nonsense: poison).
  */
-int64_t mr_lane_reader_poll(struct mr_lane_reader *reader);
+int64_t mr_lane_reader_poll(struct mr_lane_reader *reader, struct mr_error *err);
+
+/* Says which field of 'head' is wrong. Returns -EBADMSG. */
+__attribute__((cold)) int mr_lane_refuse(const struct mr_lane_reader *reader,
+					 const struct mr_frame *head, uint32_t slots_left,
+					 uint64_t expected, struct mr_error *err);
+
+/* Sizes fit into each other and into 'slots_left', in 64 bits so that no sum wraps. */
+static inline bool mr_lane_frame_fits(const struct mr_lane_reader *reader,
+				      const struct mr_frame *head, uint32_t slots_left)
+{
+	uint64_t known = sizeof(*head) + (uint64_t)head->key_bytes + head->value_bytes;
+	uint64_t header_bytes = (uint64_t)head->bytes - known;
+
+	if (known > head->bytes)
+		return false;
+	if (head->bytes > reader->frame_bytes_max)
+		return false;
+	if (head->bytes > (uint64_t)slots_left * MR_SLOT_BYTES)
+		return false;
+	/* a header is two lengths at least, and what no header is counted for does not exist */
+	return header_bytes >= 2u * head->header_count &&
+	       (head->header_count > 0 || header_bytes == 0);
+}
+
+static inline bool mr_lane_frame_means(const struct mr_frame *head, uint64_t expected)
+{
+	if (head->kind != MR_FRAME_RECORD || head->number != expected)
+		return false;
+	if (head->flags & ~(MR_FRAME_NULL_KEY | MR_FRAME_NULL_VALUE))
+		return false;
+	if ((head->flags & MR_FRAME_NULL_KEY) && head->key_bytes > 0)
+		return false;
+	return !(head->flags & MR_FRAME_NULL_VALUE) || head->value_bytes == 0;
+}
+
+/*
+ * Reads the header once, a word at a time: the client may be changing it, and no compiler may look
+ * twice.
+ */
+static inline struct mr_frame mr_lane_copy_head(const uint8_t *at)
+{
+	const uint64_t *words = (const uint64_t *)(const void *)at;
+	uint64_t copy[sizeof(struct mr_frame) / sizeof(uint64_t)];
+	struct mr_frame head;
+
+	for (size_t i = 0; i < mr_array_count(copy); i++)
+		copy[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED); /* relaxed: after R1 */
+	memcpy(&head, copy, sizeof(head));
+	return head;
+}
+
 /*
  * The frame at slot 'ahead' past the read cursor, of 'available' slots polled. 0, or -EBADMSG with
  * a sentence. Number and sizes are checked: the number must be next_number + frames already taken
  * in this drain ('expected').
  */
-int mr_lane_reader_frame(const struct mr_lane_reader *reader, uint32_t ahead, uint32_t available,
-			 uint64_t expected, struct mr_lane_frame *frame, struct mr_error *err);
+static inline int mr_lane_reader_frame(const struct mr_lane_reader *reader, uint32_t ahead,
+				       uint32_t available, uint64_t expected,
+				       struct mr_lane_frame *frame, struct mr_error *err)
+{
+	uint32_t left = available - ahead;
+	const uint8_t *at =
+		reader->slots + (size_t)((reader->cursor + ahead) & reader->mask) * MR_SLOT_BYTES;
+	struct mr_frame head;
+
+	mr_assert(ahead < available);
+	if (__builtin_expect(left < sizeof(head) / MR_SLOT_BYTES, 0))
+		return mr_lane_refuse(reader, NULL, left, expected, err);
+	head = mr_lane_copy_head(at);
+	if (__builtin_expect(!mr_lane_frame_means(&head, expected) ||
+				     !mr_lane_frame_fits(reader, &head, left),
+			     0))
+		return mr_lane_refuse(reader, &head, left, expected, err);
+	frame->head = head;
+	frame->key = at + sizeof(head);
+	frame->value = frame->key + head.key_bytes;
+	frame->headers = frame->value + head.value_bytes;
+	frame->header_bytes =
+		head.bytes - (uint32_t)sizeof(head) - head.key_bytes - head.value_bytes;
+	frame->slots = (head.bytes + MR_SLOT_BYTES - 1) / MR_SLOT_BYTES;
+	return 0;
+}
+
 /*
  * Moves the read cursor past 'slots' slots that held 'frames' frames. They are not acknowledged
  * yet.
  */
 void mr_lane_reader_take(struct mr_lane_reader *reader, uint32_t slots, uint32_t frames);
-/* The read cursor as an index: what to acknowledge once the frames taken so far are safe. */
-uint32_t mr_lane_reader_index(const struct mr_lane_reader *reader);
 
-/* Writes a receipt (if count > 0), then number, then the index (W2). */
+/* The read cursor as an index: what to acknowledge once the frames taken so far are safe. */
+static inline uint32_t mr_lane_reader_index(const struct mr_lane_reader *reader)
+{
+	return reader->cursor;
+}
+
+/*
+ * Writes a receipt (if count > 0) for the 'count' records before 'next_number', then number (W4),
+ * then the index (W2). Slots up to 'index' must not be looked at again.
+ */
 void mr_lane_acknowledge(struct mr_lane_reader *reader, uint32_t index, uint64_t next_number,
 			 uint64_t base_offset, uint32_t count);
-/* The lane takes no more: text first, then the reason (W3). */
+/* The lane takes no more: text first, then the reason (W3). A second reason is dropped. */
 void mr_lane_poison(struct mr_lane_reader *reader, enum mr_lane_reason reason, const char *text);
-/* W5: fence after, then poll again */
+/* W5: "ring me when you publish". With true it fences: poll once more before sleeping. */
 void mr_lane_set_asleep(struct mr_lane_reader *reader, bool asleep);
+/* R6: true if the producer sleeps until the index moves. After mr_lane_acknowledge(); it fences. */
 bool mr_lane_producer_waits(const struct mr_lane_reader *reader);
 
 #endif

@@ -126,7 +126,7 @@ struct mr_lane_engine_page {
 	_Atomic uint32_t acknowledged;	  /* 128 index: slots that are safe and may be reused
 					     (W2) */
 	uint32_t reserved2;		  /* 132 zero */
-	_Atomic uint64_t number;	  /* 136 number of the first record not acknowledged */
+	_Atomic uint64_t number;	  /* 136 number of the first record not acknowledged (W4) */
 	_Atomic uint64_t receipts;	  /* 144 receipts written so far (W4) */
 	_Atomic uint64_t lost;		  /* 152 records lost at hand-back (weaker lanes) */
 	uint8_t reserved3[32];		  /* 160 zero */
