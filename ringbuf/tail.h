@@ -24,7 +24,10 @@
 #define MR_TAIL_NO_HOLD	  UINT64_MAX
 
 /*
- * A reader inside the engine: one line, one writer. The reader stores the position it still needs.
+ * A reader inside the engine: one line, one writer. A hold begins by the worker's hand, before the
+ * reader starts, so that no reclaim can race with it; from then on the reader alone stores the
+ * position that it still needs, which only rises (W9: release, after it has done with the bytes
+ * before), and MR_TAIL_NO_HOLD at its end.
  */
 struct mr_tail_hold {
 	_Alignas(64) _Atomic uint64_t position; /* MR_TAIL_NO_HOLD: nothing */
@@ -32,10 +35,10 @@ struct mr_tail_hold {
 
 struct mr_tail {
 	struct mr_tail_page *page;
-	uint8_t *data;		/* 2 x tail_bytes of address space */
+	uint8_t *data;		    /* 2 x tail_bytes of address space */
 	struct mr_tail_hold *holds; /* MR_TAIL_HOLDS_MAX of them */
 	uint64_t tail_bytes;
-	int fd;			/* sealed; duplicates go to clients */
+	int fd; /* sealed; duplicates go to clients */
 };
 
 /*
@@ -52,7 +55,7 @@ static inline uint8_t *mr_tail_at(const struct mr_tail *tail, uint64_t position)
 	return tail->data + (position & (tail->tail_bytes - 1));
 }
 
-/* The lowest position that an engine's reader still needs; UINT64_MAX if none. Acquires. */
+/* The lowest position that an engine's reader still needs; UINT64_MAX if none. Acquires (R9). */
 uint64_t mr_tail_lowest_hold(const struct mr_tail *tail);
 
 /*
@@ -64,6 +67,8 @@ void mr_tail_reclaim(struct mr_tail *tail, uint64_t position, uint64_t offset);
 void mr_tail_publish_appended(struct mr_tail *tail, uint64_t position, uint64_t offset);
 void mr_tail_publish_flushed(struct mr_tail *tail, uint64_t position, uint64_t offset);
 void mr_tail_publish_committed(struct mr_tail *tail, uint64_t position, uint64_t offset);
+void mr_tail_publish_log_start(struct mr_tail *tail, uint64_t offset);
+void mr_tail_publish_closed(struct mr_tail *tail); /* readers attach again */
 
 /* ---- a client's side: read-only map ---------------------------------------------------------- */
 
