@@ -98,7 +98,8 @@ int mr_io_disk_open(struct mr_io *io, const char *path, enum mr_io_open_mode mod
 		    struct mr_io_file **out, struct mr_error *err)
 {
 	static _Atomic uint64_t ids;
-	struct mr_io_disk_file *file = calloc(1, sizeof(*file) + strlen(path) + 1);
+	size_t path_bytes = strlen(path) + 1;
+	struct mr_io_disk_file *file = calloc(1, sizeof(*file) + path_bytes);
 	int r;
 
 	if (!file)
@@ -116,7 +117,7 @@ int mr_io_disk_open(struct mr_io *io, const char *path, enum mr_io_open_mode mod
 	file->id = atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed) + 1;
 	file->direct = io->facts.direct;
 	pthread_mutex_init(&file->sync_lock, NULL);
-	strcpy(file->path, path);
+	memcpy(file->path, path, path_bytes);
 	/* What an earlier failed flush left in the cache as clean must not be believed (D3). */
 	if (!file->direct)
 		(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED); /* only a precaution */
@@ -433,7 +434,8 @@ static int read_names(DIR *dir, struct mr_io_entry **entries, size_t *count)
 				return -ENOMEM;
 			*entries = grown;
 		}
-		strcpy((*entries)[*count].name, entry->d_name); /* both have room for NAME_MAX */
+		snprintf((*entries)[*count].name, sizeof((*entries)[*count].name), "%s",
+			 entry->d_name);
 		(*entries)[*count].is_directory = is_directory(dir, entry);
 		(*count)++;
 	}
