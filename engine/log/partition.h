@@ -47,13 +47,20 @@ struct mr_partition {
 	uint64_t replica_flushed[MR_REPLICAS_MAX];
 	uint32_t self;
 	uint32_t min_insync_replicas;
-	struct mr_producer_entry *producers; /* open addressing by id; producers_max is a power of
-						two */
-	uint32_t producers_max;
+	struct mr_producer_entry *producers; /* open addressing by id: walk all producers_max */
+	uint32_t producers_max;		     /* places in the table, a power of two */
+	uint32_t producers_limit;	     /* of them in use at most, so that lookups are short */
 	uint32_t producer_count;
+	/* Whether a producer has an open lane and is not to be forgotten; NULL: none has. The
+	   worker sets it after init. */
+	bool (*is_pinned)(int64_t producer_id, void *arg);
+	void *pinned_arg;
 };
 
-/* Takes all memory it will ever need: producers_max entries. -ENOMEM. */
+/*
+ * Takes all memory it will ever need, for 'producers_max' producers. This host is replica 0, alone
+ * in the ISR. -ENOMEM.
+ */
 int mr_partition_init(struct mr_partition *partition, uint32_t producers_max,
 		      uint32_t min_insync_replicas, struct mr_error *err);
 void mr_partition_deinit(struct mr_partition *partition);
@@ -77,8 +84,8 @@ enum mr_sequence_verdict {
 /*
  * What 'count' records of a producer, the first with 'sequence', are to this partition. With
  * DUPLICATE, *duplicates of them (from the front, at most count) are in the log already; *expected
- * is always the sequence due next. Sequences are serial numbers mod 2^31: 'behind' is less than
- * half the circle.
+ * is always the sequence due next (with BASE 'sequence' itself). Sequences are serial numbers mod
+ * 2^31: 'behind' is at most half the circle.
  */
 enum mr_sequence_verdict mr_partition_check(const struct mr_partition *partition,
 					    int64_t producer_id, int16_t epoch, int32_t sequence,
@@ -87,8 +94,8 @@ enum mr_sequence_verdict mr_partition_check(const struct mr_partition *partition
 
 /*
  * Appends 'count' records: returns their base offset and remembers the producer (producer_id -1: no
- * producer). Full table: the entry that was quiet for longest and has no open lane ('pinned' says
- * which) is forgotten.
+ * producer). Full table: of the producers without an open lane (->is_pinned) the one whose newest
+ * record is the oldest is forgotten; if all have one, of all.
  */
 uint64_t mr_partition_append(struct mr_partition *partition, int64_t producer_id, int16_t epoch,
 			     int32_t sequence, uint32_t count, int64_t append_ms);
@@ -102,10 +109,13 @@ const struct mr_producer_entry *mr_partition_find_producer(const struct mr_parti
  */
 uint64_t mr_partition_find_sequence(const struct mr_partition *partition, int64_t producer_id,
 				    int32_t sequence);
-/* Puts an entry in as a checkpoint or recovery has it. -ENOSPC. */
+/*
+ * Puts an entry in as a checkpoint or recovery has it. -ENOSPC; -EBADMSG: no entry that was ever
+ * made.
+ */
 int mr_partition_restore_producer(struct mr_partition *partition,
 				  const struct mr_producer_entry *entry);
-/* Forgets producers that appended nothing since 'before_ms'; returns how many. */
+/* Forgets those without an open lane that appended nothing since 'before_ms'; returns how many. */
 uint32_t mr_partition_expire_producers(struct mr_partition *partition, int64_t before_ms);
 
 /*
