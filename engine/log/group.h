@@ -64,8 +64,8 @@ uint32_t mr_group_close(struct mr_group *group, const struct mr_group_place *pla
 int mr_group_decode_header(const void *bytes, struct mr_group_header *header, struct mr_error *err);
 /*
  * Everything about a whole group in 'available' bytes: bounds, checksum, batches' checksums, dense
- * offsets from base_offset on, counts, padding zero. -EBADMSG with a sentence; -EAGAIN:
- * header->bytes > available.
+ * offsets from base_offset on, counts, padding zero. -EBADMSG with a sentence; -ENODATA as above;
+ * -EAGAIN: header->bytes > available.
  */
 int mr_group_check(const uint8_t *bytes, size_t available, uint64_t segment_id,
 		   struct mr_group_header *header, struct mr_error *err);
