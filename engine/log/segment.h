@@ -13,6 +13,7 @@
 #define MR_SEGMENT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/io.h"
@@ -59,7 +60,8 @@ struct mr_segment {
 
 /*
  * Makes "<directory>/spare": allocated, locked, first step zero-filled, synced. May block: a chore.
- * -ENOSPC.
+ * -ENOSPC; -EEXIST: there is one, perhaps in use and not named yet (recovery removes what a crash
+ * left).
  */
 int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
 			  struct mr_segment **out, struct mr_error *err);
@@ -76,7 +78,7 @@ int mr_segment_open(struct mr_io *io, const char *directory, const char *name, b
 		    uint32_t lock_wait_ms, struct mr_segment **out,
 		    struct mr_segment_header *header, struct mr_error *err);
 void mr_segment_close(struct mr_segment *segment); /* takes NULL and half-open ones */
-/* file and index; closes nothing */
+/* File and index, durably; closes nothing. Oldest segment first: the log has no holes. */
 int mr_segment_remove(struct mr_segment *segment, struct mr_error *err);
 
 /* "00000000000000000042.log" */
@@ -92,7 +94,20 @@ void mr_segment_index_note(struct mr_segment *segment, uint64_t offset, uint64_t
 			   int64_t max_timestamp_ms, int64_t append_ms);
 /* The last entry at or before 'offset'; the segment's first group if there is none. */
 struct mr_index_entry mr_segment_index_find(const struct mr_segment *segment, uint64_t offset);
-int mr_segment_index_save(struct mr_segment *segment, struct mr_error *err); /* a chore */
-int mr_segment_index_load(struct mr_segment *segment, struct mr_error *err); /* -EBADMSG: rebuild */
+/*
+ * The last entry with no record at or after 'timestamp_ms' before it; the segment's first group if
+ * there is none.
+ */
+struct mr_index_entry mr_segment_index_find_time(const struct mr_segment *segment,
+						 int64_t timestamp_ms);
+/*
+ * A chore. Also for an active segment (end_* are 0 then): at checkpoints or a clean stop, so that
+ * recovery has what stands before the checkpoint.
+ */
+int mr_segment_index_save(struct mr_segment *segment, struct mr_error *err);
+/* Nobody else has the segment yet. Sets end_* too. -EBADMSG: rebuild. */
+int mr_segment_index_load(struct mr_segment *segment, struct mr_error *err);
+/* Forgets entries from 'position' on: recovery, before it scans on from there. */
+void mr_segment_index_forget(struct mr_segment *segment, uint64_t position);
 
 #endif
