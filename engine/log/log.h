@@ -38,8 +38,8 @@ struct mr_log_options {
 /* Why nothing can be appended right now; counted and named as back pressure. */
 enum mr_log_room {
 	MR_LOG_ROOM = 0,
-	MR_LOG_TAIL_FULL,      /* the disk (or a hold) is behind: the tail is full of what must
-				  stay */
+	MR_LOG_TAIL_FULL,      /* the disk (or a hold) is behind: the open group or the tail is
+				  full of what must stay */
 	MR_LOG_NO_SEGMENT,     /* the next segment is not ready (disk full, or slow) */
 	MR_LOG_FAILED,	       /* a write failed: final (D3) */
 };
@@ -67,11 +67,22 @@ struct mr_log;
  */
 struct mr_log_start {
 	struct mr_segment *active;  /* taken; header durable */
-	uint64_t position;	    /* block-aligned, inside the active segment */
+	uint64_t position;	    /* block-aligned, inside the active segment or its end */
 	uint64_t offset;	    /* log end offset */
 	uint64_t group_number;	    /* of the next group */
 	uint32_t previous_crc;	    /* of the last group */
+	int32_t partition;	    /* this and the ids go into the headers of new segments */
+	uint8_t topic_id[16];
+	uint8_t log_id[16];
 };
+
+/*
+ * How far behind the first group that is not flushed others may have been written: recovery's
+ * window. Without the options of the engine that crashed, take the largest that it could have had.
+ */
+uint64_t mr_log_window_bytes(const struct mr_log_options *options);
+/* What a segment must hold at least: the largest batch. */
+uint64_t mr_log_segment_bytes_min(const struct mr_log_options *options);
 
 int mr_log_open(const struct mr_log_options *options, const struct mr_log_start *start,
 		struct mr_tail *tail, struct mr_io_queue *queue, const struct mr_clock *clock,
@@ -82,7 +93,8 @@ void mr_log_close(struct mr_log *log, struct mr_segment **active, struct mr_segm
 /*
  * Where a batch of at most 'bytes' may be encoded now (in the tail, inside the open group; opens a
  * group or rolls to the spare as needed, raises 'reclaimed' first). On MR_LOG_ROOM *at is the
- * place. Else nothing changed.
+ * place. Else nothing changed, but that an open group which cannot take the batch is due now: call
+ * mr_log_submit() and, if that wrote something, try once more.
  */
 enum mr_log_room mr_log_reserve(struct mr_log *log, uint32_t bytes, uint8_t **at);
 /*
@@ -115,10 +127,12 @@ struct mr_log_write {
  */
 int mr_log_completed(const struct mr_io_completion *completion, uint64_t *flushed);
 
-void mr_log_give_spare(struct mr_log *log, struct mr_segment *spare); /* takes; there was none */
+/* Takes; there was none. file_bytes is at least mr_log_segment_bytes_min(). */
+void mr_log_give_spare(struct mr_log *log, struct mr_segment *spare);
 bool mr_log_wants_spare(const struct mr_log *log);
 /* Header and name of 'segment' are durable. Returns the flushed offset afterwards. */
 uint64_t mr_log_segment_named(struct mr_log *log, const struct mr_segment *segment);
+/* Event ZERO is done up to 'to'. For a segment that is no longer active it changes nothing. */
 void mr_log_zeroed(struct mr_log *log, const struct mr_segment *segment, uint64_t to);
 /* Takes the next event, kind NONE when there is none. */
 struct mr_log_event mr_log_next_event(struct mr_log *log);
@@ -149,8 +163,11 @@ struct mr_log_place {
 /* 'segments' (taken, in order, the last is active) as recovery found or creation made them. */
 int mr_log_files_open(struct mr_segment **segments, size_t count, struct mr_log_files **out,
 		      struct mr_error *err);
-void mr_log_files_close(struct mr_log_files *files); /* closes all but the active segment's file */
-/* The worker started 'segment' (event STARTED): the former active one ends at its base. */
+void mr_log_files_close(struct mr_log_files *files); /* closes all segments but the active one */
+/*
+ * The worker started 'segment' (event STARTED): the former active one ends at its base. The file of
+ * the one before that is closed: the log rolls only when nothing is in flight there.
+ */
 int mr_log_files_started(struct mr_log_files *files, struct mr_segment *segment,
 			 const struct mr_segment_header *header, struct mr_error *err);
 
@@ -163,8 +180,9 @@ uint64_t mr_log_files_find_time(const struct mr_log_files *files, int64_t timest
 /*
  * Takes the oldest segments that retention lets go: more than 'bytes_max' bytes of files in all, or
  * newest record appended before 'before_ms' (0: no limit); never the active one, never one that
- * ends above 'keep_offset'. Returns the segment (the caller closes it and removes its files), or
- * NULL. *log_start is the new log start offset.
+ * ends above 'keep_offset': the lower of high watermark and the newest durable checkpoint's offset,
+ * where recovery will begin. Returns the segment (the caller removes its files, oldest segment
+ * first, and closes it), or NULL. *log_start is the new log start offset.
  */
 struct mr_segment *mr_log_files_retain(struct mr_log_files *files, uint64_t bytes_max,
 				       int64_t before_ms, uint64_t keep_offset,
