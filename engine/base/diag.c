@@ -175,8 +175,10 @@ static void write_whole(const char *text, size_t bytes)
 
 static void line_write(struct line *line)
 {
-	strcpy(line->text + line->used, line->cut ? "...\n" : "\n");
-	write_whole(line->text, strlen(line->text));
+	const char *end = line->cut ? "...\n" : "\n";
+
+	memcpy(line->text + line->used, end, strlen(end));
+	write_whole(line->text, line->used + strlen(end));
 }
 
 /*

@@ -78,6 +78,11 @@ static uint32_t worker_count_for(uint32_t cores)
 	return cores < CORES_TO_SHARE_OUT ? 1 : cores - 1 - beside;
 }
 
+static void give_reason(struct mr_place_entry *entry, const char *reason)
+{
+	snprintf(entry->reason, sizeof(entry->reason), "%s", reason);
+}
+
 static void place_worker(struct mr_place_entry *entry, const struct mr_place_cores *cores,
 			 uint32_t worker, uint32_t worker_count)
 {
@@ -96,13 +101,13 @@ static void place_worker(struct mr_place_entry *entry, const struct mr_place_cor
 	if (!cores->host.synthetic)
 		CPU_SET(row->cpu, &entry->cpus);
 	if (shared)
-		strcpy(entry->reason, "shares its core: more workers than cores");
+		give_reason(entry, "shares its core: more workers than cores");
 	else if (cores->count == 1)
-		strcpy(entry->reason, "the only core, shared with all others: no spin");
+		give_reason(entry, "the only core, shared with all others: no spin");
 	else if (row->disk)
-		strcpy(entry->reason, "own core; disk interrupts end there: no spin");
+		give_reason(entry, "own core; disk interrupts end there: no spin");
 	else
-		strcpy(entry->reason, "own core");
+		give_reason(entry, "own core");
 }
 
 /*
@@ -142,7 +147,7 @@ static void place_helper(struct mr_place_entry *entry, enum mr_place_role role,
 			 "not pinned: with %u core%s none is to spare", cores->count,
 			 cores->count == 1 ? "" : "s");
 	else
-		strcpy(entry->reason, "not pinned: every core has a worker");
+		give_reason(entry, "not pinned: every core has a worker");
 }
 
 static int make_plan(struct mr_place_cores *cores, const struct mr_place_request *request,

@@ -143,10 +143,9 @@ static bool is_wanted_name(const char *name, const struct wanted *wanted)
 /* ' 36:   0   84261   PCI-MSIX-0000:00:02.0   1-edge   virtio1-req.0' */
 static bool is_wanted_line(char *line, const struct wanted *wanted)
 {
-	char *rest;
+	char *word;
 
-	for (char *word = strtok_r(line, " ,\t\n", &rest); word;
-	     word = strtok_r(NULL, " ,\t\n", &rest)) {
+	while ((word = strsep(&line, " ,\t\n"))) {
 		if (is_wanted_name(word, wanted))
 			return true;
 	}

@@ -51,27 +51,29 @@ static void print_host(const struct mr_place_host *host, FILE *out)
 			host->hypervisor);
 }
 
-/* The first and last of a run, as "0-3"; at most 'room' bytes of them, then "...". */
+/* Runs of CPUs, as "0-3,5"; what has no room is shown as "...". */
 static void format_list(const cpu_set_t *cpus, char *text, size_t room)
 {
 	size_t used = 0;
 
 	text[0] = '\0';
 	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		int last = cpu;
+		const char *comma = used ? "," : "";
+		int first = cpu;
 
 		if (!CPU_ISSET(cpu, cpus))
 			continue;
+		while (cpu + 1 < CPU_SETSIZE && CPU_ISSET(cpu + 1, cpus))
+			cpu++;
 		if (used + 20 > room) {
-			strcpy(text + used, "...");
+			snprintf(text + used, room - used, ",...");
 			return;
 		}
-		while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, cpus))
-			last++;
-		used += (size_t)sprintf(text + used, "%s%d", used ? "," : "", cpu);
-		if (last > cpu)
-			used += (size_t)sprintf(text + used, "-%d", last);
-		cpu = last;
+		if (cpu > first)
+			used += (size_t)snprintf(text + used, room - used, "%s%d-%d", comma, first,
+						 cpu);
+		else
+			used += (size_t)snprintf(text + used, room - used, "%s%d", comma, cpu);
 	}
 }
 
@@ -98,7 +100,7 @@ static void print_entry(const struct mr_place_entry *entry, FILE *out)
 
 void mr_place_print(const struct mr_place_plan *plan, FILE *out)
 {
-	char list[60];
+	char list[40];
 
 	print_host(&plan->host, out);
 	format_list(&plan->disk_cpus, list, sizeof(list));
