@@ -4,7 +4,9 @@
  * program while the engine runs, hangs, or after it crashed. The file is mapped by the engine for
  * writing, by readers for reading.
  *
- *	[ header page | entries: name, kind | values, one cache line of eight per owner ]
+ *	[ header page | entries: name, kind | values, cache lines of eight per owner ]
+ *
+ * The owner is what stands before the last dot of the name.
  *
  * Names are "millrace.partition.3f2a.0.appended_records" style: words, dots, no spaces. A counter
  * only rises; a gauge is set. Reading never disturbs a writer.
@@ -16,10 +18,7 @@
 #include <stdint.h>
 
 #include "millrace.h"
-
-#define MR_COUNTERS_MAGIC      0x544e434du /* MCNT */
-#define MR_COUNTER_NAME_BYTES  112
-#define MR_COUNTERS_MAX	       8192
+#include "millrace/format.h"
 
 enum mr_counter_kind {
 	MR_COUNTER_FREE = 0,
@@ -29,14 +28,18 @@ enum mr_counter_kind {
 
 struct mr_counters; /* the writing side; owned by the control thread, values by their writers */
 
-/* 'fd' (taken) is an open file that is made big enough and begun anew; old content goes. */
+/*
+ * 'fd' (taken, even when it fails) is an open file that is made big enough and begun anew; old
+ * content goes. A program that reads it meanwhile is not disturbed. All its blocks are allocated.
+ */
 int mr_counters_create(int fd, struct mr_counters **out, struct mr_error *err);
 void mr_counters_close(struct mr_counters *counters);
 
 /*
- * A new value under a name, or NULL when all MR_COUNTERS_MAX are in use (the caller then counts
- * into its own spare value; a missing counter is never fatal). Called by the control thread; the
- * value is then written by one thread only.
+ * A new value, 0, under a name, or NULL when all MR_COUNTERS_MAX are in use or the name is too long
+ * (the caller then counts into its own spare value; a missing counter is never fatal). What is not
+ * a letter, digit, dot, underscore or hyphen becomes an underscore. Called by the control thread;
+ * the value is then written by one thread only.
  */
 _Atomic uint64_t *mr_counters_add(struct mr_counters *counters, enum mr_counter_kind kind,
 				  const char *format, ...)
@@ -57,8 +60,9 @@ static inline void mr_counter_set(_Atomic uint64_t *value, uint64_t n)
 }
 
 /*
- * Reading from outside: calls 'each' for every counter in use, or returns -EBADMSG for a file that
- * is none.
+ * Reading from outside: calls 'each' for every counter in use; a negative result of it ends the
+ * reading and is returned. -EBADMSG for a file that is none. One whose writer died while it wrote
+ * the name is left out.
  */
 int mr_counters_read(const char *path,
 		     int (*each)(const char *name, enum mr_counter_kind kind, uint64_t value,

@@ -198,6 +198,35 @@ struct mr_wait_page {
 };
 static_assert(sizeof(struct mr_wait_page) == MR_PAGE_BYTES, "wait page size");
 
+/* ---- counters: a file that outlives the process: header page, entries, values ---------------- */
+
+#define MR_COUNTERS_MAGIC     0x544e434du /* MCNT */
+#define MR_COUNTER_NAME_BYTES 112
+#define MR_COUNTERS_MAX	      8192
+
+/* Written by the engine's control thread; magic last, so that a half-made file is none. */
+struct mr_counters_header {
+	_Atomic uint32_t magic;	 /*  0 MR_COUNTERS_MAGIC (W11) */
+	uint32_t version;	 /*  4 MR_FORMAT_VERSION */
+	uint32_t count_max;	 /*  8 MR_COUNTERS_MAX: as many entries, then as many values */
+	uint32_t pid;		 /* 12 of the engine that writes it, or wrote it last */
+	uint8_t reserved[4080];	 /* 16 zero */
+};
+static_assert(sizeof(struct mr_counters_header) == MR_PAGE_BYTES, "counters header size");
+
+/* Entry i names value i. */
+struct mr_counter_entry {
+	_Atomic uint32_t generation;	       /*  0 odd: being written (W12) */
+	_Atomic uint32_t kind;		       /*  4 enum mr_counter_kind */
+	uint64_t reserved;		       /*  8 zero */
+	uint64_t name[MR_COUNTER_NAME_BYTES / 8]; /* 16 text, ends with a zero byte at least */
+};
+static_assert(sizeof(struct mr_counter_entry) == 128, "counter entry size");
+
+#define MR_COUNTERS_BYTES                                                                          \
+	(sizeof(struct mr_counters_header) +                                                       \
+	 MR_COUNTERS_MAX * (sizeof(struct mr_counter_entry) + sizeof(uint64_t)))
+
 /* ---- the log: segment, group ----------------------------------------------------------------- */
 
 /* First block of a segment file; the rest of the block is zero. Little-endian. */
