@@ -599,52 +599,52 @@ int64_t mr_lane_reader_poll(struct mr_lane_reader *reader, struct mr_error *err)
 	return unacknowledged - taken;
 }
 
-static int refuse(struct mr_error *err, uint64_t number, const char *field, uint64_t found,
-		  const char *expected, uint64_t bound)
+static void refuse(struct mr_error *err, uint64_t number, const char *field, uint64_t found,
+		   const char *expected, uint64_t bound)
 {
-	return mr_error_set(err, -EBADMSG,
-			    "frame of record %" PRIu64 ": %s is %" PRIu64 ", expected %s%" PRIu64,
-			    number, field, found, expected, bound);
+	(void)mr_error_set(err, -EBADMSG,
+			   "frame of record %" PRIu64 ": %s is %" PRIu64 ", expected %s%" PRIu64,
+			   number, field, found, expected, bound);
 }
 
-static int refuse_sizes(const struct mr_lane_reader *reader, const struct mr_frame *head,
-			uint32_t slots_left, uint64_t number, struct mr_error *err)
+static void refuse_sizes(const struct mr_lane_reader *reader, const struct mr_frame *head,
+			 uint32_t slots_left, uint64_t number, struct mr_error *err)
 {
 	uint64_t known = sizeof(*head) + (uint64_t)head->key_bytes + head->value_bytes;
 
 	if (head->bytes < known)
-		return refuse(err, number, "bytes", head->bytes, "at least ", known);
-	if (head->bytes > reader->frame_bytes_max)
-		return refuse(err, number, "bytes", head->bytes, "at most ",
-			      reader->frame_bytes_max);
-	if (head->bytes > (uint64_t)slots_left * MR_SLOT_BYTES)
-		return refuse(err, number, "bytes", head->bytes,
-			      "no more than published: ", (uint64_t)slots_left * MR_SLOT_BYTES);
-	if (head->header_count == 0)
-		return refuse(err, number, "header bytes", head->bytes - known, "", 0);
-	return refuse(err, number, "header bytes", head->bytes - known, "at least ",
-		      2u * head->header_count);
+		refuse(err, number, "bytes", head->bytes, "at least ", known);
+	else if (head->bytes > reader->frame_bytes_max)
+		refuse(err, number, "bytes", head->bytes, "at most ", reader->frame_bytes_max);
+	else if (head->bytes > (uint64_t)slots_left * MR_SLOT_BYTES)
+		refuse(err, number, "bytes", head->bytes,
+		       "no more than published: ", (uint64_t)slots_left * MR_SLOT_BYTES);
+	else if (head->header_count == 0)
+		refuse(err, number, "header bytes", head->bytes - known, "", 0);
+	else
+		refuse(err, number, "header bytes", head->bytes - known, "at least ",
+		       2u * head->header_count);
 }
 
-int mr_lane_refuse(const struct mr_lane_reader *reader, const struct mr_frame *head,
-		   uint32_t slots_left, uint64_t expected, struct mr_error *err)
+void mr_lane_refuse(const struct mr_lane_reader *reader, const struct mr_frame *head,
+		    uint32_t slots_left, uint64_t expected, struct mr_error *err)
 {
 	if (!head)
-		return refuse(err, expected, "bytes published", slots_left * MR_SLOT_BYTES,
-			      "at least ", sizeof(*head));
-	if (head->kind != MR_FRAME_RECORD)
-		return refuse(err, expected, "kind", head->kind, "", MR_FRAME_RECORD);
-	if (head->number != expected)
-		return refuse(err, expected, "number", head->number, "", expected);
-	if (head->flags & ~(MR_FRAME_NULL_KEY | MR_FRAME_NULL_VALUE))
-		return refuse(err, expected, "flags", head->flags, "at most ",
-			      MR_FRAME_NULL_KEY | MR_FRAME_NULL_VALUE);
-	if ((head->flags & MR_FRAME_NULL_KEY) && head->key_bytes > 0)
-		return refuse(err, expected, "key_bytes of a null key", head->key_bytes, "", 0);
-	if ((head->flags & MR_FRAME_NULL_VALUE) && head->value_bytes > 0)
-		return refuse(err, expected, "value_bytes of a null value", head->value_bytes, "",
-			      0);
-	return refuse_sizes(reader, head, slots_left, expected, err);
+		refuse(err, expected, "bytes published", slots_left * MR_SLOT_BYTES, "at least ",
+		       sizeof(*head));
+	else if (head->kind != MR_FRAME_RECORD)
+		refuse(err, expected, "kind", head->kind, "", MR_FRAME_RECORD);
+	else if (head->number != expected)
+		refuse(err, expected, "number", head->number, "", expected);
+	else if (head->flags & ~(MR_FRAME_NULL_KEY | MR_FRAME_NULL_VALUE))
+		refuse(err, expected, "flags", head->flags, "at most ",
+		       MR_FRAME_NULL_KEY | MR_FRAME_NULL_VALUE);
+	else if ((head->flags & MR_FRAME_NULL_KEY) && head->key_bytes > 0)
+		refuse(err, expected, "key_bytes of a null key", head->key_bytes, "", 0);
+	else if ((head->flags & MR_FRAME_NULL_VALUE) && head->value_bytes > 0)
+		refuse(err, expected, "value_bytes of a null value", head->value_bytes, "", 0);
+	else
+		refuse_sizes(reader, head, slots_left, expected, err);
 }
 
 void mr_lane_reader_take(struct mr_lane_reader *reader, uint32_t slots, uint32_t frames)

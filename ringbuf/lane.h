@@ -22,6 +22,7 @@
 #ifndef MR_LANE_H
 #define MR_LANE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -173,10 +174,10 @@ void mr_lane_reader_close(struct mr_lane_reader *reader);
  */
 int64_t mr_lane_reader_poll(struct mr_lane_reader *reader, struct mr_error *err);
 
-/* Says which field of 'head' is wrong. Returns -EBADMSG. */
-__attribute__((cold)) int mr_lane_refuse(const struct mr_lane_reader *reader,
-					 const struct mr_frame *head, uint32_t slots_left,
-					 uint64_t expected, struct mr_error *err);
+/* Says which field of 'head' is wrong; NULL: there is no room for a header. */
+__attribute__((cold)) void mr_lane_refuse(const struct mr_lane_reader *reader,
+					  const struct mr_frame *head, uint32_t slots_left,
+					  uint64_t expected, struct mr_error *err);
 
 /* Sizes fit into each other and into 'slots_left', in 64 bits so that no sum wraps. */
 static inline bool mr_lane_frame_fits(const struct mr_lane_reader *reader,
@@ -238,13 +239,17 @@ static inline int mr_lane_reader_frame(const struct mr_lane_reader *reader, uint
 	struct mr_frame head;
 
 	mr_assert(ahead < available);
-	if (__builtin_expect(left < sizeof(head) / MR_SLOT_BYTES, 0))
-		return mr_lane_refuse(reader, NULL, left, expected, err);
+	if (__builtin_expect(left < sizeof(head) / MR_SLOT_BYTES, 0)) {
+		mr_lane_refuse(reader, NULL, left, expected, err);
+		return -EBADMSG;
+	}
 	head = mr_lane_copy_head(at);
 	if (__builtin_expect(!mr_lane_frame_means(&head, expected) ||
 				     !mr_lane_frame_fits(reader, &head, left),
-			     0))
-		return mr_lane_refuse(reader, &head, left, expected, err);
+			     0)) {
+		mr_lane_refuse(reader, &head, left, expected, err);
+		return -EBADMSG;
+	}
 	frame->head = head;
 	frame->key = at + sizeof(head);
 	frame->value = frame->key + head.key_bytes;
