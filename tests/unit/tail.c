@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "region.h"
@@ -265,31 +266,41 @@ __attribute__((no_sanitize("thread"))) static bool whole(const uint64_t *words, 
 	return true;
 }
 
+/*
+ * One look at the block 'ahead' blocks after the first that is not given up: 1 valid, 0 not, -1
+ * none.
+ */
+static int look(const struct mr_tail_view *outside, uint32_t ahead)
+{
+	uint64_t position = atomic_load(&outside->page->reclaimed) + (uint64_t)ahead * BLOCK;
+	uint64_t copy[BLOCK / 8];
+
+	if (atomic_load(&outside->page->appended) < position + BLOCK)
+		return -1;
+	memcpy(copy, mr_tail_view_at(outside, position), BLOCK);
+	if (!mr_tail_view_valid(outside, position))
+		return 0;
+	cr_assert(whole(copy, position), "a torn copy was said to be valid");
+	return 1;
+}
+
 Test(tail, what_is_said_to_be_valid_is_whole, .timeout = 60)
 {
 	struct mr_tail_view outside;
-	uint64_t copy[BLOCK / 8];
 	uint32_t valid = 0, overtaken = 0;
 	struct mr_tail tail;
 	pthread_t thread;
+	time_t end = time(NULL) + 30;
 
 	create(&tail, 0);
 	view(&tail, &outside);
 	cr_assert_eq(pthread_create(&thread, NULL, write_round_and_round, &tail), 0);
-	for (int i = 0; (i < 200000 && (valid < 1000 || overtaken < 20)) || i < 20000; i++) {
-		/* Near the end that is about to be overwritten, so that races are frequent. */
-		uint64_t position =
-			atomic_load(&outside.page->reclaimed) + (uint64_t)(i % 3) * BLOCK;
+	/* Most looks close to what is overwritten next, where races are frequent. */
+	for (uint32_t i = 0; (valid < 5000 || overtaken < 500) && time(NULL) < end; i++) {
+		int r = look(&outside, i % 2 ? i / 2 % (BYTES / BLOCK) : i / 2 % 2);
 
-		if (atomic_load(&outside.page->appended) < position + BLOCK)
-			continue;
-		memcpy(copy, mr_tail_view_at(&outside, position), BLOCK);
-		if (!mr_tail_view_valid(&outside, position)) {
-			overtaken++;
-			continue;
-		}
-		valid++;
-		cr_assert(whole(copy, position), "a torn copy was said to be valid");
+		valid += r == 1;
+		overtaken += r == 0;
 	}
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
