@@ -157,3 +157,457 @@ Test(config, names_a_value_out_of_bounds)
 	       "f.yaml:1: segment_bytes is '15 MiB', expected a size from 16 MiB to 4 GiB",
 	       "write a whole number, alone or with KiB, MiB or GiB");
 }
+
+Test(config, sizes_and_times_have_units)
+{
+	accept("retention_bytes: 0\nretention: 0\n");
+	cr_assert_eq(config.retention_ms, 0);
+	accept("retention: 0 d\n");
+	cr_assert_eq(config.retention_ms, 0);
+	accept("retention: 1500ms\n");
+	cr_assert_eq(config.retention_ms, 1500);
+	accept("retention_bytes: 1 KiB");
+	cr_assert_eq(config.retention_bytes, 1024);
+	accept("retention_bytes: '1024'");
+	cr_assert_eq(config.retention_bytes, 1024);
+}
+
+/* Nothing that a person may take for a number is taken for another one. */
+Test(config, refuses_what_is_no_whole_number)
+{
+	static const char *const values[] = {
+		"-1",
+		"+1",
+		"1.5 GiB",
+		"1e9",
+		"0x10",
+		"1 GB",
+		"1 gib",
+		"GiB",
+		"1 GiB GiB",
+		"18446744073709551616",
+		"20000000000 GiB",
+		"1_000",
+		"''",
+		"' 1'",
+		"one",
+		"1 MiB # x",
+		"\"1\\t\"",
+		"99999999999999999999999999999999 KiB",
+	};
+	char text[100];
+
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		snprintf(text, sizeof(text), "segment_bytes: %s\n", values[i]);
+		cr_assert_eq(parse(text), -EINVAL, "%s", values[i]);
+		cr_assert_not_null(strstr(err.what, "expected a size from 16 MiB to 4 GiB"), "%s",
+				   err.what);
+	}
+}
+
+/* A bare number could be anything: seconds to one person, milliseconds to another. */
+Test(config, a_time_needs_its_unit)
+{
+	refuse("producer_expiry: 3600\n",
+	       "f.yaml:1: producer_expiry is '3600', expected a time from 1 min to 3650 d",
+	       "write a whole number with ms, s, min, h or d");
+}
+
+Test(config, a_power_of_two_is_one)
+{
+	refuse("\ntail_bytes: 24 MiB\n",
+	       "f.yaml:2: tail_bytes is '24 MiB', expected a power of two from 1 MiB to 4 GiB",
+	       "write a whole number, alone or with KiB, MiB or GiB");
+}
+
+Test(config, names_the_nearest_word)
+{
+	refuse("io: urin\n", "f.yaml:1: io is 'urin', expected auto, uring or posix",
+	       "did you mean 'uring'?");
+	refuse("auto_create: yes\n", "f.yaml:1: auto_create is 'yes', expected false or true",
+	       NULL);
+	refuse("idle: Adaptive\n", "f.yaml:1: idle is 'Adaptive', expected spin, adaptive or park",
+	       "did you mean 'adaptive'?");
+	refuse("placement: spre\n", "f.yaml:1: placement is 'spre', expected spread or compact",
+	       "did you mean 'spread'?");
+}
+
+Test(config, each_bound_is_taken_and_its_neighbour_refused)
+{
+	struct mr_error why;
+
+	for (size_t i = 0; i < mr_config_options.count; i++) {
+		const struct mr_option *option = &mr_config_options.rows[i];
+		char text[40];
+
+		if (option->type < MR_OPTION_COUNT || option->type == MR_OPTION_LIST)
+			continue;
+		mr_config_defaults(&config);
+		mr_option_format(option, option->least, text, sizeof(text));
+		cr_assert_eq(mr_config_set(&config, option->name, text, &why), 0, "%s", why.what);
+		cr_assert_eq(mr_option_get(option, &config), option->least);
+		mr_option_format(option, option->most, text, sizeof(text));
+		cr_assert_eq(mr_config_set(&config, option->name, text, &why), 0, "%s", why.what);
+		cr_assert_eq(mr_option_get(option, &config), option->most);
+		mr_option_format(option, option->most + 1, text, sizeof(text));
+		cr_assert_eq(mr_config_set(&config, option->name, text, &why), -EINVAL);
+		cr_assert_eq(mr_option_get(option, &config), option->most, "left as it was");
+		if (option->least == 0)
+			continue;
+		mr_option_format(option, option->least - 1, text, sizeof(text));
+		cr_assert_eq(mr_config_set(&config, option->name, text, &why), -EINVAL);
+	}
+}
+
+/* The default as it is written in the table and the docs is what the table itself allows. */
+Test(config, every_word_of_every_choice_is_taken)
+{
+	for (size_t i = 0; i < mr_config_options.count; i++) {
+		const struct mr_option *option = &mr_config_options.rows[i];
+		const char *word = option->words;
+
+		for (uint64_t index = 0; word && *word; index++) {
+			size_t bytes = strcspn(word, "|");
+			char text[32];
+
+			snprintf(text, sizeof(text), "%.*s", (int)bytes, word);
+			mr_config_defaults(&config);
+			cr_assert_eq(mr_config_set(&config, option->name, text, &err), 0);
+			cr_assert_eq(mr_option_get(option, &config), index);
+			word += bytes + (word[bytes] == '|');
+		}
+	}
+}
+
+/* libcyaml says nothing of a key that comes twice: the last one silently won. */
+Test(config, refuses_a_key_given_twice)
+{
+	refuse("node: 1\nio: auto\nnode: 1\n",
+	       "f.yaml:3: node is given a second time; line 1 has it already", NULL);
+	refuse("topics:\n- name: a\n  name: b\n",
+	       "f.yaml:3: name is given a second time; line 2 has it already", NULL);
+	refuse("topics: []\ntopics: []\n",
+	       "f.yaml:2: topics is given a second time; line 1 has it already", NULL);
+}
+
+Test(config, refuses_a_wrong_shape)
+{
+	refuse("- data\n", "f.yaml:1: the file is a list, expected options, as 'data: ...'", NULL);
+	refuse("hello\n", "f.yaml:1: the file is a plain value, expected options, as 'data: ...'",
+	       NULL);
+	refuse("node:\n  - 1\n", "f.yaml:2: node is a list, expected a plain value", NULL);
+	refuse("node: {a: b}\n", "f.yaml:1: node is a group of keys, expected a plain value", NULL);
+	refuse("? [a]\n: b\n", "f.yaml:1: a key is a list, expected a plain value", NULL);
+	refuse("topics: 3\n", "f.yaml:1: topics is a plain value, expected a list of topics", NULL);
+	refuse("topics:\n", "f.yaml:1: topics is nothing, expected a list of topics", NULL);
+	refuse("topics:\n  name: a\n",
+	       "f.yaml:2: topics is a group of keys, expected a list of topics", NULL);
+	refuse("topics:\n- a\n",
+	       "f.yaml:2: a topic is a plain value, expected its options, as 'name: ...'", NULL);
+	refuse("topics:\n- name: [a]\n", "f.yaml:2: name is a list, expected a plain value", NULL);
+	refuse("node: 1\n---\nnode: 2\n",
+	       "f.yaml:2: a second document begins, expected the end of the file", NULL);
+}
+
+Test(config, a_value_left_out_is_not_zero)
+{
+	refuse("node:\nio: auto\n", "f.yaml:1: node is '', expected a whole number from 0 to 63",
+	       NULL);
+	refuse("data:\n", "f.yaml:1: data is '', expected a path of 1 to 1023 bytes", NULL);
+}
+
+/* A few lines of aliases can stand for billions of values. */
+Test(config, refuses_anchors_and_aliases)
+{
+	refuse("data: &a x\nsocket: *a\n", "f.yaml:1: anchors and aliases are not taken here",
+	       NULL);
+	refuse("topics: &a []\n", "f.yaml:1: anchors and aliases are not taken here", NULL);
+	refuse("node: 1\ntopics:\n- &b\n  name: a\n",
+	       "f.yaml:3: anchors and aliases are not taken here", NULL);
+	refuse("a: *nowhere\n", "f.yaml:1: unknown key 'a', expected an option",
+	       "docs/CONFIG.md lists all options");
+}
+
+Test(config, tells_where_it_is_no_yaml)
+{
+	cr_assert_eq(parse("node: 1\ndata: 'open\nio: auto\n"), -EINVAL);
+	cr_assert_eq(strncmp(err.what, "f.yaml:4: this is not YAML: ", 28), 0, "%s", err.what);
+	cr_assert_eq(parse("node: 1\n\tio: auto\n"), -EINVAL);
+	cr_assert_eq(strncmp(err.what, "f.yaml:2: this is not YAML: ", 28), 0, "%s", err.what);
+	cr_assert_eq(parse("data: \xff\xfe\n"), -EINVAL);
+	cr_assert_eq(strncmp(err.what, "f.yaml:1: this is not YAML: ", 28), 0, "%s", err.what);
+}
+
+Test(config, a_zero_byte_does_not_hide_the_rest)
+{
+	refuse("data: \"a\\0b\"\n", "f.yaml:1: data has a zero byte in it", NULL);
+	refuse("\"data\\0x\": a\n", "f.yaml:1: a key has a zero byte in it", NULL);
+	cr_assert_eq(mr_config_parse("data: a\0b\n", 10, "f.yaml", &config, &err), -EINVAL);
+}
+
+Test(config, paths_are_bounded_and_printable)
+{
+	char text[2000], path[1200];
+
+	refuse("data: \"a\\nb\"\n", "f.yaml:1: data is 'a\nb', expected a path of 1 to 1023 bytes",
+	       NULL);
+	memset(path, 'p', sizeof(path));
+	path[1023] = '\0';
+	snprintf(text, sizeof(text), "data: %s\n", path);
+	accept(text);
+	cr_assert_str_eq(config.data, path);
+	path[1023] = 'p';
+	path[1024] = '\0';
+	snprintf(text, sizeof(text), "data: %s\n", path);
+	refuse(text,
+	       "f.yaml:1: data is 'pppppppppppppppppppppppppppppppppppppppp...', expected a path "
+	       "of "
+	       "1 to 1023 bytes",
+	       NULL);
+}
+
+Test(config, values_must_fit_each_other)
+{
+	refuse("tail_bytes: 1 MiB\n",
+	       "f.yaml:1: tail_bytes is 1 MiB, expected at least twice record_bytes_max, which is "
+	       "1 MiB",
+	       "raise tail_bytes or lower record_bytes_max");
+	refuse("lane_bytes_max: 4 MiB\n\nlane_bytes: 8 MiB\n",
+	       "f.yaml:3: lane_bytes_max is 4 MiB, expected at least lane_bytes, which is 8 MiB",
+	       "raise lane_bytes_max or lower lane_bytes");
+	refuse("topics:\n- name: a\n  segment_bytes: 16 MiB\n- segment_bytes: 16 MiB\n  name: b\n"
+	       "first_segment_bytes: 32 MiB\n",
+	       "f.yaml:2: segment_bytes of topic 'a' is less than first_segment_bytes",
+	       "raise it, or lower first_segment_bytes");
+	accept("tail_bytes: 1 MiB\nrecord_bytes_max: 512 KiB\ngroup_bytes: 512 KiB\n"
+	       "first_segment_bytes: 1 MiB\n");
+}
+
+Test(config, topics_have_the_general_values_or_their_own)
+{
+	const struct mr_config_topic *trades, *audit;
+
+	accept("topics:\n"
+	       "  - name: trades\n"
+	       "    partitions: 4\n"
+	       "    retention: 1 h\n"
+	       "  - {segment_bytes: 64 MiB, name: audit, retention_bytes: 0}\n"
+	       "partitions: 2\n"
+	       "retention_bytes: 1 GiB\n"
+	       "retention: 7 d\n");
+	cr_assert_eq(config.topic_count, 2);
+	trades = mr_config_topic_find(&config, "trades");
+	audit = mr_config_topic_find(&config, "audit");
+	cr_assert_null(mr_config_topic_find(&config, "other"));
+	cr_assert_eq(trades, &config.topics[0], "in the file's order");
+	cr_assert_eq(trades->partitions, 4);
+	cr_assert_eq(trades->retention_ms, 3600 * 1000);
+	cr_assert_eq(trades->retention_bytes, 1u << 30);
+	cr_assert_eq(trades->segment_bytes, 1u << 30);
+	cr_assert_str_eq(audit->name, "audit");
+	cr_assert_eq(audit->partitions, 2);
+	cr_assert_eq(audit->retention_ms, 7u * 86400 * 1000);
+	cr_assert_eq(audit->retention_bytes, 0);
+	cr_assert_eq(audit->segment_bytes, 64u << 20);
+	mr_config_deinit(&config);
+	cr_assert_null(config.topics);
+}
+
+Test(config, refuses_topics_that_cannot_be)
+{
+	refuse("topics:\n- name: a\n- partitions: 3\n", "f.yaml:3: a topic without a name", NULL);
+	refuse("topics:\n- {}\n", "f.yaml:2: a topic without a name", NULL);
+	refuse("topics:\n- name: a b\n",
+	       "f.yaml:2: name is 'a b', expected a name of 1 to 249 characters",
+	       "a topic's name is made of a-z A-Z 0-9 . _ -");
+	refuse("topics:\n- name: ..\n",
+	       "f.yaml:2: name is '..', expected a name of 1 to 249 characters",
+	       "a topic's name is made of a-z A-Z 0-9 . _ -");
+	refuse("topics:\n- name: b\n- name: a\n- name: c\n- name: b\n",
+	       "f.yaml:5: topic 'b' is given a second time; line 2 has it already", NULL);
+	refuse("topics:\n- name: b\n  retntion: 1 d\n",
+	       "f.yaml:3: unknown key 'retntion', expected an option of a topic",
+	       "did you mean 'retention'?");
+	refuse("topics:\n- name: b\n  partitions: 1025\n",
+	       "f.yaml:3: partitions is '1025', expected a whole number from 1 to 1024", NULL);
+}
+
+static char *many_topics(size_t count)
+{
+	char *text = NULL;
+	size_t bytes = 0;
+	FILE *out = open_memstream(&text, &bytes);
+
+	fputs("topics:\n", out);
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "- name: topic-%zu\n", i);
+	fclose(out);
+	return text;
+}
+
+Test(config, many_topics_are_taken_and_too_many_refused)
+{
+	char *text = many_topics(MR_CONFIG_TOPICS_MAX);
+
+	accept(text);
+	cr_assert_eq(config.topic_count, MR_CONFIG_TOPICS_MAX);
+	cr_assert_str_eq(config.topics[MR_CONFIG_TOPICS_MAX - 1].name, "topic-4095");
+	free(text);
+	text = many_topics(MR_CONFIG_TOPICS_MAX + 1);
+	refuse(text, "f.yaml:4098: more than 4096 topics", NULL);
+	free(text);
+}
+
+Test(config, a_refused_file_leaves_the_struct_alone)
+{
+	struct mr_config before;
+
+	memset(&config, 0x5a, sizeof(config));
+	before = config;
+	cr_assert_eq(parse("topics:\n- name: a\nnode: x\n"), -EINVAL);
+	cr_assert_eq(memcmp(&before, &config, sizeof(before)), 0);
+}
+
+/* Every beginning of a good file, and every file with one byte changed, is taken or refused. */
+Test(config, survives_cut_and_changed_files, .timeout = 60)
+{
+	static const char good[] = "data: \"x\"\nretention: 7 d\ntopics:\n  - name: a\n    "
+				   "partitions: 4\n  - {name: b, segment_bytes: 64 MiB}\n";
+	static const char others[] = "\0\n\t \"'[]{}:-&*?!|>%@#x\xff";
+
+	for (size_t count = 0; count < sizeof(good); count++) {
+		if (mr_config_parse(good, count, "cut", &config, &err) == 0)
+			mr_config_deinit(&config);
+	}
+	for (size_t at = 0; at < sizeof(good) - 1; at++) {
+		for (size_t k = 0; k < sizeof(others) - 1; k++) {
+			char text[sizeof(good)];
+
+			memcpy(text, good, sizeof(good));
+			text[at] = others[k];
+			if (mr_config_parse(text, sizeof(good) - 1, "changed", &config, &err) == 0)
+				mr_config_deinit(&config);
+			else
+				cr_assert_eq(strncmp(err.what, "changed:", 8), 0, "%s", err.what);
+		}
+	}
+}
+
+Test(config, one_option_can_be_set_from_the_command_line)
+{
+	mr_config_defaults(&config);
+	cr_assert_eq(mr_config_set(&config, "data", "/x", &err), 0);
+	cr_assert_str_eq(config.data, "/x");
+	cr_assert_eq(mr_config_set(&config, "tail_bytes", "1 MiB", &err), 0);
+	cr_assert_eq(mr_config_check(&config, &err), -EINVAL);
+	cr_assert_eq(mr_config_set(&config, "dat", "/x", &err), -EINVAL);
+	cr_assert_str_eq(err.what, "unknown option 'dat'");
+	cr_assert_str_eq(err.hint, "did you mean 'data'?");
+	cr_assert_eq(mr_config_set(&config, "topics", "[]", &err), -EINVAL);
+	cr_assert_str_eq(err.what, "topics cannot be set alone");
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static char path[] = "/tmp/millrace-config-XXXXXX";
+
+static void make_path(void)
+{
+	int fd = mkstemp(path);
+
+	cr_assert_geq(fd, 0);
+	close(fd);
+}
+
+static void remove_path(void)
+{
+	unlink(path);
+}
+
+static void write_file(const char *text, size_t bytes)
+{
+	FILE *file = fopen(path, "w");
+
+	cr_assert_eq(fwrite(text, 1, bytes, file), bytes);
+	cr_assert_eq(fclose(file), 0);
+}
+
+Test(config, loads_a_file, .init = make_path, .fini = remove_path)
+{
+	char what[200];
+
+	write_file("node: 7\n", 8);
+	cr_assert_eq(mr_config_load(path, &config, &err), 0, "%s", err.what);
+	cr_assert_eq(config.node, 7);
+	write_file("nod: 7\n", 7);
+	cr_assert_eq(mr_config_load(path, &config, &err), -EINVAL);
+	snprintf(what, sizeof(what), "%s:1: unknown key 'nod', expected an option", path);
+	cr_assert_str_eq(err.what, what);
+}
+
+Test(config, a_large_file_is_taken_up_to_the_bound, .init = make_path, .fini = remove_path)
+{
+	char *text = malloc(MR_CONFIG_FILE_BYTES_MAX + 1);
+
+	memset(text, '\n', MR_CONFIG_FILE_BYTES_MAX + 1);
+	write_file(text, MR_CONFIG_FILE_BYTES_MAX);
+	cr_assert_eq(mr_config_load(path, &config, &err), 0, "%s", err.what);
+	write_file(text, MR_CONFIG_FILE_BYTES_MAX + 1);
+	cr_assert_eq(mr_config_load(path, &config, &err), -EFBIG);
+	free(text);
+}
+
+Test(config, says_why_a_file_cannot_be_read)
+{
+	cr_assert_eq(mr_config_load("/nowhere/f.yaml", &config, &err), -ENOENT);
+	cr_assert_str_eq(err.what, "cannot read configuration '/nowhere/f.yaml'");
+	cr_assert_str_eq(err.why, "No such file or directory");
+	cr_assert_eq(mr_config_load("/tmp", &config, &err), -EISDIR);
+}
+
+Test(config, words_are_those_of_the_table)
+{
+	for (int i = 0; i < 3; i++) {
+		mr_config_defaults(&config);
+		cr_assert_eq(mr_config_set(&config, "io", mr_config_io_word(i), &err), 0);
+		cr_assert_eq((int)config.io, i);
+		cr_assert_eq(mr_config_set(&config, "idle", mr_config_idle_word(i), &err), 0);
+		cr_assert_eq((int)config.idle, i);
+	}
+}
+
+Test(config, policies_are_those_of_the_table)
+{
+	for (int i = 0; i < 2; i++) {
+		mr_config_defaults(&config);
+		cr_assert_eq(mr_config_set(&config, "placement", mr_place_policy_word(i), &err), 0);
+		cr_assert_eq((int)config.placement, i);
+	}
+}
+
+/* Who changes the table makes the page anew: ninja docs-config. */
+Test(config, the_page_says_what_the_table_says)
+{
+	char *made = NULL, *page;
+	size_t made_bytes = 0, page_bytes;
+	FILE *out = open_memstream(&made, &made_bytes);
+	FILE *file = fopen(MR_SOURCE_ROOT "/docs/CONFIG.md", "r");
+
+	cr_assert_eq(mr_config_describe(out), 0);
+	fclose(out);
+	cr_assert_not_null(file);
+	page = malloc(made_bytes + 100);
+	page_bytes = fread(page, 1, made_bytes + 100, file);
+	fclose(file);
+	cr_assert_eq(page_bytes, made_bytes);
+	cr_assert_eq(memcmp(page, made, made_bytes), 0, "run: ninja docs-config");
+	free(page);
+	free(made);
+}
+
+Test(config, a_page_that_cannot_be_written_is_told)
+{
+	FILE *full = fopen("/dev/full", "w");
+
+	cr_assert_eq(mr_config_describe(full), -EIO);
+}
