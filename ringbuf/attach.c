@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packets on the engine's socket: runs on the engine's control thread and on the library's threads, owns nothing but
- * the descriptors of a packet while it is being checked. What arrives is copied by the kernel into the receiver's own
- * memory first, so it is checked once and cannot change afterwards.
+ * Packets on the engine's socket: runs on the engine's control thread and on the library's threads,
+ * owns nothing but the descriptors of a packet while it is being checked. What arrives is copied by
+ * the kernel into the receiver's own memory first, so it is checked once and cannot change
+ * afterwards.
  */
 #include "attach.h"
 
@@ -77,7 +78,9 @@ int mr_packet_send(int socket, struct mr_message_header *head, const void *body,
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
 		return socket_error(errno);
-	return (size_t)sent == head->bytes ? 0 : -EPIPE; /* packets go whole; else it is no such socket */
+	return (size_t)sent == head->bytes
+		       ? 0
+		       : -EPIPE; /* packets go whole; else it is no such socket */
 }
 
 void mr_packet_close_fds(struct mr_packet *packet)

@@ -283,7 +283,7 @@ enum mr_message_type {
 	MR_MESSAGE_HAND_BACK = 5,    /* struct mr_hand_back + 2 descriptors; struct mr_lane_reply +
 					3 */
 	MR_MESSAGE_CLOSE_LANE = 6,   /* struct mr_lane_id; struct mr_lane_id */
-	MR_MESSAGE_OPEN_WAIT = 7,    /* empty; struct mr_wait_reply + 2: wait page, eventfd */
+	MR_MESSAGE_OPEN_WAIT = 7,    /* empty; struct mr_wait_id + 2: wait page, eventfd */
 	MR_MESSAGE_WAIT_MAPPED = 8,  /* struct mr_wait_id; struct mr_wait_id */
 	MR_MESSAGE_ATTACH_TAIL = 9,  /* struct mr_attach_tail; struct mr_tail_reply + 1 */
 	MR_MESSAGE_DETACH_TAIL = 10, /* struct mr_attach_tail; the same */

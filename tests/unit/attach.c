@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must hold: a packet arrives whole, with exactly the descriptors it names, or it is refused and leaves no
- * descriptor behind; whoever sends nonsense is told apart from whoever is gone.
+ * What must hold: a packet arrives whole, with exactly the descriptors it names, or it is refused
+ * and leaves no descriptor behind; whoever sends nonsense is told apart from whoever is gone.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -75,8 +75,10 @@ static struct mr_message_header good_head(uint32_t bytes, uint16_t fd_count)
 Test(attach, a_packet_arrives_as_it_was_sent)
 {
 	struct pair s = pair_open();
-	struct mr_message_header head = {
-		.type = MR_MESSAGE_OPEN_TOPIC, .request_id = 42, .status = -5, .flags = MR_MESSAGE_REPLY};
+	struct mr_message_header head = {.type = MR_MESSAGE_OPEN_TOPIC,
+					 .request_id = 42,
+					 .status = -5,
+					 .flags = MR_MESSAGE_REPLY};
 
 	cr_assert_eq(mr_packet_send(s.a, &head, "hello", 5, NULL, 0), 0);
 	cr_assert_eq(mr_packet_receive(s.b, &packet), 0);
