@@ -647,6 +647,14 @@ void mr_lane_refuse(const struct mr_lane_reader *reader, const struct mr_frame *
 		refuse_sizes(reader, head, slots_left, expected, err);
 }
 
+void mr_lane_reader_resume(struct mr_lane_reader *reader)
+{
+	const uint8_t *at =
+		reader->slots + (size_t)(reader->cursor & reader->mask) * MR_SLOT_BYTES;
+
+	reader->next_number = mr_lane_copy_head(at).number;
+}
+
 void mr_lane_reader_take(struct mr_lane_reader *reader, uint32_t slots, uint32_t frames)
 {
 	struct rte_ring *ring = reader->ring;

@@ -174,6 +174,13 @@ void mr_lane_reader_close(struct mr_lane_reader *reader);
  */
 int64_t mr_lane_reader_poll(struct mr_lane_reader *reader, struct mr_error *err);
 
+/*
+ * For a lane that was handed back, after a poll that found something: the next number is what the
+ * first frame carries. Its old engine may have died between writing number and index; a number that
+ * the client made up is refused by its sequence like any other.
+ */
+void mr_lane_reader_resume(struct mr_lane_reader *reader);
+
 /* Says which field of 'head' is wrong; NULL: there is no room for a header. */
 __attribute__((cold)) void mr_lane_refuse(const struct mr_lane_reader *reader,
 					  const struct mr_frame *head, uint32_t slots_left,

@@ -371,3 +371,37 @@ int mr_io_replace(struct mr_io *io, const char *path, const void *bytes, size_t 
 		r = sync_parent(io, path, err);
 	return r;
 }
+
+/* Depth is bounded: the engine's own directories are three deep. */
+#define TREE_DEPTH_MAX 8
+
+static int remove_below(struct mr_io *io, const char *path, int depth, struct mr_error *err)
+{
+	struct mr_io_entry *entries = NULL;
+	char child[MR_IO_PATH_BYTES];
+	size_t count = 0, i;
+	int r = mr_io_list(io, path, &entries, &count, err);
+
+	if (depth == TREE_DEPTH_MAX)
+		r = mr_error_set(err, -ELOOP, "directory '%s' is deeper than expected", path);
+	for (i = 0; r >= 0 && i < count; i++) {
+		int length = snprintf(child, sizeof(child), "%s/%s", path, entries[i].name);
+
+		if (length < 0 || (size_t)length >= sizeof(child))
+			r = mr_error_set(err, -ENAMETOOLONG, "'%s/%s' is too long", path,
+					 entries[i].name);
+		else if (entries[i].is_directory)
+			r = remove_below(io, child, depth + 1, err);
+		else
+			r = mr_io_remove(io, child, err);
+	}
+	free(entries);
+	return r < 0 ? r : mr_io_remove(io, path, err);
+}
+
+int mr_io_remove_tree(struct mr_io *io, const char *path, struct mr_error *err)
+{
+	int r = remove_below(io, path, 0, err);
+
+	return r == -ENOENT ? 0 : r;
+}

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "error.h"
 
@@ -47,6 +48,7 @@ struct mr_io_facts {
 	const char *backend;  /* "uring", "posix"; tests have more */
 	bool direct;	      /* O_DIRECT is used */
 	uint32_t block_bytes; /* D4: max(direct alignment, physical block, 4096) */
+	dev_t device;	      /* st_dev of the data directory */
 	char file_system[32]; /* "ext4", "tmpfs", ... */
 	char warning[160]; /* what is weaker on this file system or kernel; empty if nothing (D13)
 			    */
@@ -180,6 +182,9 @@ int mr_io_load(struct mr_io *io, const char *path, size_t bytes_max, void **out,
 	       struct mr_error *err);
 int mr_io_replace(struct mr_io *io, const char *path, const void *bytes, size_t count,
 		  struct mr_error *err);
+
+/* Removes a directory and all below it; 0 too if it is not there. A crash may leave some of it. */
+int mr_io_remove_tree(struct mr_io *io, const char *path, struct mr_error *err);
 
 int mr_io_rename(struct mr_io *io, const char *from, const char *to, struct mr_error *err);
 int mr_io_remove(struct mr_io *io, const char *path, struct mr_error *err);

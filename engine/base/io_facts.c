@@ -132,7 +132,10 @@ void mr_io_facts_learn(int directory_fd, struct mr_io_facts *facts)
 {
 	uint32_t physical = physical_block_bytes(directory_fd);
 	struct utsname name;
+	struct stat st;
 
+	if (fstat(directory_fd, &st) == 0)
+		facts->device = st.st_dev;
 	facts->block_bytes = physical > MR_IO_BLOCK_BYTES ? physical : MR_IO_BLOCK_BYTES;
 	learn_file_system(directory_fd, facts);
 	if (strcmp(facts->file_system, "ext4") == 0 && uname(&name) == 0 &&
