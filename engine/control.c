@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control thread's loop and its start and end (control.h). It sleeps in epoll: on its socket
+ * and clients, on workers' mailboxes, on finished chores, on the bell to stop. Every second it
+ * looks at retention; after a moment of quiet, or when much was written, it writes a checkpoint.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/diag.h"
+#include "check.h"
+#include "doorbell.h"
+
+#define EVENTS_A_TURN	   64
+#define MESSAGES_A_TURN	   1024
+#define SECOND_NS	   UINT64_C(1000000000)
+#define CHECKPOINT_RECORDS 4000000 /* that many since the last one: do not wait for quiet */
+#define CHECKPOINT_NS	   (10 * SECOND_NS) /* nor longer than that */
+#define DRAIN_AT_STOP_NS   (5 * SECOND_NS)  /* what producers published before the end */
+
+/* ---- workers' messages
+ * ---------------------------------------------------------------------------------- */
+
+static void take_message(struct mr_control *control, struct mr_worker_message *message)
+{
+	struct mr_hosted *hosted = message->owner;
+
+	switch (message->kind) {
+	case MR_WORKER_ADD_PARTITION:
+		if (message->status < 0)
+			mr_control_fail(control, message->status,
+					"a worker could not take a partition");
+		break;
+	case MR_WORKER_REMOVE_PARTITION:
+		mr_control_partition_removed(hosted);
+		break;
+	case MR_WORKER_CLOSE_LANE:
+		mr_control_lane_closed(message);
+		break;
+	case MR_WORKER_LANE_POISONED:
+		mr_control_lane_poisoned(message);
+		break;
+	case MR_WORKER_ADD_LANE:
+	case MR_WORKER_ADD_WATCH:
+		mr_assert(message->status == 0); /* bounds are checked before it is posted */
+		break;
+	case MR_WORKER_REMOVE_WATCH:
+		mr_control_watch_removed(message);
+		break;
+	case MR_WORKER_SEGMENT_NAMED:
+	case MR_WORKER_SEGMENT_ZEROED:
+	case MR_WORKER_GIVE_SPARE:
+		break;
+	case MR_WORKER_LOG_START:
+		hosted->log_start_out = false;
+		break;
+	case MR_WORKER_SNAPSHOT:
+		mr_control_snapshot_done(hosted, message);
+		break;
+	case MR_WORKER_FAIL:
+		free(message);
+		break;
+	case MR_WORKER_LOG_EVENT:
+		mr_control_log_event(message->owner, message);
+		break;
+	case MR_WORKER_LOG_FAILED:
+		mr_control_fail(control, message->status, "a write of the log");
+		break;
+	case MR_WORKER_WAKE:
+		mr_waker_ring(message->waker);
+		break;
+	}
+}
+
+static uint32_t take_messages(struct mr_control *control)
+{
+	struct mr_worker_message *message;
+	uint32_t i, count = 0;
+
+	for (i = 0; i < control->worker_count; i++)
+		while (count < MESSAGES_A_TURN &&
+		       (message = mr_worker_take(control->workers[i])) != NULL) {
+			take_message(control, message);
+			count++;
+		}
+	return count;
+}
+
+/* ---- epoll's sources
+ * -------------------------------------------------------------------------------------- */
+
+static struct mr_control *control_of(struct mr_local_source *source, size_t place)
+{
+	return (struct mr_control *)((char *)source - place);
+}
+
+static void stop_ready(struct mr_local_source *source, uint32_t events)
+{
+	control_of(source, offsetof(struct mr_control, stop_source))->stopping = true;
+}
+
+static void chores_ready(struct mr_local_source *source, uint32_t events)
+{
+	(void)mr_chores_finish(
+		control_of(source, offsetof(struct mr_control, chores_source))->chores);
+}
+
+/* Messages are taken in every round of the loop: here is nothing left to do. */
+static void workers_ready(struct mr_local_source *source, uint32_t events)
+{
+	(void)control_of(source, offsetof(struct mr_control, workers_source));
+}
+
+static void commits_ready(struct mr_local_source *source, uint32_t events)
+{
+	struct mr_control *control =
+		control_of(source, offsetof(struct mr_control, commits_source));
+
+	mr_doorbell_clear(control->commit_lane.bell_to_client);
+	mr_control_commits_acknowledged(control);
+}
+
+static int watch(struct mr_control *control, int fd, struct mr_local_source *source,
+		 void (*ready)(struct mr_local_source *, uint32_t), struct mr_error *err)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
+
+	source->ready = ready;
+	if (epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+		return mr_error_set(err, -errno, "cannot watch descriptor %d", fd);
+	return 0;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static uint64_t log_ends(struct mr_control *control)
+{
+	struct mr_hosted *hosted;
+	uint64_t sum = 0;
+
+	mr_control_each(control, hosted) sum += atomic_load_explicit(
+		hosted->counters[MR_GAUGE_LOG_END], memory_order_relaxed); /* relaxed: a number */
+	return sum;
+}
+
+/* D6: one checkpoint after a moment of quiet; and a bound on what a start has to read while it is
+ * never quiet. */
+static void think_of_checkpoint(struct mr_control *control, uint64_t now_ns)
+{
+	uint64_t sum = log_ends(control);
+	bool quiet;
+
+	if (sum != control->last_log_end_sum) {
+		control->last_log_end_sum = sum;
+		control->quiet_since_ns = now_ns;
+	}
+	if (sum == control->checkpoint_sum || control->checkpoint_running)
+		return;
+	quiet = now_ns - control->quiet_since_ns >=
+		control->config->checkpoint_quiet_ms * (SECOND_NS / 1000);
+	if (!quiet && sum - control->checkpoint_sum < CHECKPOINT_RECORDS &&
+	    now_ns - control->checkpoint_ns < CHECKPOINT_NS)
+		return;
+	control->checkpoint_sum = sum;
+	control->checkpoint_ns = now_ns;
+	mr_control_checkpoint(control);
+}
+
+/* How long the loop may sleep: until the next thing that is due. */
+static int sleep_ms(const struct mr_control *control, uint64_t now_ns)
+{
+	uint64_t due_ns = control->next_second_ns;
+	uint64_t quiet_ns =
+		control->quiet_since_ns + control->config->checkpoint_quiet_ms * (SECOND_NS / 1000);
+
+	if (control->last_log_end_sum != control->checkpoint_sum && quiet_ns < due_ns)
+		due_ns = quiet_ns;
+	if (due_ns <= now_ns)
+		return 1;
+	return (int)((due_ns - now_ns) / 1000000 + 1);
+}
+
+static void keep_time(struct mr_control *control)
+{
+	uint64_t now_ns = mr_clock_monotonic_ns(control->clock);
+
+	think_of_checkpoint(control, now_ns);
+	if (now_ns < control->next_second_ns)
+		return;
+	control->next_second_ns = now_ns + SECOND_NS;
+	mr_control_every_second(control);
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static bool workers_asleep(struct mr_control *control)
+{
+	bool quiet = true;
+	uint32_t i;
+
+	for (i = 0; i < control->worker_count; i++)
+		quiet &= mr_worker_sleep(control->workers[i]);
+	return quiet;
+}
+
+static void one_round(struct mr_control *control, int timeout_ms)
+{
+	struct epoll_event events[EVENTS_A_TURN];
+	bool quiet = workers_asleep(control);
+	uint32_t i;
+	int count, n;
+
+	count = epoll_wait(control->epoll_fd, events, EVENTS_A_TURN, quiet ? timeout_ms : 0);
+	for (i = 0; i < control->worker_count; i++)
+		mr_worker_wake(control->workers[i]);
+	for (n = 0; n < count; n++) {
+		struct mr_local_source *source = events[n].data.ptr;
+
+		source->ready(source, events[n].events);
+	}
+	(void)take_messages(control);
+	mr_local_sweep(control->local);
+	mr_control_finish_deleting(control);
+	if (control->failed && control->commits)
+		mr_control_fail_commits(control, &control->failure);
+}
+
+/* Sessions end, lanes are emptied and answered, the last group is written. */
+static void drain(struct mr_control *control)
+{
+	uint64_t end_ns = mr_clock_monotonic_ns(control->clock) + DRAIN_AT_STOP_NS;
+
+	mr_local_end(control->local);
+	mr_control_close_commit_lane(control);
+	while (!mr_local_idle(control->local) && mr_clock_monotonic_ns(control->clock) < end_ns)
+		one_round(control, 50);
+}
+
+static bool everything_out(struct mr_control *control)
+{
+	struct mr_hosted *hosted;
+
+	if (control->deleting || mr_chores_pending(control->chores) || control->checkpoint_running)
+		return false;
+	mr_control_each(control, hosted) if (!hosted->removed || hosted->lanes || hosted->watches ||
+					     hosted->snapshot_out ||
+					     hosted->log_start_out) return false;
+	return mr_local_idle(control->local);
+}
+
+static bool all_snapshots_in(struct mr_control *control)
+{
+	return !control->checkpoint_running && !mr_chores_pending(control->chores);
+}
+
+static void shut_down(struct mr_control *control)
+{
+	uint64_t end_ns = mr_clock_monotonic_ns(control->clock) + DRAIN_AT_STOP_NS;
+	struct mr_hosted *hosted;
+
+	drain(control);
+	mr_control_checkpoint(control); /* all of it, so that the next start reads nothing */
+	while (!all_snapshots_in(control) && mr_clock_monotonic_ns(control->clock) < end_ns)
+		one_round(control, 50);
+	mr_control_each(control, hosted) mr_control_remove_partition(hosted, -ESHUTDOWN);
+	while (!everything_out(control))
+		one_round(control, 50);
+}
+
+void mr_control_run(struct mr_control *control)
+{
+	while (!control->stopping) {
+		one_round(control, sleep_ms(control, mr_clock_monotonic_ns(control->clock)));
+		keep_time(control);
+	}
+	shut_down(control);
+}
+
+void mr_control_stop(struct mr_control *control)
+{
+	mr_doorbell_ring(control->stop_fd);
+}
+
+bool mr_control_degraded(const struct mr_control *control)
+{
+	return control->failed;
+}
+
+/* ---- opening and closing
+ * -------------------------------------------------------------------------------------- */
+
+static int plan_threads(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_place_request request = {
+		.policy = control->config->placement,
+		.workers = control->config->workers,
+	};
+	cpu_set_t disk_cpus;
+
+	if (mr_place_disk_interrupt_cpus("", control->io->facts.device, &disk_cpus, NULL) == 0)
+		request.disk_cpus = &disk_cpus;
+	return mr_place_plan(&request, &control->plan, err);
+}
+
+static int start_worker(struct mr_control *control, uint32_t number, struct mr_error *err)
+{
+	static _Atomic uint64_t spare; /* counts where the file is full */
+	struct mr_worker_options options = {
+		.number = number,
+		.place = &control->plan.entries[number],
+		.io = control->io,
+		.clock = control->clock,
+		.idle = control->config->idle,
+		.groups_in_flight = control->config->groups_in_flight,
+	};
+	int i;
+
+	for (i = 0; i < MR_WORKER_COUNTERS; i++) {
+		enum mr_counter_kind kind =
+			i >= MR_GAUGE_LONGEST_TURN_NS ? MR_COUNTER_GAUGE : MR_COUNTER_RISING;
+
+		options.counters[i] = mr_counters_add(control->counters, kind, "worker.%u.%s",
+						      number, mr_worker_counter_names[i]);
+		if (!options.counters[i])
+			options.counters[i] = &spare;
+	}
+	return mr_worker_start(&options, &control->workers[number], err);
+}
+
+static int start_threads(struct mr_control *control, struct mr_error *err)
+{
+	const struct mr_place_entry *chores;
+	uint32_t i;
+	int r = plan_threads(control, err);
+
+	if (r < 0)
+		return r;
+	chores = mr_place_find(&control->plan, MR_PLACE_CHORES);
+	control->workers = calloc(control->plan.worker_count, sizeof(struct mr_worker *));
+	if (!control->workers)
+		return mr_error_set(err, -ENOMEM, "no memory for workers");
+	r = mr_chores_start(chores, &control->chores, err);
+	for (i = 0; r == 0 && i < control->plan.worker_count; i++) {
+		r = start_worker(control, i, err);
+		if (r == 0)
+			control->worker_count++;
+	}
+	for (i = 0; r == 0 && i < control->worker_count; i++)
+		r = watch(control, mr_worker_fd(control->workers[i]), &control->workers_source,
+			  workers_ready, err);
+	if (r == 0)
+		r = watch(control, mr_chores_fd(control->chores), &control->chores_source,
+			  chores_ready, err);
+	return r;
+}
+
+/* What this data directory is, and what every start must change durably before anything else
+ * happens. */
+static int begin_start(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_checkpoint *checkpoint = &control->checkpoint;
+	int r = mr_checkpoint_load(control->io, checkpoint, err);
+
+	if (r == -ENOENT) {
+		memset(checkpoint, 0, sizeof(*checkpoint));
+		r = mr_random(checkpoint->log_id, sizeof(checkpoint->log_id), err);
+		if (r == 0)
+			r = mr_io_make_directory(control->io, "topics", err);
+		if (r == 0)
+			r = mr_io_sync_directory(control->io, ".", err);
+	}
+	if (r < 0) {
+		mr_error_hint(err, "look with: millrace verify '%s'", control->data_path);
+		return r;
+	}
+	control->next_producer_id = checkpoint->next_producer_id;
+	checkpoint->next_producer_id += 4096;
+	checkpoint->engine_start++;
+	return mr_topics_load(control->io, &control->topics, err);
+}
+
+static int open_local(struct mr_control *control, struct mr_error *err)
+{
+	const struct mr_config *config = control->config;
+	struct mr_local_options options = {
+		.socket_path = control->socket_path,
+		.host = &control->host,
+		.secret = &control->secret,
+		.clock = control->clock,
+		.engine_start = control->checkpoint.engine_start,
+		.lane_bytes = config->lane_bytes,
+		.lane_bytes_max = config->lane_bytes_max,
+		.lanes_per_user = config->lanes_per_user,
+		.connections_per_user = config->connections_per_user,
+		.epoll_fd = control->epoll_fd,
+	};
+
+	control->host = mr_control_host_operations;
+	control->host.engine = control;
+	memcpy(options.log_id, control->checkpoint.log_id, 16);
+	return mr_local_open(&options, &control->local, err);
+}
+
+static int make_commit_bells(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_commit_lane *own = &control->commit_lane;
+	int r;
+
+	r = own->bell_to_worker = mr_doorbell_open(err);
+	if (r >= 0)
+		r = own->bell_to_client = mr_doorbell_open(err);
+	if (r >= 0)
+		r = watch(control, own->bell_to_client, &control->commits_source, commits_ready,
+			  err);
+	return r < 0 ? r : 0;
+}
+
+static int open_parts(struct mr_control *control, const struct mr_control_options *options,
+		      struct mr_error *err)
+{
+	int r;
+
+	control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (control->epoll_fd < 0)
+		return mr_error_set(err, -errno, "cannot make an epoll descriptor");
+	r = control->stop_fd = mr_doorbell_open(err);
+	if (r >= 0)
+		r = watch(control, control->stop_fd, &control->stop_source, stop_ready, err);
+	if (r == 0)
+		r = make_commit_bells(control, err);
+	if (r == 0)
+		r = mr_secret_load(control->io, &control->secret, err);
+	if (r == 0)
+		r = mr_offsets_open(&control->offsets, err);
+	if (r == 0)
+		r = mr_counters_create(options->counters_fd, &control->counters, err);
+	if (r == 0)
+		r = begin_start(control, err);
+	if (r == 0)
+		r = start_threads(control, err);
+	if (r == 0)
+		r = mr_control_recover_topics(control, options, err);
+	if (r == 0)
+		r = mr_control_replay_offsets(control, err);
+	if (r == 0)
+		r = open_local(control, err);
+	return r;
+}
+
+/* A start that failed half way: what is up is taken down the same way as at a stop. */
+static void give_up(struct mr_control *control)
+{
+	struct mr_hosted *hosted;
+	uint32_t i;
+
+	if (!control->chores)
+		return;
+	mr_control_each(control, hosted) mr_control_remove_partition(hosted, -ESHUTDOWN);
+	for (i = 0; i < 10000; i++) {
+		bool out = mr_chores_pending(control->chores) == 0;
+
+		(void)mr_chores_finish(control->chores);
+		(void)take_messages(control);
+		mr_control_each(control, hosted) out &= hosted->removed;
+		if (out)
+			return;
+		(void)poll(NULL, 0, 1); /* the worker needs a moment */
+	}
+}
+
+int mr_control_open(const struct mr_control_options *options, struct mr_control **out,
+		    struct mr_error *err)
+{
+	struct mr_control *control = calloc(1, sizeof(*control));
+	int r;
+
+	if (!control)
+		return mr_error_set(err, -ENOMEM, "no memory for the engine");
+	control->config = options->config;
+	control->io = options->io;
+	control->clock = options->clock;
+	control->started_ns = mr_clock_monotonic_ns(options->clock);
+	control->quiet_since_ns = control->started_ns;
+	control->checkpoint_ns = control->started_ns;
+	control->next_second_ns = control->started_ns + SECOND_NS;
+	control->commits_end = &control->commits;
+	control->epoll_fd = -1;
+	control->stop_fd = -1;
+	control->commit_lane.bell_to_client = -1;
+	control->commit_lane.bell_to_worker = -1;
+	snprintf(control->data_path, sizeof(control->data_path), "%s", options->data_path);
+	snprintf(control->socket_path, sizeof(control->socket_path), "%s", options->socket_path);
+	r = open_parts(control, options, err);
+	if (r < 0) {
+		give_up(control);
+		mr_control_close(control);
+		return r;
+	}
+	control->last_log_end_sum = log_ends(control);
+	control->checkpoint_sum = control->last_log_end_sum;
+	*out = control;
+	return 0;
+}
+
+static void close_topics(struct mr_control *control)
+{
+	struct mr_hosted *hosted;
+	size_t i;
+
+	mr_control_each(control, hosted)
+	{
+		size_t count = hosted->files ? mr_log_files_count(hosted->files) : 0;
+		struct mr_segment *active =
+			count ? mr_log_files_at(hosted->files, count - 1) : NULL;
+
+		mr_log_files_close(hosted->files);
+		hosted->files = NULL;
+		mr_segment_close(active);
+	}
+	for (i = 0; i < control->topics.count; i++)
+		mr_control_free_topic(control->topics.topics[i]);
+	control->topics.count = 0;
+	mr_topics_deinit(&control->topics);
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd); /* bells: nothing can be lost */
+}
+
+void mr_control_close(struct mr_control *control)
+{
+	uint32_t i;
+
+	if (!control)
+		return;
+	mr_local_close(control->local);
+	for (i = 0; i < control->worker_count; i++)
+		mr_worker_stop(control->workers[i]);
+	mr_chores_stop(control->chores);
+	if (control->commit_lane.writer.ring)
+		mr_lane_writer_close(&control->commit_lane.writer);
+	close_topics(control);
+	mr_offsets_close(control->offsets);
+	mr_checkpoint_deinit(&control->checkpoint);
+	mr_counters_close(control->counters);
+	mr_place_plan_deinit(&control->plan);
+	close_fd(control->commit_lane.bell_to_client);
+	close_fd(control->commit_lane.bell_to_worker);
+	close_fd(control->stop_fd);
+	close_fd(control->epoll_fd);
+	free(control->workers);
+	free(control);
+}

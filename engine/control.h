@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control thread: it owns the catalogue, the segments' list of every partition, the
+ * conversations with clients, the checkpoint, and decides; workers append, the chores thread blocks
+ * on the disk. control.c is its loop, control_log.c what it does about logs, control_topics.c
+ * topics and partitions, control_host.c what clients ask for.
+ */
+#ifndef MR_CONTROL_H
+#define MR_CONTROL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/config.h"
+#include "base/secret.h"
+#include "chores.h"
+#include "counters.h"
+#include "log/recover.h"
+#include "offsets.h"
+#include "serve/local.h"
+#include "topics.h"
+#include "worker.h"
+
+struct mr_control;
+struct host_watch; /* control_host.c */
+
+enum mr_hosted_state {
+	MR_HOSTED_OK,
+	MR_HOSTED_READ_ONLY, /* its log is damaged */
+	MR_HOSTED_FAILED,    /* the data directory failed (D3) */
+	MR_HOSTED_REMOVING,
+};
+
+/* A partition as the control thread sees it. */
+struct mr_hosted {
+	struct mr_control *control;
+	struct mr_topic *topic;
+	int32_t number;
+	enum mr_hosted_state state;
+	struct mr_error reason; /* of READ_ONLY and FAILED */
+	uint64_t corrupt_offset;
+	char directory[96];
+	struct mr_worker *worker;
+	uint32_t worker_number;
+	int32_t node;
+	struct mr_worker_partition *part; /* the worker's; only handed out, never looked into */
+	struct mr_log_files *files;
+	int32_t leader_epoch;
+	uint64_t next_segment_bytes;
+	bool spare_wanted; /* making one failed: try again */
+	bool spare_pending;
+	bool no_space;		     /* told once */
+	uint32_t chores;	     /* under way for this partition */
+	uint32_t lanes, watches;     /* that the worker has */
+	struct host_watch *leaving;  /* watches that go when the partition is out of the worker */
+	bool remove_posted, removed; /* by the worker */
+	struct mr_worker_message add, remove, spare, named, zeroed, log_start, snapshot_message;
+	bool log_start_out;
+	struct mr_worker_snapshot snapshot;
+	bool snapshot_out;
+	bool snapshot_valid;		     /* the last one, for the next checkpoint */
+	struct mr_checkpoint_partition last; /* of the last snapshot; producers owned */
+	uint64_t checkpointed_offset;
+	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
+};
+
+/* All partitions of a topic; topic->owner. */
+struct mr_hosted_topic {
+	struct mr_topic *topic;
+	struct mr_hosted *partitions;	  /* topic->partition_count */
+	struct mr_local_ticket *deleting; /* answered when the last partition is gone; or NULL */
+	struct mr_hosted_topic *next;	  /* in control->deleted */
+};
+
+/* The engine's own lane into "__offsets"; 'handle' is NULL until the first commit. */
+struct mr_commit_lane {
+	struct mr_lane_writer writer;
+	struct mr_hosted *hosted;
+	void *handle;
+	int bell_to_worker;
+	int bell_to_client; /* in the control thread's epoll */
+	bool closing;
+};
+
+struct mr_pending_commit {
+	struct mr_local_ticket *ticket;
+	struct mr_commit commit;
+	uint64_t number; /* of its record: answered when acknowledged */
+	struct mr_pending_commit *next;
+};
+
+struct mr_control {
+	const struct mr_config *config;
+	struct mr_io *io;
+	const struct mr_clock *clock;
+	struct mr_counters *counters;
+	struct mr_secret secret;
+	struct mr_topics topics;
+	struct mr_hosted_topic
+		*deleted;  /* out of the catalogue, not yet out of the workers' hands */
+	uint32_t deleting; /* those, and those whose files are being removed */
+	struct mr_checkpoint checkpoint; /* the newest written: log id, starts, producer ids */
+	int64_t next_producer_id;	 /* below checkpoint.next_producer_id */
+	int32_t leader_epoch;		 /* of this start */
+	struct mr_place_plan plan;
+	struct mr_worker **workers;
+	uint32_t worker_count;
+	struct mr_chores *chores;
+	struct mr_local *local;
+	struct mr_local_host host;
+	struct mr_offsets *offsets;
+	struct mr_commit_lane commit_lane;
+	struct mr_pending_commit *commits, **commits_end;
+	uint64_t commits_applied; /* offset of "__offsets" up to which 'offsets' is right */
+	int epoll_fd;
+	int stop_fd; /* eventfd: rung to stop */
+	struct mr_local_source stop_source, chores_source, workers_source, commits_source;
+	char data_path[1024];
+	char socket_path[108];
+	uint64_t started_ns;
+	uint64_t next_second_ns;
+	uint64_t quiet_since_ns;
+	uint64_t checkpoint_ns;
+	uint64_t last_log_end_sum;
+	uint64_t checkpoint_sum; /* log end offsets added up when the last checkpoint was begun */
+	bool checkpoint_running;
+	bool stopping;
+	bool failed; /* the data directory failed */
+	struct mr_error failure;
+};
+
+struct mr_control_options {
+	const struct mr_config *config;
+	struct mr_io *io; /* borrowed */
+	const struct mr_clock *clock;
+	const char *data_path;
+	const char *socket_path;
+	int counters_fd;			  /* taken */
+	void (*say)(const char *line, void *arg); /* progress of a long recovery; may be NULL */
+	void *arg;
+};
+
+/*
+ * Recovers everything below the data directory, takes a new epoch durably, starts workers and
+ * listens. When it returns 0 clients can connect; mr_control_run() serves them.
+ */
+int mr_control_open(const struct mr_control_options *options, struct mr_control **out,
+		    struct mr_error *err);
+/* Runs until mr_control_stop(); then flushes, checkpoints, and lets everything go. */
+void mr_control_run(struct mr_control *control);
+/* From any thread or a signal handler. */
+void mr_control_stop(struct mr_control *control);
+void mr_control_close(struct mr_control *control); /* after run; takes NULL */
+/* Not 0 once the data directory failed. Any thread. */
+bool mr_control_degraded(const struct mr_control *control);
+
+/* ---- among the control thread's own files -------------------------------------------------------
+ */
+
+/* control_topics.c */
+int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
+			  struct mr_topic **out, struct mr_error *err);
+int mr_control_create_topic(struct mr_control *control, const char *name, int32_t partitions,
+			    uint64_t retention_bytes, uint64_t retention_ms, uint64_t segment_bytes,
+			    struct mr_topic **out, struct mr_error *err);
+int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
+			    struct mr_local_ticket *ticket, struct mr_error *err);
+int mr_control_recover_topics(struct mr_control *control, const struct mr_control_options *options,
+			      struct mr_error *err);
+struct mr_hosted *mr_control_find(struct mr_control *control, const uint8_t topic_id[16],
+				  int32_t partition, struct mr_error *err);
+void mr_control_partition_removed(struct mr_hosted *hosted);
+void mr_control_finish_deleting(struct mr_control *control);
+void mr_control_free_topic(struct mr_topic *topic);
+void mr_control_remove_partition(struct mr_hosted *hosted, int why);
+
+/* control_log.c */
+void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *message);
+void mr_control_make_spare(struct mr_hosted *hosted);
+void mr_control_every_second(struct mr_control *control);
+void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message);
+/* Collects snapshots, then writes by a chore; or writes at once what is known. */
+void mr_control_checkpoint(struct mr_control *control);
+int mr_control_checkpoint_now(struct mr_control *control, struct mr_error *err);
+void mr_control_fail(struct mr_control *control, int status, const char *what);
+
+/* control_host.c */
+extern const struct mr_local_host
+	mr_control_host_operations; /* .engine is filled in by control.c */
+void mr_control_lane_closed(struct mr_worker_message *message);
+void mr_control_lane_poisoned(struct mr_worker_message *message);
+void mr_control_drop_watches(struct mr_hosted *hosted);
+void mr_control_watch_removed(struct mr_worker_message *message);
+void mr_control_commits_acknowledged(struct mr_control *control);
+void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why);
+int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);
+void mr_control_close_commit_lane(struct mr_control *control);
+
+/* control_admin.c */
+int mr_control_admin(struct mr_control *control, const char *request,
+		     struct mr_local_ticket *ticket, char **reply, struct mr_error *err);
+
+/* Iterating over every partition. */
+#define mr_control_each(control, hosted)                                                           \
+	for (size_t i_ = 0; i_ < (control)->topics.count; i_++)                                    \
+		for (struct mr_hosted_topic *t_ = (control)->topics.topics[i_]->owner; t_;         \
+		     t_ = NULL)                                                                    \
+			for (int32_t p_ = 0;                                                       \
+			     p_ < t_->topic->partition_count && ((hosted) = &t_->partitions[p_]);  \
+			     p_++)
+
+#endif

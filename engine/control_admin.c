@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Administrators' requests: JSON in, JSON out. Runs on the control thread (control.h); tables of
+ * what may be asked stand at the end.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+
+static const char *state_word(enum mr_hosted_state state)
+{
+	switch (state) {
+	case MR_HOSTED_OK:
+		return "ok";
+	case MR_HOSTED_READ_ONLY:
+		return "read-only";
+	case MR_HOSTED_FAILED:
+		return "failed";
+	case MR_HOSTED_REMOVING:
+		return "removing";
+	}
+	return "unknown";
+}
+
+static json_int_t counter(const struct mr_hosted *hosted, enum mr_partition_counter which)
+{
+	/* relaxed: a number for people */
+	return hosted->counters[which] ? (json_int_t)atomic_load_explicit(hosted->counters[which],
+									  memory_order_relaxed)
+				       : 0;
+}
+
+static json_int_t published(const _Atomic uint64_t *value)
+{
+	return (json_int_t)atomic_load_explicit(value,
+						memory_order_relaxed); /* relaxed: as above */
+}
+
+static json_t *partition_json(const struct mr_hosted *hosted)
+{
+	const struct mr_tail *tail = hosted->part ? mr_worker_partition_tail(hosted->part) : NULL;
+	json_t *row =
+		json_pack("{s:i, s:i, s:s, s:s, s:i}", "partition", hosted->number, "worker",
+			  (int)hosted->worker_number, "state", state_word(hosted->state), "reason",
+			  hosted->reason.what, "leader_epoch", hosted->leader_epoch);
+
+	if (!tail)
+		return row;
+	json_object_set_new(row, "log_start_offset",
+			    json_integer(published(&tail->page->log_start_offset)));
+	json_object_set_new(row, "log_end_offset",
+			    json_integer(published(&tail->page->appended_offset)));
+	json_object_set_new(row, "high_watermark",
+			    json_integer(published(&tail->page->committed_offset)));
+	json_object_set_new(row, "flushed_offset",
+			    json_integer(published(&tail->page->flushed_offset)));
+	json_object_set_new(row, "bytes",
+			    json_integer((json_int_t)mr_log_files_bytes(hosted->files)));
+	json_object_set_new(row, "segments",
+			    json_integer((json_int_t)mr_log_files_count(hosted->files)));
+	json_object_set_new(row, "lanes", json_integer((json_int_t)hosted->lanes));
+	json_object_set_new(row, "producers", json_integer(counter(hosted, MR_GAUGE_PRODUCERS)));
+	return row;
+}
+
+static json_t *topic_json(const struct mr_topic *topic)
+{
+	const struct mr_hosted_topic *hosted = topic->owner;
+	json_t *partitions = json_array();
+	char id[33];
+	int32_t i;
+
+	mr_topic_id_text(topic->id, id);
+	for (i = 0; i < topic->partition_count; i++)
+		json_array_append_new(partitions, partition_json(&hosted->partitions[i]));
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", topic->name, "id", id,
+			 "created_ms", (json_int_t)topic->created_ms, "retention_bytes",
+			 (json_int_t)topic->retention_bytes, "retention_ms",
+			 (json_int_t)topic->retention_ms, "segment_bytes",
+			 (json_int_t)topic->segment_bytes, "partitions", partitions);
+}
+
+/* ---- what may be asked
+ * ----------------------------------------------------------------------------------- */
+
+/* A request under way; 'reply' is owned, NULL: answered later. */
+struct admin_request {
+	struct mr_control *control;
+	const json_t *json;
+	struct mr_local_ticket *ticket;
+	json_t *reply;
+};
+
+static int get_name(const struct admin_request *request, const char **name, struct mr_error *err)
+{
+	*name = json_string_value(json_object_get(request->json, "name"));
+	if (!*name)
+		return mr_error_set(err, -EINVAL, "the request names no topic");
+	return mr_topic_check_name(*name, err);
+}
+
+static int get_topic(const struct admin_request *request, struct mr_topic **topic,
+		     struct mr_error *err)
+{
+	const char *name;
+	int r = get_name(request, &name, err);
+
+	if (r < 0)
+		return r;
+	*topic = mr_topics_find(&request->control->topics, name);
+	if (*topic)
+		return 0;
+	mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
+	return mr_error_hint(err, "see what there is: millrace topic list");
+}
+
+/* A whole number within bounds, or the general option's value where the request is silent. */
+static int get_number(const struct admin_request *request, const char *key, uint64_t general,
+		      uint64_t least, uint64_t most, uint64_t *out, struct mr_error *err)
+{
+	const json_t *value = json_object_get(request->json, key);
+	json_int_t number = json_integer_value(value);
+
+	*out = general;
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_integer(value) || number < 0 || (uint64_t)number < least ||
+	    (uint64_t)number > most)
+		return mr_error_set(err, -EINVAL,
+				    "%s is %lld, expected a whole number from %" PRIu64
+				    " to %" PRIu64,
+				    key, (long long)number, least, most);
+	*out = (uint64_t)number;
+	return 0;
+}
+
+static int create_topic(struct admin_request *request, struct mr_error *err)
+{
+	const struct mr_config *config = request->control->config;
+	uint64_t partitions, bytes, age, segment;
+	struct mr_topic *topic;
+	const char *name;
+	int r = get_name(request, &name, err);
+
+	if (r == 0 && !strncmp(name, "__", 2))
+		r = mr_error_set(err, -EACCES,
+				 "topic '%s': names that begin with __ are the engine's", name);
+	if (r == 0)
+		r = get_number(request, "partitions", config->partitions, 1, MR_PARTITIONS_MAX,
+			       &partitions, err);
+	if (r == 0)
+		r = get_number(request, "retention_bytes", config->retention_bytes, 0, INT64_MAX,
+			       &bytes, err);
+	if (r == 0)
+		r = get_number(request, "retention_ms", config->retention_ms, 0, INT64_MAX, &age,
+			       err);
+	if (r == 0)
+		r = get_number(request, "segment_bytes", config->segment_bytes, 16u << 20,
+			       UINT64_C(4) << 30, &segment, err);
+	if (r == 0)
+		r = mr_control_create_topic(request->control, name, (int32_t)partitions, bytes, age,
+					    segment, &topic, err);
+	if (r == 0)
+		request->reply = topic_json(topic);
+	return r;
+}
+
+static int list_topics(struct admin_request *request, struct mr_error *err)
+{
+	const struct mr_topics *topics = &request->control->topics;
+	json_t *rows = json_array();
+	size_t i;
+
+	for (i = 0; i < topics->count; i++)
+		json_array_append_new(rows, topic_json(topics->topics[i]));
+	request->reply = json_pack("{s:o}", "topics", rows);
+	return 0;
+}
+
+static int describe_topic(struct admin_request *request, struct mr_error *err)
+{
+	struct mr_topic *topic;
+	int r = get_topic(request, &topic, err);
+
+	if (r == 0)
+		request->reply = topic_json(topic);
+	return r;
+}
+
+static int delete_topic(struct admin_request *request, struct mr_error *err)
+{
+	struct mr_topic *topic;
+	int r = get_topic(request, &topic, err);
+
+	if (r == 0 && !strncmp(topic->name, "__", 2))
+		r = mr_error_set(err, -EACCES, "topic '%s' is the engine's own", topic->name);
+	if (r == 0)
+		r = mr_control_delete_topic(request->control, topic, request->ticket, err);
+	return r;
+}
+
+static json_t *workers_json(struct mr_control *control)
+{
+	json_t *rows = json_array();
+	uint32_t i;
+
+	for (i = 0; i < control->worker_count; i++) {
+		const struct mr_place_entry *place = &control->plan.entries[i];
+		struct mr_hosted *hosted;
+		int count = 0;
+
+		mr_control_each(control, hosted) count += hosted->worker_number == i;
+		json_array_append_new(rows, json_pack("{s:i, s:i, s:i, s:s, s:i}", "worker", (int)i,
+						      "cpu", place->cpu, "node", place->node, "why",
+						      place->reason, "partitions", count));
+	}
+	return rows;
+}
+
+static int describe_engine(struct admin_request *request, struct mr_error *err)
+{
+	struct mr_control *control = request->control;
+	const struct mr_io_facts *facts = &control->io->facts;
+	uint64_t up_ns = mr_clock_monotonic_ns(control->clock) - control->started_ns;
+	char id[33];
+
+	mr_topic_id_text(control->checkpoint.log_id, id);
+	request->reply =
+		json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:{s:s, s:b, s:i, s:s}, s:o, s:s, "
+			  "s:s, s:i, s:i}",
+			  "pid", (int)getpid(), "version", MR_VERSION, "data", control->data_path,
+			  "socket", control->socket_path, "log_id", id, "engine_start",
+			  (json_int_t)control->checkpoint.engine_start, "uptime_ms",
+			  (json_int_t)(up_ns / 1000000), "io", "backend", facts->backend, "direct",
+			  facts->direct, "block_bytes", (int)facts->block_bytes, "file_system",
+			  facts->file_system, "workers", workers_json(control), "state",
+			  control->failed ? "degraded" : "ok", "reason",
+			  control->failed ? control->failure.what : "", "connections",
+			  (int)mr_local_session_count(control->local), "lanes",
+			  (int)mr_local_lane_count(control->local));
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*carry_out)(struct admin_request *request, struct mr_error *err);
+} requests[] = {
+	{"topic.create", create_topic},	      {"topic.list", list_topics},
+	{"topic.describe", describe_topic},   {"topic.delete", delete_topic},
+	{"engine.describe", describe_engine},
+};
+
+int mr_control_admin(struct mr_control *control, const char *text, struct mr_local_ticket *ticket,
+		     char **reply, struct mr_error *err)
+{
+	struct admin_request request = {.control = control, .ticket = ticket};
+	json_error_t why;
+	json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+	const char *wanted = json_string_value(json_object_get(json, "do"));
+	size_t i = 0;
+	int r;
+
+	*reply = NULL;
+	if (!json)
+		return mr_error_set(err, -EINVAL, "the request is no JSON: %s", why.text);
+	request.json = json;
+	while (i < mr_array_count(requests) && (!wanted || strcmp(requests[i].name, wanted) != 0))
+		i++;
+	if (i == mr_array_count(requests))
+		r = mr_error_set(err, -EINVAL, "the engine knows no request '%s'",
+				 wanted ? wanted : "");
+	else
+		r = requests[i].carry_out(&request, err);
+	if (r == 0 && request.reply)
+		*reply = json_dumps(request.reply, JSON_COMPACT);
+	json_decref(request.reply);
+	json_decref(json);
+	return r;
+}

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What clients ask of the engine, behind struct mr_local_host: topics, lanes, watches, segments,
+ * groups' offsets. Runs on the control thread (control.h).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/diag.h"
+#include "batch.h"
+#include "check.h"
+#include "control.h"
+#include "doorbell.h"
+#include "log/scan.h"
+#include "region.h"
+
+#define COMMIT_LANE_BYTES (1u << 20)
+#define PRODUCER_ID_BLOCK 4096
+
+/* ---- topics and partitions
+ * ----------------------------------------------------------------------------- */
+
+/* I6: ids come from blocks that were made durable first, and are never given twice. */
+static int new_producer_id(struct mr_control *control, int64_t *id, struct mr_error *err)
+{
+	int r = 0;
+
+	if (control->next_producer_id >= control->checkpoint.next_producer_id) {
+		control->checkpoint.next_producer_id += PRODUCER_ID_BLOCK;
+		r = control->failed || control->checkpoint_running
+			    ? mr_error_set(err, -EAGAIN, "no producer id is free at this moment")
+			    : mr_control_checkpoint_now(control, err);
+		if (r < 0)
+			control->checkpoint.next_producer_id -= PRODUCER_ID_BLOCK;
+	}
+	if (r == 0)
+		*id = control->next_producer_id++;
+	return r;
+}
+
+static int open_topic(void *engine, const char *name, bool create, bool producer,
+		      struct mr_topic_reply *reply, struct mr_error *err)
+{
+	struct mr_control *control = engine;
+	struct mr_topic *topic;
+	int r = mr_control_open_topic(control, name, create, &topic, err);
+
+	if (r == 0 && producer && !strncmp(name, "__", 2))
+		r = mr_error_set(err, -EACCES, "topic '%s' is written by the engine only", name);
+	if (r == 0 && producer)
+		r = new_producer_id(control, &reply->producer_id, err);
+	if (r < 0)
+		return r;
+	memcpy(reply->topic_id, topic->id, 16);
+	reply->partition_count = topic->partition_count;
+	reply->producer_epoch = 0;
+	return 0;
+}
+
+static int find_partition(void *engine, const uint8_t topic_id[16], int32_t partition,
+			  struct mr_local_partition *out, struct mr_error *err)
+{
+	struct mr_control *control = engine;
+	struct mr_hosted *hosted = mr_control_find(control, topic_id, partition, err);
+
+	if (!hosted)
+		return err->code;
+	if (!hosted->part)
+		return mr_error_set(err, -ENOENT, "topic '%s' partition %d is not up",
+				    hosted->topic->name, partition);
+	out->tail = mr_worker_partition_tail(hosted->part);
+	out->bells = mr_worker_bells(hosted->worker);
+	out->node = hosted->node;
+	out->leader_epoch = hosted->leader_epoch;
+	out->record_bytes_max = (uint32_t)control->config->record_bytes_max;
+	return 0;
+}
+
+/* ---- lanes ----------------------------------------------------------------------------------- */
+
+/* The messages of a lane, beside it: one to add it, one to close it. */
+struct host_lane {
+	struct mr_worker_lane *lane;
+	struct mr_hosted *hosted;
+	struct mr_local_lane *local; /* NULL: the engine's own lane */
+	struct mr_worker_message add, close;
+};
+
+static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **handle,
+		    struct mr_error *err)
+{
+	struct mr_control *control = engine;
+	struct mr_hosted *hosted =
+		mr_control_find(control, offer->identity.topic_id, offer->identity.partition, err);
+	struct mr_worker_lane_options options = {
+		.reader = offer->reader,
+		.identity = offer->identity,
+		.bell_to_client = offer->bell_to_client,
+		.resumed = offer->resumed,
+	};
+	struct host_lane *lane;
+	int r;
+
+	if (!hosted || !hosted->part)
+		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
+			      : err->code;
+	lane = calloc(1, sizeof(*lane));
+	if (!lane)
+		return mr_error_set(err, -ENOMEM, "no memory for a lane");
+	options.partition = hosted->part;
+	options.owner = lane;
+	lane->hosted = hosted;
+	lane->local = offer->lane;
+	lane->lane = mr_worker_lane_new(&options);
+	if (!lane->lane) {
+		free(lane);
+		return mr_error_set(err, -ENOMEM, "no memory for a lane");
+	}
+	lane->add.kind = MR_WORKER_ADD_LANE;
+	lane->add.lane = lane->lane;
+	lane->add.owner = lane;
+	r = mr_worker_post(hosted->worker, &lane->add);
+	if (r < 0) {
+		/* the reader stays the caller's, as on every failure */
+		mr_worker_lane_forget(lane->lane);
+		free(lane);
+		return mr_error_set(err, -EAGAIN,
+				    "the worker is too far behind to take a lane now");
+	}
+	hosted->lanes++;
+	*handle = lane;
+	return 0;
+}
+
+static void close_lane(void *engine, void *handle)
+{
+	struct host_lane *lane = handle;
+	int r;
+
+	lane->close.kind = MR_WORKER_CLOSE_LANE;
+	lane->close.lane = lane->lane;
+	lane->close.owner = lane;
+	r = mr_worker_post(lane->hosted->worker, &lane->close);
+	mr_assert(r == 0);
+}
+
+void mr_control_lane_poisoned(struct mr_worker_message *message)
+{
+	struct host_lane *lane = mr_worker_lane_owner(message->lane);
+
+	mr_diag_warn("a lane was closed", "topic=%s partition=%d reason=\"%s\"",
+		     lane->hosted->topic->name, lane->hosted->number,
+		     mr_worker_lane_reason_text(lane->lane));
+	if (lane->local)
+		mr_local_lane_poisoned(lane->local);
+	else
+		mr_control_close_commit_lane(lane->hosted->control);
+}
+
+/* The worker emptied and answered it, and let go. */
+void mr_control_lane_closed(struct mr_worker_message *message)
+{
+	struct host_lane *lane = message->owner;
+	struct mr_local_lane *local = lane->local;
+
+	lane->hosted->lanes--;
+	mr_worker_lane_free(lane->lane);
+	free(lane);
+	if (local)
+		mr_local_lane_closed(local);
+}
+
+/* ---- watches
+ * --------------------------------------------------------------------------------------------- */
+
+struct host_watch {
+	struct mr_waker waker;
+	struct mr_hosted *hosted;
+	struct mr_local_watch *local;
+	struct host_watch *next; /* in hosted->leaving */
+	struct mr_worker_message add, remove;
+};
+
+static int add_watch(void *engine, const uint8_t topic_id[16], int32_t partition,
+		     const _Atomic uint32_t *waiting, int bell, struct mr_local_watch *local,
+		     void **handle, struct mr_error *err)
+{
+	struct mr_hosted *hosted = mr_control_find(engine, topic_id, partition, err);
+	struct host_watch *watch;
+	int r;
+
+	if (!hosted || !hosted->part)
+		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
+			      : err->code;
+	watch = calloc(1, sizeof(*watch));
+	if (!watch || mr_waker_init(&watch->waker, waiting, bell, watch) < 0) {
+		free(watch);
+		return mr_error_set(err, -ENOMEM, "no memory for a consumer");
+	}
+	watch->hosted = hosted;
+	watch->local = local;
+	watch->add.kind = MR_WORKER_ADD_WATCH;
+	watch->add.partition = hosted->part;
+	watch->add.waker = &watch->waker;
+	watch->add.owner = watch;
+	r = mr_worker_post(hosted->worker, &watch->add);
+	if (r < 0) {
+		mr_waker_deinit(&watch->waker);
+		free(watch);
+		return mr_error_set(err, -EAGAIN,
+				    "the worker is too far behind to take a consumer now");
+	}
+	hosted->watches++;
+	*handle = watch;
+	return 0;
+}
+
+static void watch_removed(struct host_watch *watch)
+{
+	struct mr_local_watch *local = watch->local;
+
+	watch->hosted->watches--;
+	mr_waker_deinit(&watch->waker);
+	free(watch);
+	mr_local_watch_removed(local);
+}
+
+/* The partition itself is leaving its worker: its watches go with it, when it is out. */
+void mr_control_drop_watches(struct mr_hosted *hosted)
+{
+	while (hosted->leaving) {
+		struct host_watch *watch = hosted->leaving;
+
+		hosted->leaving = watch->next;
+		watch_removed(watch);
+	}
+}
+
+static void remove_watch(void *engine, void *handle)
+{
+	struct host_watch *watch = handle;
+	int r;
+
+	if (watch->hosted->remove_posted) {
+		watch->next = watch->hosted->leaving;
+		watch->hosted->leaving = watch;
+		if (watch->hosted->removed)
+			mr_control_drop_watches(watch->hosted);
+		return;
+	}
+	watch->remove.kind = MR_WORKER_REMOVE_WATCH;
+	watch->remove.partition = watch->hosted->part;
+	watch->remove.waker = &watch->waker;
+	watch->remove.owner = watch;
+	r = mr_worker_post(watch->hosted->worker, &watch->remove);
+	mr_assert(r == 0);
+}
+
+void mr_control_watch_removed(struct mr_worker_message *message)
+{
+	watch_removed(message->owner);
+}
+
+/* ---- older records
+ * ----------------------------------------------------------------------------------------- */
+
+static int find_segment(void *engine, const struct mr_find_segment *request,
+			struct mr_segment_reply *reply, int *fd, struct mr_error *err)
+{
+	struct mr_control *control = engine;
+	struct mr_hosted *hosted =
+		mr_control_find(control, request->topic_id, request->partition, err);
+	struct mr_log_place place;
+	char path[160];
+	int r;
+
+	if (!hosted || !hosted->files)
+		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
+			      : err->code;
+	if (control->failed) {
+		*err = control->failure; /* D3: what the cache holds may not be on the disk */
+		return err->code;
+	}
+	if (hosted->state == MR_HOSTED_READ_ONLY && request->offset >= hosted->corrupt_offset) {
+		*err = hosted->reason;
+		return err->code = -EBADMSG;
+	}
+	r = mr_log_files_find_offset(hosted->files, request->offset, &place);
+	if (r < 0)
+		return mr_error_set(err, -ERANGE,
+				    "topic '%s' partition %d: offset %" PRIu64
+				    " is no longer kept: the oldest is %" PRIu64,
+				    hosted->topic->name, hosted->number, request->offset,
+				    mr_log_files_start_offset(hosted->files));
+	mr_segment_path(place.segment, path);
+	*fd = mr_io_read_fd(control->io, path, err);
+	if (*fd < 0)
+		return *fd;
+	reply->base_offset = place.segment->base_offset;
+	reply->base_position = place.segment->base_position;
+	reply->segment_id = place.segment->segment_id;
+	reply->group_position = place.group_position;
+	reply->group_offset = place.group_offset;
+	reply->end_position = place.end_position;
+	return 0;
+}
+
+static int find_offset(void *engine, const struct mr_find_offset *request, uint64_t *offset,
+		       struct mr_error *err)
+{
+	struct mr_hosted *hosted =
+		mr_control_find(engine, request->topic_id, request->partition, err);
+
+	if (!hosted || !hosted->files)
+		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
+			      : err->code;
+	*offset = mr_log_files_find_time(hosted->files, request->timestamp_ms);
+	return 0;
+}
+
+/* ---- committed offsets of groups
+ * ----------------------------------------------------------------------------- */
+
+/* The engine's own lane is made like any other, but both ends are here. */
+static int make_commit_lane(struct mr_control *control, struct mr_hosted *hosted,
+			    struct mr_error *err)
+{
+	struct mr_commit_lane *own = &control->commit_lane;
+	struct mr_local_lane_offer offer = {
+		.identity = {.partition = 0,
+			     .acks = MR_ACKS_COMMITTED,
+			     .lane_bytes = COMMIT_LANE_BYTES,
+			     .format = MR_FORMAT_VERSION},
+	};
+	struct mr_lane_engine_page *engine = NULL;
+	uint8_t mac[32] = {0};
+	int client_fd = -1, engine_fd = -1, r;
+
+	memcpy(offer.identity.topic_id, hosted->topic->id, 16);
+	memcpy(offer.identity.log_id, control->checkpoint.log_id, 16);
+	r = new_producer_id(control, &offer.identity.producer_id, err);
+	if (r == 0)
+		r = mr_lane_create_client(COMMIT_LANE_BYTES, &client_fd, err);
+	if (r == 0)
+		r = mr_lane_create_engine(&offer.identity, mac,
+					  (uint32_t)control->config->record_bytes_max, 0, 0,
+					  &engine_fd, &engine, err);
+	if (r == 0)
+		r = mr_lane_writer_open(client_fd, engine_fd, COMMIT_LANE_BYTES, 0, &own->writer,
+					err);
+	if (r == 0)
+		r = mr_lane_reader_open(client_fd, engine, COMMIT_LANE_BYTES, &offer.reader, err);
+	if (r == 0) {
+		offer.bell_to_client = own->bell_to_client;
+		r = mr_doorbell_set_add(mr_worker_bells(hosted->worker), own->bell_to_worker, err);
+		if (r == 0)
+			r = add_lane(control, &offer, &own->handle, err);
+		if (r < 0)
+			mr_lane_reader_close(&offer.reader);
+	} else if (engine) {
+		munmap(engine, MR_LANE_ENGINE_BYTES);
+	}
+	if (client_fd >= 0)
+		(void)close(client_fd); /* both ends have their maps */
+	if (engine_fd >= 0)
+		(void)close(engine_fd); /* the same */
+	return r;
+}
+
+static int open_commit_lane(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_commit_lane *own = &control->commit_lane;
+	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
+	struct mr_hosted_topic *hosted;
+	int r = 0;
+
+	if (own->handle)
+		return 0;
+	if (!topic)
+		r = mr_control_create_topic(control, MR_OFFSETS_TOPIC, 1, 0, 0,
+					    control->config->segment_bytes, &topic, err);
+	if (r < 0)
+		return r;
+	hosted = topic->owner;
+	own->hosted = &hosted->partitions[0];
+	r = make_commit_lane(control, own->hosted, err);
+	if (r < 0 && own->writer.ring)
+		mr_lane_writer_close(&own->writer);
+	return r;
+}
+
+static int commit(void *engine, const struct mr_commit *request, struct mr_local_ticket *ticket,
+		  struct mr_error *err)
+{
+	struct mr_control *control = engine;
+	struct mr_commit_lane *own = &control->commit_lane;
+	struct mr_pending_commit *pending;
+	int r;
+
+	if (!mr_control_find(control, request->topic_id, request->partition, err))
+		return err->code;
+	if (control->failed) {
+		*err = control->failure;
+		return err->code;
+	}
+	r = open_commit_lane(control, err);
+	if (r < 0)
+		return r;
+	pending = calloc(1, sizeof(*pending));
+	if (!pending)
+		return mr_error_set(err, -ENOMEM, "no memory for a commit");
+	pending->ticket = ticket;
+	pending->commit = *request;
+	pending->number = own->writer.number;
+	r = mr_offsets_reserve(&own->writer, request->group, request->topic_id, request->partition,
+			       request->offset, mr_clock_wall_ms(control->clock));
+	if (r < 0) {
+		free(pending);
+		return mr_error_set(err, r, "group '%s': too many commits are waiting for the disk",
+				    request->group);
+	}
+	*control->commits_end = pending;
+	control->commits_end = &pending->next;
+	mr_lane_set_waiting(&own->writer, true);
+	mr_lane_publish(&own->writer);
+	if (mr_lane_worker_sleeps(&own->writer))
+		mr_doorbell_ring(own->bell_to_worker);
+	return 0;
+}
+
+/* The worker rang: commits whose records are committed are answered, in order. */
+void mr_control_commits_acknowledged(struct mr_control *control)
+{
+	struct mr_commit_lane *own = &control->commit_lane;
+	uint64_t acknowledged;
+	struct mr_receipt receipts[16];
+	uint32_t count, i;
+
+	if (!own->handle)
+		return;
+	acknowledged = mr_lane_acknowledged(&own->writer);
+	while (control->commits && control->commits->number < acknowledged) {
+		struct mr_pending_commit *pending = control->commits;
+		const struct mr_commit *commit_ = &pending->commit;
+
+		control->commits = pending->next;
+		if (!control->commits)
+			control->commits_end = &control->commits;
+		(void)mr_offsets_set(control->offsets, commit_->group, commit_->topic_id,
+				     commit_->partition,
+				     commit_->offset); /* full: the log has it */
+		mr_local_answer(pending->ticket, 0, NULL, NULL);
+		free(pending);
+	}
+	while ((count = mr_lane_receipts(&own->writer, receipts, 16)) > 0)
+		for (i = 0; i < count; i++)
+			if (receipts[i].base_offset != MR_OFFSET_UNKNOWN && !control->commits)
+				control->commits_applied =
+					receipts[i].base_offset + receipts[i].count;
+}
+
+/* No answer will come: the engine stops or its disk failed. */
+void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why)
+{
+	while (control->commits) {
+		struct mr_pending_commit *pending = control->commits;
+
+		control->commits = pending->next;
+		mr_local_answer(pending->ticket, why->code, why, NULL);
+		free(pending);
+	}
+	control->commits_end = &control->commits;
+}
+
+void mr_control_close_commit_lane(struct mr_control *control)
+{
+	struct mr_commit_lane *own = &control->commit_lane;
+
+	if (own->handle && !own->closing) {
+		own->closing = true;
+		close_lane(control, own->handle);
+	}
+}
+
+static int committed(void *engine, const struct mr_commit *request, uint64_t *offset,
+		     struct mr_error *err)
+{
+	struct mr_control *control = engine;
+
+	if (!mr_control_find(control, request->topic_id, request->partition, err))
+		return err->code;
+	*offset = mr_offsets_get(control->offsets, request->group, request->topic_id,
+				 request->partition);
+	return 0;
+}
+
+static int replay_batch(const uint8_t *bytes, const struct mr_batch_header *header, void *arg)
+{
+	struct mr_control *control = arg;
+	struct mr_batch_reader reader;
+	struct mr_message message;
+
+	if (mr_batch_read(&reader, bytes, header) < 0)
+		return 0; /* not ours */
+	while (mr_batch_next(&reader, &message) == 1)
+		(void)mr_offsets_apply(control->offsets,
+				       &message); /* what is no commit says nothing */
+	control->commits_applied = header->base_offset + (uint64_t)header->last_offset_delta + 1;
+	return 0;
+}
+
+/* The checkpoint's rows, then what "__offsets" says since. */
+int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
+{
+	const struct mr_checkpoint *checkpoint = &control->checkpoint;
+	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
+	struct mr_hosted_topic *hosted = topic ? topic->owner : NULL;
+	struct mr_scan_options options = {
+		.from_offset = checkpoint->commits_offset,
+		.batch = replay_batch,
+		.arg = control,
+	};
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < checkpoint->commit_count && r == 0; i++)
+		r = mr_offsets_set(control->offsets, checkpoint->commits[i].group,
+				   checkpoint->commits[i].topic_id,
+				   checkpoint->commits[i].partition, checkpoint->commits[i].offset);
+	control->commits_applied = checkpoint->commits_offset;
+	if (r < 0)
+		return mr_error_set(err, r, "no memory for %u offsets of groups",
+				    checkpoint->commit_count);
+	if (!hosted)
+		return 0;
+	options.end_offset = hosted->partitions[0].last.offset;
+	return mr_log_scan(hosted->partitions[0].files, &options, err);
+}
+
+static int admin(void *engine, const char *request, struct mr_local_ticket *ticket, char **reply,
+		 struct mr_error *err)
+{
+	return mr_control_admin(engine, request, ticket, reply, err);
+}
+
+const struct mr_local_host mr_control_host_operations = {
+	.open_topic = open_topic,
+	.find_partition = find_partition,
+	.add_lane = add_lane,
+	.close_lane = close_lane,
+	.add_watch = add_watch,
+	.remove_watch = remove_watch,
+	.find_segment = find_segment,
+	.find_offset = find_offset,
+	.commit = commit,
+	.committed = committed,
+	.admin = admin,
+};

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the control thread does about logs: segments made ahead and named, zero-filling, retention,
+ * the checkpoint, and what happens when the disk fails. Whatever may block is a chore (chores.h).
+ * Runs on the control thread (control.h).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "check.h"
+#include "control.h"
+
+/* A chore on one partition's segment. */
+struct segment_chore {
+	struct mr_chore chore;
+	struct mr_hosted *hosted;
+	struct mr_segment *segment;
+	struct mr_segment *complete; /* NAME: the segment before it, whose index is saved */
+	struct mr_segment_header header;
+	uint64_t bytes; /* SPARE: its size; ZERO: up to here */
+	uint64_t from;
+};
+
+static struct segment_chore *chore_new(struct mr_hosted *hosted,
+				       int (*run)(struct mr_chore *, struct mr_error *),
+				       void (*done)(struct mr_chore *))
+{
+	struct segment_chore *work = calloc(1, sizeof(*work));
+
+	mr_assert(work != NULL); /* 400 bytes: without them the engine cannot keep its promises */
+	work->chore.run = run;
+	work->chore.done = done;
+	work->hosted = hosted;
+	hosted->chores++;
+	return work;
+}
+
+static void post(struct mr_hosted *hosted, struct mr_worker_message *message,
+		 enum mr_worker_message_kind kind, struct mr_segment *segment, uint64_t offset)
+{
+	int r;
+
+	message->kind = kind;
+	message->partition = hosted->part;
+	message->segment = segment;
+	message->offset = offset;
+	message->owner = hosted;
+	r = mr_worker_post(hosted->worker, message);
+	mr_assert(r == 0); /* a partition has a handful of messages, the mailbox thousands */
+}
+
+/* ---- the data directory fails
+ * -------------------------------------------------------------------------- */
+
+/* D3: one error that is final ends every partition: nothing is acknowledged any more, readers of
+ * memory go on. */
+void mr_control_fail(struct mr_control *control, int status, const char *what)
+{
+	struct mr_hosted *hosted;
+	uint32_t i;
+
+	if (control->failed)
+		return;
+	control->failed = true;
+	mr_error_set(&control->failure, status, "the data directory '%s' failed: %s",
+		     control->data_path, what);
+	mr_error_why(&control->failure,
+		     "a write that was not made durable cannot be made so later");
+	mr_error_hint(&control->failure,
+		      "look at the disk, then start the engine again: it recovers what "
+		      "was acknowledged");
+	mr_diag_error(&control->failure);
+	mr_control_each(control, hosted)
+	{
+		if (hosted->state != MR_HOSTED_OK)
+			continue;
+		hosted->state = MR_HOSTED_FAILED;
+		hosted->reason = control->failure;
+	}
+	for (i = 0; i < control->worker_count; i++) {
+		struct mr_worker_message *message = calloc(1, sizeof(*message));
+		int r;
+
+		mr_assert(message != NULL); /* see chore_new() */
+		message->kind = MR_WORKER_FAIL;
+		message->status = status;
+		r = mr_worker_post(control->workers[i], message);
+		mr_assert(r == 0);
+	}
+}
+
+/* ---- segments ahead of need
+ * ---------------------------------------------------------------------------- */
+
+static int run_spare(struct mr_chore *chore, struct mr_error *err)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+
+	return mr_segment_make_spare(work->hosted->control->io, work->hosted->directory,
+				     work->bytes, &work->segment, err);
+}
+
+static void done_spare(struct mr_chore *chore)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+	struct mr_hosted *hosted = work->hosted;
+
+	hosted->chores--;
+	hosted->spare_pending = false;
+	if (chore->status == 0 && hosted->part && !hosted->remove_posted) {
+		post(hosted, &hosted->spare, MR_WORKER_GIVE_SPARE, work->segment, 0);
+		if (hosted->no_space)
+			mr_diag_notice("disk space is back", "topic=%s partition=%d",
+				       hosted->topic->name, hosted->number);
+		hosted->no_space = false;
+	} else if (chore->status == 0) {
+		mr_segment_close(work->segment);
+	} else if (chore->status == -ENOSPC || chore->status == -EDQUOT) {
+		/* full: producers wait, readers go on, and every second it is tried again */
+		if (!hosted->no_space)
+			mr_diag_warn("no space for the next segment",
+				     "topic=%s partition=%d error=\"%s\"", hosted->topic->name,
+				     hosted->number, chore->err.what);
+		hosted->no_space = true;
+		hosted->spare_wanted = true;
+	} else {
+		mr_control_fail(hosted->control, chore->status, chore->err.what);
+	}
+	free(work);
+}
+
+void mr_control_make_spare(struct mr_hosted *hosted)
+{
+	struct mr_control *control = hosted->control;
+	struct segment_chore *work;
+
+	if (hosted->spare_pending || hosted->remove_posted || control->failed)
+		return;
+	work = chore_new(hosted, run_spare, done_spare);
+	work->bytes = hosted->next_segment_bytes;
+	if (work->bytes > hosted->topic->segment_bytes)
+		work->bytes = hosted->topic->segment_bytes;
+	hosted->spare_pending = true;
+	hosted->spare_wanted = false;
+	mr_chores_send(control->chores, &work->chore);
+}
+
+static int run_name(struct mr_chore *chore, struct mr_error *err)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+	int r = mr_segment_name(work->segment, &work->header, err);
+
+	if (r == 0 && work->complete)
+		(void)mr_segment_index_save(work->complete,
+					    NULL); /* a hint: made again when missing */
+	return r;
+}
+
+static void done_name(struct mr_chore *chore)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+	struct mr_hosted *hosted = work->hosted;
+
+	hosted->chores--;
+	if (chore->status < 0)
+		mr_control_fail(hosted->control, chore->status, chore->err.what);
+	else if (hosted->part && !hosted->removed)
+		post(hosted, &hosted->named, MR_WORKER_SEGMENT_NAMED, work->segment, 0);
+	free(work);
+}
+
+static int run_zero(struct mr_chore *chore, struct mr_error *err)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+
+	return mr_segment_zero(work->segment, work->from, work->bytes, err);
+}
+
+static void done_zero(struct mr_chore *chore)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+	struct mr_hosted *hosted = work->hosted;
+
+	hosted->chores--;
+	if (chore->status < 0)
+		mr_control_fail(hosted->control, chore->status, chore->err.what);
+	else if (hosted->part && !hosted->removed)
+		post(hosted, &hosted->zeroed, MR_WORKER_SEGMENT_ZEROED, work->segment, work->bytes);
+	free(work);
+}
+
+static void segment_started(struct mr_hosted *hosted, const struct mr_log_event *event)
+{
+	size_t count = mr_log_files_count(hosted->files);
+	struct segment_chore *work = chore_new(hosted, run_name, done_name);
+	struct mr_error err;
+	int r;
+
+	work->segment = event->segment;
+	work->header = event->header;
+	memcpy(work->header.topic_id, hosted->topic->id, 16);
+	memcpy(work->header.log_id, hosted->control->checkpoint.log_id, 16);
+	work->header.partition = hosted->number;
+	work->complete = count ? mr_log_files_at(hosted->files, count - 1) : NULL;
+	mr_chores_send(hosted->control->chores, &work->chore);
+	r = mr_log_files_started(hosted->files, event->segment, &event->header, &err);
+	if (r < 0)
+		mr_control_fail(hosted->control, r, err.what);
+	hosted->next_segment_bytes = 2 * event->segment->file_bytes;
+	mr_control_make_spare(hosted);
+}
+
+void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *message)
+{
+	const struct mr_log_event *event = &message->event;
+	struct segment_chore *work;
+	int r;
+
+	if (event->kind == MR_LOG_EVENT_STARTED) {
+		segment_started(hosted, event);
+	} else if (event->kind == MR_LOG_EVENT_ZERO) {
+		work = chore_new(hosted, run_zero, done_zero);
+		work->segment = event->segment;
+		work->from = event->from;
+		work->bytes = event->to;
+		mr_chores_send(hosted->control->chores, &work->chore);
+	}
+	r = mr_worker_post(hosted->worker, message); /* back: the next may come */
+	mr_assert(r == 0);
+}
+
+/* ---- retention
+ * ------------------------------------------------------------------------------------------- */
+
+static int run_drop(struct mr_chore *chore, struct mr_error *err)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+	int r = mr_segment_remove(work->segment, err);
+
+	mr_segment_close(work->segment);
+	return r;
+}
+
+static void done_drop(struct mr_chore *chore)
+{
+	struct segment_chore *work = (struct segment_chore *)chore;
+
+	work->hosted->chores--;
+	if (chore->status < 0)
+		mr_diag_warn("cannot remove a segment that is no longer kept", "error=\"%s\"",
+			     chore->err.what);
+	free(work);
+}
+
+static void retain(struct mr_hosted *hosted, int64_t now_ms)
+{
+	const struct mr_topic *topic = hosted->topic;
+	int64_t before_ms = topic->retention_ms ? now_ms - (int64_t)topic->retention_ms : 0;
+	uint64_t log_start = 0;
+	struct mr_segment *segment;
+	bool moved = false;
+
+	if ((!topic->retention_bytes && !before_ms) || hosted->state != MR_HOSTED_OK ||
+	    hosted->log_start_out)
+		return;
+	/* a checkpoint must never point below what is kept */
+	while ((segment = mr_log_files_retain(hosted->files, topic->retention_bytes, before_ms,
+					      hosted->checkpointed_offset, &log_start)) != NULL) {
+		struct segment_chore *work = chore_new(hosted, run_drop, done_drop);
+
+		work->segment = segment;
+		mr_chores_send(hosted->control->chores, &work->chore);
+		moved = true;
+	}
+	if (!moved)
+		return;
+	hosted->log_start_out = true;
+	post(hosted, &hosted->log_start, MR_WORKER_LOG_START, NULL, log_start);
+}
+
+/* ---- the checkpoint
+ * -------------------------------------------------------------------------------------- */
+
+struct checkpoint_chore {
+	struct mr_chore chore;
+	struct mr_control *control;
+	struct mr_checkpoint checkpoint; /* owned: a copy of its own */
+};
+
+static int copy_partition(const struct mr_checkpoint_partition *from,
+			  struct mr_checkpoint_partition *to)
+{
+	*to = *from;
+	to->producers = calloc(from->producer_count + 1, sizeof(*to->producers));
+	if (!to->producers) {
+		to->producer_count = 0;
+		return -ENOMEM;
+	}
+	if (from->producer_count)
+		memcpy(to->producers, from->producers,
+		       from->producer_count * sizeof(*to->producers));
+	return 0;
+}
+
+/* Everything a checkpoint says, as known now. */
+static int build_checkpoint(struct mr_control *control, struct mr_checkpoint *out)
+{
+	struct mr_hosted *hosted;
+	uint32_t count = 0;
+	int r;
+
+	memset(out, 0, sizeof(*out));
+	out->generation = control->checkpoint.generation;
+	out->engine_start = control->checkpoint.engine_start;
+	memcpy(out->log_id, control->checkpoint.log_id, 16);
+	out->next_producer_id = control->checkpoint.next_producer_id;
+	out->commits_offset = control->commits_applied;
+	r = mr_offsets_rows(control->offsets, &out->commits, &out->commit_count);
+	mr_control_each(control, hosted) count++;
+	out->partitions = calloc(count + 1, sizeof(*out->partitions));
+	if (r < 0 || !out->partitions)
+		return -ENOMEM;
+	mr_control_each(control, hosted)
+	{
+		if (!hosted->snapshot_valid)
+			continue;
+		if (copy_partition(&hosted->last, &out->partitions[out->partition_count]) < 0)
+			return -ENOMEM;
+		out->partition_count++;
+	}
+	return 0;
+}
+
+static void checkpoint_written(struct mr_control *control, const struct mr_checkpoint *written)
+{
+	struct mr_hosted *hosted;
+	uint32_t i;
+
+	control->checkpoint.generation = written->generation;
+	control->checkpoint.next_producer_id = written->next_producer_id;
+	mr_control_each(control,
+			hosted) for (i = 0; i < written->partition_count;
+				     i++) if (written->partitions[i].partition == hosted->number &&
+					      !memcmp(written->partitions[i].topic_id,
+						      hosted->topic->id, 16))
+		hosted->checkpointed_offset = written->partitions[i].offset;
+}
+
+static int run_checkpoint(struct mr_chore *chore, struct mr_error *err)
+{
+	struct checkpoint_chore *work = (struct checkpoint_chore *)chore;
+
+	return mr_checkpoint_save(work->control->io, &work->checkpoint, err);
+}
+
+static void done_checkpoint(struct mr_chore *chore)
+{
+	struct checkpoint_chore *work = (struct checkpoint_chore *)chore;
+	struct mr_control *control = work->control;
+
+	control->checkpoint_running = false;
+	if (chore->status == 0)
+		checkpoint_written(control, &work->checkpoint);
+	else if (chore->status == -ENOSPC || chore->status == -EDQUOT)
+		mr_diag_warn("no space for a checkpoint: the next start reads more of the log",
+			     "error=\"%s\"", chore->err.what);
+	else
+		mr_control_fail(control, chore->status, chore->err.what);
+	mr_checkpoint_deinit(&work->checkpoint);
+	free(work);
+}
+
+int mr_control_checkpoint_now(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_checkpoint checkpoint;
+	int r = build_checkpoint(control, &checkpoint);
+
+	if (r < 0)
+		mr_error_set(err, r, "no memory for a checkpoint");
+	else
+		r = mr_checkpoint_save(control->io, &checkpoint, err);
+	if (r == 0)
+		checkpoint_written(control, &checkpoint);
+	mr_checkpoint_deinit(&checkpoint);
+	return r;
+}
+
+static bool snapshots_out(struct mr_control *control)
+{
+	struct mr_hosted *hosted;
+
+	mr_control_each(control, hosted) if (hosted->snapshot_out && !hosted->no_space) return true;
+	return false;
+}
+
+static void write_checkpoint(struct mr_control *control)
+{
+	struct checkpoint_chore *work = calloc(1, sizeof(*work));
+
+	if (!work || build_checkpoint(control, &work->checkpoint) < 0) {
+		if (work)
+			mr_checkpoint_deinit(&work->checkpoint);
+		free(work);
+		control->checkpoint_running = false;
+		return; /* tried again later: a checkpoint only saves time */
+	}
+	work->chore.run = run_checkpoint;
+	work->chore.done = done_checkpoint;
+	work->control = control;
+	mr_chores_send(control->chores, &work->chore);
+}
+
+static void ask_snapshot(struct mr_hosted *hosted)
+{
+	struct mr_worker_snapshot *snapshot = &hosted->snapshot;
+
+	if (!snapshot->producers) {
+		snapshot->producers = calloc(hosted->control->config->producer_ids_max,
+					     sizeof(*snapshot->producers));
+		if (!snapshot->producers)
+			return;
+	}
+	hosted->snapshot_out = true;
+	hosted->snapshot_message.snapshot = snapshot;
+	post(hosted, &hosted->snapshot_message, MR_WORKER_SNAPSHOT, NULL, 0);
+}
+
+void mr_control_checkpoint(struct mr_control *control)
+{
+	struct mr_hosted *hosted;
+
+	if (control->checkpoint_running || control->failed)
+		return;
+	control->checkpoint_running = true;
+	mr_control_each(control, hosted) if (hosted->state == MR_HOSTED_OK &&
+					     !hosted->remove_posted && !hosted->snapshot_out)
+		ask_snapshot(hosted);
+	if (!snapshots_out(control))
+		write_checkpoint(control);
+}
+
+/* The worker says that all of it is durable. Positions are those of the time it was taken, or
+ * before. */
+void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message)
+{
+	const struct mr_worker_snapshot *snapshot = message->snapshot;
+	struct mr_checkpoint_partition *last = &hosted->last;
+	struct mr_control *control = hosted->control;
+
+	hosted->snapshot_out = false;
+	if (message->status == 0 && !hosted->remove_posted) {
+		struct mr_producer_entry *grown = realloc(
+			last->producers, (snapshot->producer_count + 1) * sizeof(*last->producers));
+
+		if (grown) {
+			last->producers = grown;
+			last->producer_count = snapshot->producer_count;
+			memcpy(grown, snapshot->producers,
+			       snapshot->producer_count * sizeof(*grown));
+			memcpy(last->topic_id, hosted->topic->id, 16);
+			last->partition = hosted->number;
+			last->leader_epoch = hosted->leader_epoch;
+			last->log_start = snapshot->log_start;
+			last->offset = snapshot->log.flushed_offset;
+			last->position = snapshot->log.flushed_position;
+			last->group_number = snapshot->log.flushed_group_number;
+			last->previous_crc = snapshot->log.flushed_crc;
+			hosted->snapshot_valid = true;
+		}
+	}
+	if (control->checkpoint_running && !snapshots_out(control) && !control->failed)
+		write_checkpoint(control);
+	else if (control->failed)
+		control->checkpoint_running = false;
+}
+
+/* ---- every second
+ * ------------------------------------------------------------------------------------------ */
+
+void mr_control_every_second(struct mr_control *control)
+{
+	int64_t now_ms = mr_clock_wall_ms(control->clock);
+	struct mr_hosted *hosted;
+
+	mr_control_each(control, hosted)
+	{
+		if (hosted->spare_wanted)
+			mr_control_make_spare(hosted);
+		retain(hosted, now_ms);
+	}
+}

@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Topics and their partitions: recovered at start, made on request, deleted. Runs on the control
+ * thread (control.h).
+ *
+ * The order makes every crash harmless: a topic's files are there before the catalogue names it,
+ * and the catalogue has forgotten it before its files go. What the catalogue does not name is
+ * removed at the next start.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "control.h"
+
+#define RECOVERY_LOCK_WAIT_MS                                                                      \
+	60000 /* a killed engine's writes that are still in the kernel (D14) */
+
+/* ---- a hosted partition
+ * ------------------------------------------------------------------------------ */
+
+static void name_counters(struct mr_hosted *hosted)
+{
+	static _Atomic uint64_t spare; /* counts where the file is full */
+	int i;
+
+	for (i = 0; i < MR_PARTITION_COUNTERS; i++) {
+		enum mr_counter_kind kind =
+			i >= MR_GAUGE_LOG_END ? MR_COUNTER_GAUGE : MR_COUNTER_RISING;
+
+		hosted->counters[i] = mr_counters_add(hosted->control->counters, kind, "%s.%d.%s",
+						      hosted->topic->name, hosted->number,
+						      mr_partition_counter_names[i]);
+		if (!hosted->counters[i])
+			hosted->counters[i] = &spare;
+	}
+}
+
+static void forget_counters(struct mr_hosted *hosted)
+{
+	int i;
+
+	for (i = 0; i < MR_PARTITION_COUNTERS; i++)
+		mr_counters_remove(hosted->control->counters, hosted->counters[i]);
+}
+
+static uint32_t batch_bytes_max(const struct mr_config *config)
+{
+	return (uint32_t)config->record_bytes_max + MR_BATCH_HEADER_BYTES +
+	       2 * MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
+}
+
+static void hosted_init(struct mr_hosted *hosted, struct mr_control *control,
+			struct mr_topic *topic, int32_t number)
+{
+	char directory[80];
+
+	hosted->control = control;
+	hosted->topic = topic;
+	hosted->number = number;
+	mr_topic_partition_directory(topic->id, number, directory);
+	snprintf(hosted->directory, sizeof(hosted->directory), "%s", directory);
+	hosted->worker_number =
+		(uint32_t)((topic->id[0] + (uint32_t)number) % control->worker_count);
+}
+
+static struct mr_hosted_topic *hosted_topic_new(struct mr_control *control, struct mr_topic *topic)
+{
+	struct mr_hosted_topic *hosted = calloc(1, sizeof(*hosted));
+	int32_t i;
+
+	if (!hosted)
+		return NULL;
+	hosted->partitions = calloc((size_t)topic->partition_count, sizeof(*hosted->partitions));
+	if (!hosted->partitions) {
+		free(hosted);
+		return NULL;
+	}
+	hosted->topic = topic;
+	topic->owner = hosted;
+	for (i = 0; i < topic->partition_count; i++)
+		hosted_init(&hosted->partitions[i], control, topic, i);
+	return hosted;
+}
+
+void mr_control_free_topic(struct mr_topic *topic)
+{
+	struct mr_hosted_topic *hosted = topic->owner;
+	int32_t i;
+
+	for (i = 0; hosted && i < topic->partition_count; i++) {
+		mr_log_files_close(hosted->partitions[i].files);
+		free(hosted->partitions[i].snapshot.producers);
+		free(hosted->partitions[i].last.producers);
+	}
+	if (hosted)
+		free(hosted->partitions);
+	free(hosted);
+	free(topic);
+}
+
+/* What the first checkpoint of this start says of a partition: exactly what recovery found. */
+static int remember_start(struct mr_hosted *hosted, const struct mr_recovered *recovered,
+			  const struct mr_partition *state)
+{
+	struct mr_checkpoint_partition *last = &hosted->last;
+	uint32_t i;
+
+	memcpy(last->topic_id, hosted->topic->id, 16);
+	last->partition = hosted->number;
+	last->log_start = recovered->log_start;
+	last->offset = recovered->start.offset;
+	last->position = recovered->start.position;
+	last->group_number = recovered->start.group_number;
+	last->previous_crc = recovered->start.previous_crc;
+	last->producers = calloc(state->producer_count + 1, sizeof(*last->producers));
+	if (!last->producers)
+		return -ENOMEM;
+	for (i = 0; i < state->producers_max; i++)
+		if (state->producers[i].producer_id >= 0)
+			last->producers[last->producer_count++] = state->producers[i];
+	hosted->checkpointed_offset = last->offset;
+	hosted->snapshot_valid = true;
+	return 0;
+}
+
+/* A damaged partition keeps the claim that the damage lies below: the next start must see it too.
+ */
+static int keep_claim(struct mr_hosted *hosted, const struct mr_checkpoint_partition *old)
+{
+	struct mr_checkpoint_partition *last = &hosted->last;
+
+	if (!old)
+		return 0;
+	*last = *old;
+	last->producers = calloc(old->producer_count + 1, sizeof(*last->producers));
+	if (!last->producers)
+		return -ENOMEM;
+	memcpy(last->producers, old->producers, old->producer_count * sizeof(*last->producers));
+	hosted->snapshot_valid = true;
+	return 0;
+}
+
+/* The worker's half and the control thread's half of a recovered (or new) log. */
+static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
+		    struct mr_partition *state, struct mr_error *err)
+{
+	struct mr_control *control = hosted->control;
+	const struct mr_config *config = control->config;
+	struct mr_worker_partition_options options = {
+		.tail_bytes = config->tail_bytes,
+		.partition = hosted->number,
+		.read_only = hosted->state == MR_HOSTED_READ_ONLY,
+		.read_only_reason = hosted->reason.what,
+		.log = {.group_bytes = (uint32_t)config->group_bytes,
+			.batch_bytes_max = batch_bytes_max(config),
+			.groups_in_flight = config->groups_in_flight},
+		.start = recovered->start,
+	};
+	int r;
+
+	hosted->worker = control->workers[hosted->worker_number];
+	hosted->node = control->plan.entries[hosted->worker_number].node;
+	hosted->leader_epoch = control->leader_epoch;
+	options.node = hosted->node;
+	memcpy(options.topic_id, hosted->topic->id, 16);
+	name_counters(hosted);
+	memcpy(options.counters, hosted->counters, sizeof(options.counters));
+	mr_partition_start(state, recovered->log_start, recovered->start.offset,
+			   control->leader_epoch);
+	hosted->next_segment_bytes = 2 * recovered->start.active->file_bytes;
+	r = mr_log_files_open(recovered->segments, recovered->segment_count, &hosted->files, err);
+	if (r < 0)
+		return r;
+	recovered->segments = NULL; /* the list's now */
+	recovered->segment_count = 0;
+	r = mr_worker_partition_new(&options, state, &hosted->part, err);
+	if (r < 0)
+		return r;
+	hosted->add.kind = MR_WORKER_ADD_PARTITION;
+	hosted->add.partition = hosted->part;
+	hosted->add.owner = hosted;
+	r = mr_worker_post(hosted->worker, &hosted->add);
+	mr_assert(r == 0);
+	if (hosted->state == MR_HOSTED_OK)
+		mr_control_make_spare(hosted);
+	return 0;
+}
+
+/* ---- start: recovery
+ * --------------------------------------------------------------------------------- */
+
+struct recovery {
+	struct mr_recovered recovered;
+	struct mr_partition state;
+};
+
+static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery,
+			     struct mr_error *err)
+{
+	struct mr_control *control = hosted->control;
+	const struct mr_config *config = control->config;
+	const struct mr_checkpoint_partition *old =
+		mr_checkpoint_find(&control->checkpoint, hosted->topic->id, hosted->number);
+	struct mr_recover_options options = {
+		.window_bytes = (uint64_t)MR_GROUPS_IN_FLIGHT_MAX *
+				(config->group_bytes + batch_bytes_max(config) + MR_BLOCK_BYTES),
+		.lock_wait_ms = RECOVERY_LOCK_WAIT_MS,
+	};
+	int r;
+
+	r = mr_partition_init(&recovery->state, config->producer_ids_max,
+			      config->min_insync_replicas, err);
+	if (r == 0)
+		r = mr_recover(control->io, hosted->directory, hosted->topic->id, hosted->number,
+			       old, &options, &recovery->state, &recovery->recovered, err);
+	if (r < 0) {
+		mr_error_prefix(err, "topic '%s' partition %d: ", hosted->topic->name,
+				hosted->number);
+		return r;
+	}
+	if (recovery->recovered.corrupt) {
+		hosted->state = MR_HOSTED_READ_ONLY;
+		hosted->reason = recovery->recovered.damage;
+		hosted->corrupt_offset = recovery->recovered.corrupt_offset;
+		r = keep_claim(hosted, old);
+	} else {
+		r = remember_start(hosted, &recovery->recovered, &recovery->state);
+	}
+	return r < 0 ? mr_error_set(err, r, "no memory for the state of a partition") : 0;
+}
+
+static void say_recovered(const struct mr_control_options *options, const struct mr_hosted *hosted,
+			  const struct mr_recovered *recovered)
+{
+	char line[640];
+
+	if (!options->say)
+		return;
+	if (recovered->corrupt)
+		snprintf(line, sizeof(line),
+			 "topic '%s' partition %d is damaged and read-only from offset %" PRIu64
+			 " on: %s",
+			 hosted->topic->name, hosted->number, recovered->corrupt_offset,
+			 recovered->damage.what);
+	else if (recovered->cut_bytes)
+		snprintf(line, sizeof(line),
+			 "topic '%s' partition %d: kept up to offset %" PRIu64 ", cut %" PRIu64
+			 " bytes that were never answered",
+			 hosted->topic->name, hosted->number, recovered->start.offset,
+			 recovered->cut_bytes);
+	else
+		return;
+	options->say(line, options->arg);
+}
+
+static size_t count_partitions(const struct mr_topics *topics)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < topics->count; i++)
+		count += (size_t)topics->topics[i]->partition_count;
+	return count;
+}
+
+/* R2: an engine never resumes an epoch. Node i takes only epochs that are i mod 64. */
+static void choose_epoch(struct mr_control *control, const struct recovery *recoveries,
+			 size_t count)
+{
+	int32_t highest = 0;
+	uint64_t start = control->checkpoint.engine_start;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (recoveries[i].recovered.leader_epoch > highest)
+			highest = recoveries[i].recovered.leader_epoch;
+	for (i = 0; i < control->checkpoint.partition_count; i++)
+		if (control->checkpoint.partitions[i].leader_epoch > highest)
+			highest = control->checkpoint.partitions[i].leader_epoch;
+	if (start * 64 > (uint64_t)highest)
+		highest = (int32_t)(start * 64);
+	control->leader_epoch = (highest / 64 + 1) * 64 + (int32_t)control->config->node;
+}
+
+/* Directories that no topic of the catalogue owns: half made or half deleted when an engine died.
+ */
+static int remove_orphans(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_io_entry *entries = NULL;
+	char path[64], known[64];
+	size_t count = 0, i, j;
+	int r = mr_io_list(control->io, "topics", &entries, &count, err);
+
+	for (i = 0; r >= 0 && i < count; i++) {
+		bool owned = false;
+
+		snprintf(path, sizeof(path), "topics/%.40s", entries[i].name);
+		for (j = 0; j < control->topics.count && !owned; j++) {
+			mr_topic_directory(control->topics.topics[j]->id, known);
+			owned = !strcmp(path, known);
+		}
+		if (!owned && entries[i].is_directory && strlen(entries[i].name) == 32)
+			r = mr_io_remove_tree(control->io, path, err);
+	}
+	free(entries);
+	return r < 0 ? r : 0;
+}
+
+static int bring_up_all(struct mr_control *control, struct recovery *recoveries,
+			struct mr_error *err)
+{
+	struct mr_hosted *hosted;
+	size_t n = 0;
+	int r;
+
+	mr_control_each(control, hosted)
+	{
+		r = bring_up(hosted, &recoveries[n].recovered, &recoveries[n].state, err);
+		if (r < 0)
+			return r;
+		n++;
+	}
+	return 0;
+}
+
+int mr_control_recover_topics(struct mr_control *control, const struct mr_control_options *options,
+			      struct mr_error *err)
+{
+	size_t count = count_partitions(&control->topics), n = 0, i;
+	struct recovery *recoveries = calloc(count + 1, sizeof(*recoveries));
+	struct mr_hosted *hosted;
+	int r = 0;
+
+	if (!recoveries)
+		return mr_error_set(err, -ENOMEM, "no memory for %zu partitions", count);
+	r = remove_orphans(control, err);
+	for (i = 0; r == 0 && i < control->topics.count; i++)
+		if (!hosted_topic_new(control, control->topics.topics[i]))
+			r = mr_error_set(err, -ENOMEM, "no memory for %zu partitions", count);
+	if (r == 0)
+		mr_control_each(control, hosted)
+		{
+			if (r == 0)
+				r = recover_partition(hosted, &recoveries[n], err);
+			if (r == 0)
+				say_recovered(options, hosted, &recoveries[n++].recovered);
+		}
+	if (r == 0) {
+		choose_epoch(control, recoveries, count);
+		mr_control_each(control, hosted) hosted->last.leader_epoch = control->leader_epoch;
+		r = mr_control_checkpoint_now(control,
+					      err); /* the epoch is durable before any append */
+	}
+	if (r == 0)
+		r = bring_up_all(control, recoveries, err);
+	for (i = 0; i < count; i++) {
+		mr_recovered_deinit(&recoveries[i].recovered);
+		mr_partition_deinit(&recoveries[i].state);
+	}
+	free(recoveries);
+	return r;
+}
+
+/* ---- making
+ * ------------------------------------------------------------------------------------------ */
+
+static int make_partition(struct mr_hosted *hosted, struct mr_error *err)
+{
+	struct mr_control *control = hosted->control;
+	const struct mr_config *config = control->config;
+	struct mr_recovered created = {0};
+	struct mr_partition state = {0};
+	uint64_t bytes = config->first_segment_bytes;
+	int r;
+
+	if (bytes > hosted->topic->segment_bytes)
+		bytes = hosted->topic->segment_bytes;
+	r = mr_partition_init(&state, config->producer_ids_max, config->min_insync_replicas, err);
+	if (r == 0)
+		r = mr_log_create(control->io, hosted->directory, hosted->topic->id, hosted->number,
+				  control->checkpoint.log_id, bytes, &created, err);
+	if (r == 0 && remember_start(hosted, &created, &state) < 0)
+		r = mr_error_set(err, -ENOMEM, "no memory for a partition");
+	hosted->last.leader_epoch = control->leader_epoch;
+	if (r == 0)
+		r = bring_up(hosted, &created, &state, err);
+	mr_recovered_deinit(&created);
+	mr_partition_deinit(&state);
+	return r;
+}
+
+static struct mr_topic *topic_new(struct mr_control *control, const char *name, int32_t partitions,
+				  struct mr_error *err)
+{
+	struct mr_topic *topic = calloc(1, sizeof(*topic));
+
+	if (!topic || mr_random(topic->id, sizeof(topic->id), err) < 0) {
+		free(topic);
+		mr_error_set(err, -ENOMEM, "no memory for topic '%s'", name);
+		return NULL;
+	}
+	snprintf(topic->name, sizeof(topic->name), "%s", name);
+	topic->partition_count = partitions;
+	topic->created_ms = mr_clock_wall_ms(control->clock);
+	return topic;
+}
+
+static int make_directories(struct mr_control *control, const struct mr_topic *topic,
+			    struct mr_error *err)
+{
+	char path[64];
+	int r;
+
+	mr_topic_directory(topic->id, path);
+	r = mr_io_make_directory(control->io, path, err);
+	if (r == 0)
+		r = mr_io_sync_directory(control->io, "topics", err);
+	return r;
+}
+
+int mr_control_create_topic(struct mr_control *control, const char *name, int32_t partitions,
+			    uint64_t retention_bytes, uint64_t retention_ms, uint64_t segment_bytes,
+			    struct mr_topic **out, struct mr_error *err)
+{
+	struct mr_hosted_topic *hosted;
+	struct mr_topic *topic;
+	int32_t i;
+	int r;
+
+	if (control->failed || control->stopping)
+		return mr_error_set(err, -EIO, "topic '%s' cannot be made: the engine %s", name,
+				    control->failed ? "lost its data directory" : "is stopping");
+	topic = topic_new(control, name, partitions, err);
+	if (!topic)
+		return err ? err->code : -ENOMEM;
+	topic->retention_bytes = retention_bytes;
+	topic->retention_ms = retention_ms;
+	topic->segment_bytes = segment_bytes;
+	r = mr_topics_add(&control->topics, topic, err);
+	if (r < 0) {
+		free(topic);
+		return r;
+	}
+	hosted = hosted_topic_new(control, topic);
+	r = hosted ? make_directories(control, topic, err)
+		   : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", name);
+	for (i = 0; r == 0 && i < partitions; i++)
+		r = make_partition(&hosted->partitions[i], err);
+	if (r == 0)
+		r = mr_topics_save(control->io, &control->topics, err);
+	if (r < 0) {
+		/* whatever of it came to be is taken down as if deleted; its files are no topic's
+		 */
+		if (hosted)
+			(void)mr_control_delete_topic(control, topic, NULL, NULL);
+		mr_error_prefix(err, "topic '%s' cannot be made: ", name);
+		return r;
+	}
+	*out = topic;
+	return 0;
+}
+
+static uint64_t or_default(uint64_t value, uint64_t general)
+{
+	return value ? value : general;
+}
+
+int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
+			  struct mr_topic **out, struct mr_error *err)
+{
+	const struct mr_config *config = control->config;
+	const struct mr_config_topic *row;
+	int r = mr_topic_check_name(name, err);
+
+	if (r < 0)
+		return r;
+	*out = mr_topics_find(&control->topics, name);
+	if (*out)
+		return 0;
+	if (!create || !config->auto_create) {
+		mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
+		if (create)
+			mr_error_why(err, "the configuration says auto_create: no");
+		return mr_error_hint(err, "make it: millrace topic create %s", name);
+	}
+	if (!strncmp(name, "__", 2))
+		return mr_error_set(err, -EACCES,
+				    "topic '%s': names that begin with __ are the engine's", name);
+	row = mr_config_topic_find(config, name);
+	return mr_control_create_topic(
+		control, name, (int32_t)(row ? row->partitions : config->partitions),
+		row ? row->retention_bytes : config->retention_bytes,
+		row ? row->retention_ms : config->retention_ms,
+		or_default(row ? row->segment_bytes : 0, config->segment_bytes), out, err);
+}
+
+/* ---- deleting
+ * ---------------------------------------------------------------------------------------- */
+
+/* Files of a topic that the catalogue has forgotten. */
+struct remove_chore {
+	struct mr_chore chore;
+	struct mr_control *control;
+	struct mr_topic *topic;
+};
+
+static int run_remove(struct mr_chore *chore, struct mr_error *err)
+{
+	struct remove_chore *work = (struct remove_chore *)chore;
+	char path[64];
+
+	mr_topic_directory(work->topic->id, path);
+	return mr_io_remove_tree(work->control->io, path, err);
+}
+
+static void done_remove(struct mr_chore *chore)
+{
+	struct remove_chore *work = (struct remove_chore *)chore;
+	struct mr_hosted_topic *hosted = work->topic->owner;
+
+	/* files that could not be removed now are removed at the next start */
+	if (hosted->deleting)
+		mr_local_answer(hosted->deleting, 0, NULL, "{}");
+	work->control->deleting--;
+	mr_control_free_topic(work->topic);
+	free(work);
+}
+
+void mr_control_remove_partition(struct mr_hosted *hosted, int why)
+{
+	int r;
+
+	if (hosted->remove_posted)
+		return;
+	hosted->remove_posted = true;
+	if (!hosted->part) {
+		hosted->removed = true;
+		return;
+	}
+	hosted->remove.kind = MR_WORKER_REMOVE_PARTITION;
+	hosted->remove.partition = hosted->part;
+	hosted->remove.status = why;
+	hosted->remove.owner = hosted;
+	r = mr_worker_post(hosted->worker, &hosted->remove);
+	mr_assert(r == 0);
+}
+
+/* The worker let go of it. */
+void mr_control_partition_removed(struct mr_hosted *hosted)
+{
+	mr_worker_partition_free(hosted->part);
+	hosted->part = NULL;
+	hosted->removed = true;
+	mr_control_drop_watches(hosted);
+	forget_counters(hosted);
+}
+
+/* Nothing under way that names it. */
+static bool quiet(const struct mr_hosted *hosted)
+{
+	return hosted->removed && !hosted->chores && !hosted->lanes && !hosted->watches &&
+	       !hosted->snapshot_out && !hosted->log_start_out;
+}
+
+static bool all_removed(const struct mr_hosted_topic *hosted)
+{
+	int32_t i;
+
+	for (i = 0; i < hosted->topic->partition_count; i++)
+		if (!quiet(&hosted->partitions[i]))
+			return false;
+	return true;
+}
+
+static void close_files(struct mr_hosted_topic *hosted)
+{
+	int32_t i;
+
+	for (i = 0; i < hosted->topic->partition_count; i++) {
+		struct mr_hosted *partition = &hosted->partitions[i];
+		size_t count = partition->files ? mr_log_files_count(partition->files) : 0;
+		struct mr_segment *active =
+			count ? mr_log_files_at(partition->files, count - 1) : NULL;
+
+		mr_log_files_close(partition->files);
+		partition->files = NULL;
+		mr_segment_close(active);
+	}
+}
+
+/* A deleted topic whose last partition is out of the workers' hands: its files go. */
+void mr_control_finish_deleting(struct mr_control *control)
+{
+	struct mr_hosted_topic **at = &control->deleted;
+
+	while (*at) {
+		struct mr_hosted_topic *hosted = *at;
+		struct remove_chore *work;
+
+		if (!all_removed(hosted) || !(work = calloc(1, sizeof(*work)))) {
+			at = &hosted->next;
+			continue;
+		}
+		*at = hosted->next;
+		close_files(hosted);
+		work->chore.run = run_remove;
+		work->chore.done = done_remove;
+		work->control = control;
+		work->topic = hosted->topic;
+		mr_chores_send(control->chores, &work->chore);
+	}
+}
+
+int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
+			    struct mr_local_ticket *ticket, struct mr_error *err)
+{
+	struct mr_hosted_topic *hosted = topic->owner;
+	int32_t i;
+	int r;
+
+	mr_topics_take(&control->topics, topic);
+	r = mr_topics_save(control->io, &control->topics, err);
+	if (r < 0) {
+		/* the catalogue on disk still names it: so does ours */
+		(void)mr_topics_add(&control->topics, topic, NULL);
+		mr_error_prefix(err, "topic '%s' cannot be deleted: ", topic->name);
+		return r;
+	}
+	mr_offsets_forget(control->offsets, topic->id);
+	hosted->deleting = ticket;
+	hosted->next = control->deleted;
+	control->deleted = hosted;
+	control->deleting++;
+	for (i = 0; i < topic->partition_count; i++) {
+		struct mr_hosted *partition = &hosted->partitions[i];
+
+		partition->state = MR_HOSTED_REMOVING;
+		if (partition->part)
+			/* readers attach again, and learn that there is nothing */
+			atomic_store_explicit(
+				&mr_worker_partition_tail(partition->part)->page->closed, 1,
+				memory_order_release);
+		mr_control_remove_partition(partition, -ENOENT);
+	}
+	mr_control_finish_deleting(control);
+	return 0;
+}
+
+struct mr_hosted *mr_control_find(struct mr_control *control, const uint8_t topic_id[16],
+				  int32_t partition, struct mr_error *err)
+{
+	struct mr_topic *topic = mr_topics_find_id(&control->topics, topic_id);
+	struct mr_hosted_topic *hosted = topic ? topic->owner : NULL;
+	char id[33];
+
+	if (!hosted) {
+		mr_topic_id_text(topic_id, id);
+		mr_error_set(err, -ENOENT, "topic %s does not exist (any more)", id);
+		return NULL;
+	}
+	if (partition < 0 || partition >= topic->partition_count) {
+		mr_error_set(err, -ERANGE, "topic '%s' has partitions 0 to %d, not %d", topic->name,
+			     topic->partition_count - 1, partition);
+		return NULL;
+	}
+	return &hosted->partitions[partition];
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Committed offsets of consumer groups. Each commit is a record in the internal topic "__offsets"
+ *(one partition), published by the control thread through a lane of its own, like anybody's; it is
+ *answered when that record is committed. The table in memory is what those records say; a
+ *checkpoint holds it as of an offset of "__offsets", and what came after is read back from the log
+ *at start. So commits are exactly as durable, and later as replicated, as records.
+ *
+ *	key	GROUP "/" 32 hex digits of the topic id "/" PARTITION
+ *	value	the offset in decimal
+ *
+ * Owned by the control thread.
+ */
+#ifndef MR_OFFSETS_H
+#define MR_OFFSETS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "lane.h"
+#include "log/checkpoint.h"
+
+#define MR_OFFSETS_TOPIC "__offsets"
+#define MR_OFFSETS_MAX	 (1u << 20) /* groups x partitions */
+
+struct mr_offsets;
+
+int mr_offsets_open(struct mr_offsets **out, struct mr_error *err);
+void mr_offsets_close(struct mr_offsets *offsets); /* takes NULL */
+
+/* One record of "__offsets", or one row of a checkpoint. Bad bytes: -EBADMSG, and nothing changes.
+ */
+int mr_offsets_apply(struct mr_offsets *offsets, const struct mr_message *message);
+int mr_offsets_set(struct mr_offsets *offsets, const char *group, const uint8_t topic_id[16],
+		   int32_t partition, uint64_t offset);
+/* MR_OFFSET_UNKNOWN: never committed. */
+uint64_t mr_offsets_get(const struct mr_offsets *offsets, const char *group,
+			const uint8_t topic_id[16], int32_t partition);
+/* Forgets a deleted topic. */
+void mr_offsets_forget(struct mr_offsets *offsets, const uint8_t topic_id[16]);
+/* Copies all into owned rows for a checkpoint. */
+int mr_offsets_rows(const struct mr_offsets *offsets, struct mr_checkpoint_commit **rows,
+		    uint32_t *count);
+
+/* Writes the record of a commit into 'writer' (not published). -EAGAIN: the lane is full. */
+int mr_offsets_reserve(struct mr_lane_writer *writer, const char *group, const uint8_t topic_id[16],
+		       int32_t partition, uint64_t offset, int64_t now_ms);
+
+#endif

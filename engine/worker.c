@@ -1,0 +1,842 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * READ THIS FIRST. One pinned thread and one turn of its loop. A turn looks at every source, takes
+ *a bounded amount from each, and says how much work it was:
+ *
+ *	requests of the control thread		take_requests()
+ *	lanes ──► record batches in the tail	drain_lanes()
+ *	finished writes ──► flushed, committed	reap_writes()
+ *	tail ──► groups ──► disk		submit_writes()
+ *	answers to producers, wakes, events	settle()
+ *
+ * Nothing happens in reaction to an event, nothing is allocated, and the only wait is the queue's.
+ *A turn that found nothing to do spins a little, yields, then parks until a doorbell, a finished
+ *write or a time-out. While a write is out the thread sleeps in the queue instead of spinning: the
+ *kernel finishes writes on this very core.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/mailbox.h"
+#include "check.h"
+#include "doorbell.h"
+#include "worker_state.h"
+
+#define REQUESTS_MAX	   4096
+#define ANSWERS_TO_CONTROL (64u << 10)
+#define COMPLETIONS_A_TURN 32
+#define SPIN_TURNS	   200 /* nothing to do: look this often before yielding */
+#define YIELD_TURNS	   20  /* then give the core away this often before parking */
+#define PARK_NS		   250000000u
+#define IN_FLIGHT_WAIT_NS  50000u /* a write is out: its completion ends the sleep earlier */
+#define SMALL_TAKE_BYTES   4096u
+#define REST_PAUSES	   16 /* after a small take: leave the producer its cache line */
+
+const char *const mr_partition_counter_names[MR_PARTITION_COUNTERS] = {
+	[MR_COUNT_RECORDS] = "appended_records",
+	[MR_COUNT_BATCHES] = "appended_batches",
+	[MR_COUNT_BYTES] = "appended_bytes",
+	[MR_COUNT_GROUPS] = "written_groups",
+	[MR_COUNT_GROUP_BYTES] = "written_bytes",
+	[MR_COUNT_DUPLICATES] = "duplicate_records",
+	[MR_COUNT_POISONED] = "poisoned_lanes",
+	[MR_COUNT_TAIL_FULL] = "back_pressure_disk",
+	[MR_COUNT_NO_SEGMENT] = "back_pressure_segment",
+	[MR_GAUGE_LOG_END] = "log_end_offset",
+	[MR_GAUGE_FLUSHED] = "flushed_offset",
+	[MR_GAUGE_HIGH_WATERMARK] = "high_watermark",
+	[MR_GAUGE_LANES] = "lanes",
+	[MR_GAUGE_PRODUCERS] = "producers",
+};
+
+const char *const mr_worker_counter_names[MR_WORKER_COUNTERS] = {
+	[MR_COUNT_TURNS] = "turns",
+	[MR_COUNT_BUSY_TURNS] = "busy_turns",
+	[MR_COUNT_PARKS] = "parks",
+	[MR_GAUGE_LONGEST_TURN_NS] = "longest_turn_ns",
+};
+
+struct mr_worker {
+	struct mr_worker_options options;
+	struct mr_place_entry place;
+	pthread_t thread;
+	struct mr_mailbox *requests; /* control -> worker */
+	struct mr_mailbox *answers;  /* worker -> control */
+	int bells;		     /* epoll: lanes' doorbells and the requests' bell */
+	struct mr_io_queue *queue;
+	struct mr_worker_partition **partitions;
+	uint32_t partition_count;
+	uint32_t in_flight;
+	uint64_t longest_turn_ns;
+	/* start-up: the thread says how it went */
+	pthread_mutex_t start_lock;
+	pthread_cond_t started;
+	int start_status; /* 1: not yet */
+	struct mr_error start_error;
+	_Atomic bool stop; /* W11 set by mr_worker_stop(), read each turn */
+};
+
+/* ---- messages to the control thread
+ * -------------------------------------------------------------- */
+
+/* The mailbox holds far more than can be out at once: one message per partition, lane, watch and
+ * request. */
+static void tell(struct mr_worker *worker, struct mr_worker_message *message)
+{
+	int r = mr_mailbox_send(worker->answers, message);
+
+	mr_assert(r == 0);
+}
+
+static void answer_request(struct mr_worker *worker, struct mr_worker_message *message, int status)
+{
+	message->status = status;
+	tell(worker, message);
+}
+
+/* A waker that is on its way already will make the client look at everything. */
+static void wake(struct mr_worker *worker, struct mr_waker *waker)
+{
+	/* W10: acquire-release: pairs with the control thread's exchange before it rings */
+	if (!atomic_exchange_explicit(&waker->sent, true, memory_order_acq_rel))
+		tell(worker, waker->message);
+}
+
+static void wake_lane(struct mr_worker_lane *lane, void *arg)
+{
+	if (mr_lane_producer_waits(&lane->reader))
+		wake(arg, &lane->waker);
+}
+
+static void wake_watches(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	uint32_t i;
+
+	if (!partition->watch_count)
+		return;
+	/* the published positions before the flags: Dekker with the consumer, see doorbell.h */
+	atomic_thread_fence(memory_order_seq_cst);
+	for (i = 0; i < partition->watch_count; i++) {
+		struct mr_waker *waker = partition->watches[i];
+
+		/* relaxed: the fence above orders it */
+		if (atomic_load_explicit(waker->waiting, memory_order_relaxed) == 1)
+			wake(worker, waker);
+	}
+}
+
+/* ---- writes
+ * ------------------------------------------------------------------------------------------- */
+
+static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_log_state before, after;
+	uint32_t started;
+
+	if (!partition->log || partition->failed)
+		return 0;
+	mr_log_state(partition->log, &before);
+	if (!before.open_bytes)
+		return 0;
+	started = mr_log_submit(partition->log, partition->state.leader_epoch, false);
+	if (!started)
+		return 0;
+	mr_log_state(partition->log, &after);
+	worker->in_flight += started;
+	mr_counter_add(partition->counters[MR_COUNT_GROUPS], started);
+	mr_counter_add(partition->counters[MR_COUNT_GROUP_BYTES],
+		       after.end_position - before.end_position);
+	return started;
+}
+
+/* ---- lanes
+ * ------------------------------------------------------------------------------------------ */
+
+static void report_poisoned(struct mr_worker *worker, struct mr_worker_lane *lane)
+{
+	if (lane->poisoned.status)
+		return;
+	lane->poisoned.status = -EPIPE;
+	mr_counter_add(lane->partition->counters[MR_COUNT_POISONED], 1);
+	tell(worker, &lane->poisoned);
+}
+
+static void remove_lane(struct mr_worker *worker, struct mr_worker_partition *partition,
+			struct mr_worker_lane *lane)
+{
+	struct mr_worker_message *message = lane->closing;
+	struct mr_worker_lane *last = partition->lanes[--partition->lane_count];
+
+	partition->lanes[lane->place] = last;
+	last->place = lane->place;
+	mr_counter_set(partition->counters[MR_GAUGE_LANES], partition->lane_count);
+	answer_request(worker, message, 0);
+}
+
+static uint32_t drain_partition(struct mr_worker *worker, struct mr_worker_partition *partition,
+				int64_t now_ms)
+{
+	uint32_t count = partition->lane_count, bytes = 0, i;
+	bool small = false;
+
+	partition->waiting_for_room = false;
+	for (i = 0; i < count; i++) {
+		uint32_t place = (partition->next_lane + i) % count;
+		struct mr_worker_lane *lane = partition->lanes[place];
+		struct mr_lane_drain drain = mr_worker_drain(partition, lane, now_ms);
+
+		/* the open group may only be in the way: written out, the lane gets its turn */
+		if (drain.no_room && submit_writes(worker, partition))
+			drain = mr_worker_drain(partition, lane, now_ms);
+		if (lane->reason != MR_LANE_OPEN)
+			report_poisoned(worker, lane);
+		if (drain.no_room)
+			partition->waiting_for_room = true;
+		if (drain.frames && lane->acks == MR_ACKS_MEMORY)
+			wake_lane(lane, worker);
+		small |= drain.frames && drain.bytes < SMALL_TAKE_BYTES;
+		bytes += drain.bytes;
+	}
+	if (count)
+		partition->next_lane = (partition->next_lane + 1) % count;
+	if (small && bytes < SMALL_TAKE_BYTES)
+		for (i = 0; i < REST_PAUSES; i++)
+			__builtin_ia32_pause();
+	return bytes;
+}
+
+/* Lanes that are closing go when they are empty and answered; from the back, since removing moves
+ * the last. */
+static void sweep_closing(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	uint32_t i;
+
+	for (i = partition->lane_count; i > 0; i--) {
+		struct mr_worker_lane *lane = partition->lanes[i - 1];
+
+		if (lane->closing && mr_worker_lane_done(lane))
+			remove_lane(worker, partition, lane);
+	}
+}
+
+/* ---- the log
+ * ---------------------------------------------------------------------------------------- */
+
+static void raise_flushed(struct mr_worker *worker, struct mr_worker_partition *partition,
+			  uint64_t flushed)
+{
+	struct mr_log_state log;
+	bool committed;
+
+	if (flushed <= partition->state.flushed)
+		return;
+	committed = mr_partition_flushed(&partition->state, flushed);
+	mr_log_state(partition->log, &log);
+	mr_tail_publish_flushed(&partition->tail, log.flushed_position, log.flushed_offset);
+	mr_worker_answer(&partition->disk, flushed, wake_lane, worker);
+	mr_counter_set(partition->counters[MR_GAUGE_FLUSHED], flushed);
+	if (!committed)
+		return;
+	/* with this host alone in the ISR the high watermark is the flushed offset, and so are
+	 * their positions */
+	mr_assert(partition->state.high_watermark == log.flushed_offset);
+	mr_tail_publish_committed(&partition->tail, log.flushed_position, log.flushed_offset);
+	mr_worker_answer(&partition->committed, partition->state.high_watermark, wake_lane, worker);
+	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK],
+		       partition->state.high_watermark);
+	wake_watches(worker, partition);
+}
+
+/* No answer will ever come: nothing more is acknowledged. */
+static void drop_answers(struct mr_answers *answers)
+{
+	for (; answers->tail != answers->head; answers->tail++)
+		answers->slots[answers->tail & (MR_ANSWERS_MAX - 1)].lane->unanswered--;
+}
+
+static void fail_partition(struct mr_worker *worker, struct mr_worker_partition *partition,
+			   int status)
+{
+	uint32_t i;
+
+	partition->failed = true;
+	drop_answers(&partition->disk);
+	drop_answers(&partition->committed);
+	for (i = 0; i < partition->lane_count; i++) {
+		mr_worker_poison(partition->lanes[i], MR_LANE_DISK_FAILED,
+				 "the data directory failed: nothing more is acknowledged; look at "
+				 "the engine's messages");
+		report_poisoned(worker, partition->lanes[i]);
+		wake_lane(partition->lanes[i], worker);
+	}
+	wake_watches(worker, partition);
+	if (partition->failure_sent)
+		return;
+	partition->failure_sent = true;
+	partition->failure.status = status;
+	tell(worker, &partition->failure);
+}
+
+static struct mr_worker_partition *partition_of(struct mr_worker *worker, const struct mr_log *log)
+{
+	uint32_t i;
+
+	for (i = 0; i < worker->partition_count; i++)
+		if (worker->partitions[i]->log == log)
+			return worker->partitions[i];
+	return NULL;
+}
+
+static uint32_t reap_writes(struct mr_worker *worker)
+{
+	struct mr_io_completion completions[COMPLETIONS_A_TURN];
+	int count, i;
+
+	if (!worker->in_flight)
+		return 0;
+	count = mr_io_queue_reap(worker->queue, completions, COMPLETIONS_A_TURN);
+	for (i = 0; i < count; i++) {
+		const struct mr_log_write *write = completions[i].user;
+		struct mr_worker_partition *partition = partition_of(worker, write->log);
+		uint64_t flushed = 0;
+		int r;
+
+		mr_assert(partition != NULL);
+		worker->in_flight--;
+		r = mr_log_completed(&completions[i], &flushed);
+		if (r < 0)
+			fail_partition(worker, partition, r);
+		else if (!partition->failed)
+			raise_flushed(worker, partition, flushed);
+	}
+	return count > 0 ? (uint32_t)count : 0;
+}
+
+/* One log event is out at a time; the next follows when the control thread gave the message back.
+ */
+static void pass_events(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	if (partition->event_out || !partition->log)
+		return;
+	partition->event.event = mr_log_next_event(partition->log);
+	if (partition->event.event.kind == MR_LOG_EVENT_NONE)
+		return;
+	partition->event_out = true;
+	tell(worker, &partition->event);
+}
+
+static void settle_snapshot(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_message *message = partition->snapshot;
+
+	if (!message || partition->state.flushed < message->snapshot->log_end)
+		return;
+	partition->snapshot = NULL;
+	answer_request(worker, message, 0);
+}
+
+/* A partition leaves when its lanes are gone and nothing is in flight. */
+static void settle_removal(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_log_state log = {0};
+	uint32_t i;
+
+	if (!partition->removing || partition->lane_count || partition->event_out)
+		return;
+	if (partition->log)
+		mr_log_state(partition->log, &log);
+	if (log.in_flight)
+		return;
+	for (i = 0; i < worker->partition_count; i++)
+		if (worker->partitions[i] == partition)
+			worker->partitions[i] = worker->partitions[--worker->partition_count];
+	if (partition->snapshot)
+		answer_request(worker, partition->snapshot, -ECANCELED);
+	mr_io_queue_unregister(worker->queue, partition->tail.data);
+	answer_request(worker, partition->removing, 0);
+}
+
+/* ---- requests
+ * --------------------------------------------------------------------------------------- */
+
+static int add_partition(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_error err;
+	int r = 0;
+
+	if (worker->partition_count == MR_WORKER_PARTITIONS_MAX)
+		return -ENOSPC;
+	if (!partition->read_only) {
+		r = mr_log_open(&partition->log_options, &partition->start, &partition->tail,
+				worker->queue, worker->options.clock, &partition->log, &err);
+		if (r < 0)
+			return r;
+		(void)mr_io_queue_register(worker->queue, partition->tail.data,
+					   2 * partition->tail.tail_bytes); /* plain buffers do */
+	}
+	worker->partitions[worker->partition_count++] = partition;
+	return 0;
+}
+
+static int add_lane(struct mr_worker *worker, struct mr_worker_lane *lane)
+{
+	struct mr_worker_partition *partition = lane->partition;
+
+	if (partition->lane_count == MR_WORKER_LANES_MAX)
+		return -ENOBUFS;
+	lane->place = partition->lane_count;
+	partition->lanes[partition->lane_count++] = lane;
+	mr_counter_set(partition->counters[MR_GAUGE_LANES], partition->lane_count);
+	if (partition->read_only)
+		mr_worker_poison(lane, MR_LANE_CORRUPT, partition->read_only_reason);
+	else if (partition->failed)
+		mr_worker_poison(lane, MR_LANE_DISK_FAILED,
+				 "the data directory failed; look at the engine's messages");
+	else if (partition->removing && partition->removing->status == -ENOENT)
+		mr_worker_poison(lane, MR_LANE_TOPIC_DELETED, "the topic is being deleted");
+	else if (lane->resumed)
+		mr_worker_resume(partition, lane);
+	lane->stopped = partition->removing != NULL;
+	if (lane->reason != MR_LANE_OPEN)
+		report_poisoned(worker, lane);
+	return 0;
+}
+
+static void close_lane(struct mr_worker_lane *lane, struct mr_worker_message *message)
+{
+	int64_t available = mr_lane_reader_poll(&lane->reader, NULL);
+
+	lane->closing = message;
+	lane->close_index =
+		mr_lane_reader_index(&lane->reader) + (available > 0 ? (uint32_t)available : 0);
+}
+
+static void remove_partition(struct mr_worker *worker, struct mr_worker_partition *partition,
+			     struct mr_worker_message *message)
+{
+	uint32_t i;
+
+	partition->removing = message;
+	for (i = 0; i < partition->lane_count; i++) {
+		struct mr_worker_lane *lane = partition->lanes[i];
+
+		if (message->status == -ENOENT) {
+			mr_worker_poison(lane, MR_LANE_TOPIC_DELETED, "the topic was deleted");
+			report_poisoned(worker, lane);
+			wake_lane(lane, worker);
+		}
+		/* what is not taken yet stays in the lane, for the engine after this one */
+		lane->close_index = mr_lane_reader_index(&lane->reader);
+		lane->stopped = true;
+	}
+}
+
+static int add_watch(struct mr_worker_partition *partition, struct mr_waker *waker)
+{
+	if (partition->watch_count == MR_WORKER_WATCHES_MAX)
+		return -ENOBUFS;
+	partition->watches[partition->watch_count++] = waker;
+	return 0;
+}
+
+static void remove_watch(struct mr_worker_partition *partition, const struct mr_waker *waker)
+{
+	uint32_t i;
+
+	for (i = 0; i < partition->watch_count; i++)
+		if (partition->watches[i] == waker) {
+			partition->watches[i] = partition->watches[--partition->watch_count];
+			return;
+		}
+}
+
+static void begin_snapshot(struct mr_worker_partition *partition, struct mr_worker_message *message)
+{
+	struct mr_worker_snapshot *snapshot = message->snapshot;
+	uint32_t i, count = 0;
+
+	if (partition->log)
+		mr_log_state(partition->log, &snapshot->log);
+	snapshot->log_end = partition->state.log_end;
+	snapshot->log_start = partition->state.log_start;
+	for (i = 0; i < partition->state.producers_max; i++)
+		if (partition->state.producers[i].producer_id >= 0)
+			snapshot->producers[count++] = partition->state.producers[i];
+	snapshot->producer_count = count;
+	partition->snapshot = message;
+}
+
+static void fail_all(struct mr_worker *worker, int status)
+{
+	uint32_t i;
+
+	for (i = 0; i < worker->partition_count; i++)
+		if (!worker->partitions[i]->failed)
+			fail_partition(worker, worker->partitions[i], status);
+}
+
+static void carry_out(struct mr_worker *worker, struct mr_worker_message *message)
+{
+	struct mr_worker_partition *partition = message->partition;
+	int status = 0;
+
+	switch (message->kind) {
+	case MR_WORKER_ADD_PARTITION:
+		status = add_partition(worker, partition);
+		break;
+	case MR_WORKER_REMOVE_PARTITION:
+		remove_partition(worker, partition, message);
+		return;
+	case MR_WORKER_ADD_LANE:
+		status = add_lane(worker, message->lane);
+		break;
+	case MR_WORKER_CLOSE_LANE:
+		close_lane(message->lane, message);
+		return;
+	case MR_WORKER_ADD_WATCH:
+		status = add_watch(partition, message->waker);
+		break;
+	case MR_WORKER_REMOVE_WATCH:
+		remove_watch(partition, message->waker);
+		break;
+	case MR_WORKER_SEGMENT_NAMED:
+		if (!partition->failed)
+			raise_flushed(worker, partition,
+				      mr_log_segment_named(partition->log, message->segment));
+		break;
+	case MR_WORKER_SEGMENT_ZEROED:
+		mr_log_zeroed(partition->log, message->segment, message->offset);
+		break;
+	case MR_WORKER_GIVE_SPARE:
+		mr_log_give_spare(partition->log, message->segment);
+		break;
+	case MR_WORKER_LOG_START:
+		mr_partition_raise_log_start(&partition->state, message->offset);
+		atomic_store_explicit(
+			&partition->tail.page->log_start_offset, message->offset,
+			memory_order_relaxed); /* relaxed: a number for people and lag */
+		break;
+	case MR_WORKER_SNAPSHOT:
+		begin_snapshot(partition, message);
+		return;
+	case MR_WORKER_FAIL:
+		fail_all(worker, message->status);
+		break;
+	case MR_WORKER_LOG_EVENT:
+		partition->event_out = false;
+		return;
+	case MR_WORKER_LANE_POISONED:
+	case MR_WORKER_LOG_FAILED:
+	case MR_WORKER_WAKE:
+		mr_assert(!"sent to the wrong thread");
+	}
+	answer_request(worker, message, status);
+}
+
+static uint32_t take_requests(struct mr_worker *worker)
+{
+	struct mr_worker_message *message;
+	uint32_t count = 0;
+
+	while (count < 64 && (message = mr_mailbox_receive(worker->requests)) != NULL) {
+		carry_out(worker, message);
+		count++;
+	}
+	return count;
+}
+
+/* ---- the loop
+ * --------------------------------------------------------------------------------------- */
+
+static uint32_t turn(struct mr_worker *worker)
+{
+	uint32_t work = take_requests(worker);
+	int64_t now_ms = mr_clock_wall_ms(worker->options.clock);
+	uint32_t i;
+
+	work += reap_writes(worker);
+	for (i = 0; i < worker->partition_count; i++) {
+		struct mr_worker_partition *partition = worker->partitions[i];
+		uint64_t end = partition->state.log_end;
+
+		work += drain_partition(worker, partition, now_ms);
+		if (partition->state.log_end != end) {
+			mr_counter_set(partition->counters[MR_GAUGE_LOG_END],
+				       partition->state.log_end);
+			mr_counter_set(partition->counters[MR_GAUGE_PRODUCERS],
+				       partition->state.producer_count);
+			wake_watches(worker, partition);
+		}
+		submit_writes(worker, partition);
+		pass_events(worker, partition);
+		settle_snapshot(worker, partition);
+		sweep_closing(worker, partition);
+	}
+	/* from the back: a partition that leaves moves the last one into its place */
+	for (i = worker->partition_count; i > 0; i--)
+		settle_removal(worker, worker->partitions[i - 1]);
+	return work;
+}
+
+static bool waiting_for_room(const struct mr_worker *worker)
+{
+	uint32_t i;
+
+	for (i = 0; i < worker->partition_count; i++)
+		if (worker->partitions[i]->waiting_for_room)
+			return true;
+	return false;
+}
+
+static void say_asleep(struct mr_worker *worker, bool asleep)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < worker->partition_count; i++)
+		for (j = 0; j < worker->partitions[i]->lane_count; j++)
+			mr_lane_set_asleep(&worker->partitions[i]->lanes[j]->reader, asleep);
+	/* the flags before the look at the lanes: Dekker with the producers, see doorbell.h */
+	if (asleep)
+		atomic_thread_fence(memory_order_seq_cst);
+}
+
+static bool lanes_empty(const struct mr_worker *worker)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < worker->partition_count; i++)
+		for (j = 0; j < worker->partitions[i]->lane_count; j++) {
+			struct mr_worker_lane *lane = worker->partitions[i]->lanes[j];
+
+			if (lane->reason == MR_LANE_OPEN &&
+			    mr_lane_reader_poll(&lane->reader, NULL) != 0)
+				return false;
+		}
+	return true;
+}
+
+static void park(struct mr_worker *worker)
+{
+	bool quiet = mr_mailbox_sleep(worker->requests);
+
+	say_asleep(worker, true);
+	if (quiet && lanes_empty(worker)) {
+		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
+		(void)mr_io_queue_wait(worker->queue, PARK_NS); /* always 0 */
+	}
+	say_asleep(worker, false);
+	mr_mailbox_wake(worker->requests);
+	mr_doorbell_set_clear(worker->bells);
+}
+
+/* What to do after 'idle' turns in a row without work. */
+static void rest(struct mr_worker *worker, uint32_t idle)
+{
+	enum mr_config_idle mode = worker->options.idle;
+	uint32_t spins = worker->place.may_spin ? SPIN_TURNS : SPIN_TURNS / 10;
+
+	if (worker->in_flight || waiting_for_room(worker)) {
+		(void)mr_io_queue_wait(worker->queue, IN_FLIGHT_WAIT_NS); /* always 0 */
+		return;
+	}
+	if (mode == MR_CONFIG_IDLE_SPIN) {
+		__builtin_ia32_pause();
+		return;
+	}
+	if (mode == MR_CONFIG_IDLE_PARK || idle > spins + YIELD_TURNS)
+		park(worker);
+	else if (idle > spins)
+		sched_yield();
+	else
+		__builtin_ia32_pause();
+}
+
+static void note_turn(struct mr_worker *worker, uint64_t began_ns, uint32_t work)
+{
+	uint64_t took = mr_clock_monotonic_ns(worker->options.clock) - began_ns;
+
+	mr_counter_add(worker->options.counters[MR_COUNT_TURNS], 1);
+	if (work)
+		mr_counter_add(worker->options.counters[MR_COUNT_BUSY_TURNS], 1);
+	if (took > worker->longest_turn_ns) {
+		worker->longest_turn_ns = took;
+		mr_counter_set(worker->options.counters[MR_GAUGE_LONGEST_TURN_NS], took);
+	}
+}
+
+static int prepare_thread(struct mr_worker *worker, struct mr_error *err)
+{
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "worker %u", worker->options.number);
+	(void)pthread_setname_np(pthread_self(), name); /* for people only */
+	(void)prctl(PR_SET_TIMERSLACK, 1);		/* sleeps of 50 us, not 100 */
+	r = mr_place_bind_thread(&worker->place, err);
+	if (r < 0)
+		return r;
+	return mr_io_queue_open(worker->options.io, MR_GROUPS_IN_FLIGHT_MAX * 16, worker->bells,
+				&worker->queue, err);
+}
+
+static void *run(void *arg)
+{
+	struct mr_worker *worker = arg;
+	uint32_t idle = 0;
+	int r = prepare_thread(worker, &worker->start_error);
+
+	pthread_mutex_lock(&worker->start_lock);
+	worker->start_status = r;
+	pthread_cond_signal(&worker->started);
+	pthread_mutex_unlock(&worker->start_lock);
+	if (r < 0)
+		return NULL;
+	/* R11: pairs with W11 */
+	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
+		uint64_t began_ns = mr_clock_monotonic_ns(worker->options.clock);
+		uint32_t work = turn(worker);
+
+		note_turn(worker, began_ns, work);
+		idle = work ? 0 : idle + 1;
+		if (idle)
+			rest(worker, idle);
+	}
+	mr_io_queue_close(worker->queue);
+	return NULL;
+}
+
+static int watch_requests(struct mr_worker *worker, struct mr_error *err)
+{
+	return mr_doorbell_set_add(worker->bells, mr_mailbox_fd(worker->requests), err);
+}
+
+static void worker_free(struct mr_worker *worker)
+{
+	if (!worker)
+		return;
+	mr_mailbox_close(worker->requests);
+	mr_mailbox_close(worker->answers);
+	if (worker->bells >= 0)
+		(void)close(worker->bells); /* nothing can be done about it */
+	free(worker->partitions);
+	free(worker);
+}
+
+static int start_thread(struct mr_worker *worker, struct mr_error *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&worker->thread, NULL, run, worker);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return mr_error_set(err, -r, "cannot start the thread of worker %u",
+				    worker->options.number);
+	pthread_mutex_lock(&worker->start_lock);
+	while (worker->start_status == 1)
+		pthread_cond_wait(&worker->started, &worker->start_lock);
+	pthread_mutex_unlock(&worker->start_lock);
+	if (worker->start_status < 0) {
+		pthread_join(worker->thread, NULL);
+		if (err)
+			*err = worker->start_error;
+	}
+	return worker->start_status;
+}
+
+int mr_worker_start(const struct mr_worker_options *options, struct mr_worker **out,
+		    struct mr_error *err)
+{
+	struct mr_worker *worker = calloc(1, sizeof(*worker));
+	int r;
+
+	if (!worker)
+		return mr_error_set(err, -ENOMEM, "no memory for worker %u", options->number);
+	worker->options = *options;
+	worker->place = *options->place;
+	worker->options.place = &worker->place;
+	worker->start_status = 1;
+	pthread_mutex_init(&worker->start_lock, NULL);
+	pthread_cond_init(&worker->started, NULL);
+	worker->bells = mr_doorbell_set_open(err);
+	r = worker->bells;
+	if (r < 0)
+		goto fail;
+	r = -ENOMEM;
+	worker->partitions = calloc(MR_WORKER_PARTITIONS_MAX, sizeof(*worker->partitions));
+	if (!worker->partitions) {
+		mr_error_set(err, r, "no memory for the partitions of worker %u", options->number);
+		goto fail;
+	}
+	r = mr_mailbox_open(REQUESTS_MAX, MR_MAILBOX_BELL_IF_ASLEEP, &worker->requests, err);
+	if (r < 0)
+		goto fail;
+	r = mr_mailbox_open(ANSWERS_TO_CONTROL, MR_MAILBOX_BELL_IF_ASLEEP, &worker->answers, err);
+	if (r < 0)
+		goto fail;
+	r = watch_requests(worker, err);
+	if (r < 0)
+		goto fail;
+	r = start_thread(worker, err);
+	if (r < 0)
+		goto fail;
+	*out = worker;
+	return 0;
+fail:
+	worker_free(worker);
+	return r;
+}
+
+void mr_worker_stop(struct mr_worker *worker)
+{
+	if (!worker)
+		return;
+	mr_assert(worker->partition_count == 0);
+	/* W11: pairs with R11 */
+	atomic_store_explicit(&worker->stop, true, memory_order_release);
+	mr_doorbell_ring(mr_mailbox_fd(worker->requests));
+	pthread_join(worker->thread, NULL);
+	worker_free(worker);
+}
+
+int mr_worker_post(struct mr_worker *worker, struct mr_worker_message *message)
+{
+	return mr_mailbox_send(worker->requests, message);
+}
+
+struct mr_worker_message *mr_worker_take(struct mr_worker *worker)
+{
+	return mr_mailbox_receive(worker->answers);
+}
+
+int mr_worker_fd(const struct mr_worker *worker)
+{
+	return mr_mailbox_fd(worker->answers);
+}
+
+bool mr_worker_sleep(struct mr_worker *worker)
+{
+	return mr_mailbox_sleep(worker->answers);
+}
+
+void mr_worker_wake(struct mr_worker *worker)
+{
+	mr_mailbox_wake(worker->answers);
+}
+
+int mr_worker_bells(const struct mr_worker *worker)
+{
+	return worker->bells;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker: one pinned thread that owns partitions. Everything that enters a partition passes
+ * through one turn of its loop (worker.c), and nothing else ever touches the partition's state, log
+ * or tail.
+ *
+ * The control thread talks to it by messages. A message belongs to whoever received it last: the
+ * control thread makes it, the worker carries it out and sends the same message back with a status.
+ * Besides, the worker sends on its own account: log events (one out at a time per partition),
+ * poisoned lanes, and wakers. All of these live in memory that was made when the partition, lane or
+ * watch was added, so a worker never allocates.
+ */
+#ifndef MR_WORKER_H
+#define MR_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/io.h"
+#include "base/place.h"
+#include "lane.h"
+#include "log/log.h"
+#include "log/partition.h"
+#include "tail.h"
+
+struct mr_worker;
+struct mr_worker_partition;
+struct mr_worker_lane;
+
+enum mr_worker_message_kind {
+	/* control -> worker -> control: requests, returned when done */
+	MR_WORKER_ADD_PARTITION,    /* partition */
+	MR_WORKER_REMOVE_PARTITION, /* partition; status -ENOENT: its topic is deleted, -ESHUTDOWN:
+				       the engine stops. Back when its lanes are closed and its
+				       writes done */
+	MR_WORKER_ADD_LANE,	    /* lane */
+	MR_WORKER_CLOSE_LANE,	    /* lane: what was published is taken and answered first */
+	MR_WORKER_ADD_WATCH,	    /* partition, waker */
+	MR_WORKER_REMOVE_WATCH,	    /* partition, waker */
+	MR_WORKER_SEGMENT_NAMED,    /* partition, segment */
+	MR_WORKER_SEGMENT_ZEROED,   /* partition, segment, position = file bytes */
+	MR_WORKER_GIVE_SPARE,	    /* partition, segment */
+	MR_WORKER_LOG_START,	    /* partition, offset */
+	MR_WORKER_SNAPSHOT,	    /* partition, snapshot: back when all of it is durable */
+	MR_WORKER_FAIL,		    /* the data directory failed: every partition ends (D3) */
+	/* worker -> control -> worker: returned when handled */
+	MR_WORKER_LOG_EVENT, /* partition, event */
+	/* worker -> control */
+	MR_WORKER_LANE_POISONED, /* lane: the client wrote nonsense, or its partition ended */
+	MR_WORKER_LOG_FAILED,	 /* partition: a write failed, status says how */
+	MR_WORKER_WAKE,		 /* waker */
+};
+
+/* What a checkpoint needs of a partition. producers has room for the partition's table. */
+struct mr_worker_snapshot {
+	struct mr_log_state log;
+	uint64_t log_end;
+	uint64_t log_start;
+	struct mr_producer_entry *producers;
+	uint32_t producer_count;
+};
+
+/* A sleeping client: a flag on a page of its own, and its doorbell. Rung by the control thread. */
+struct mr_waker {
+	const _Atomic uint32_t *waiting; /* the client's: may say anything */
+	int bell_fd;
+	_Atomic bool
+		sent; /* on its way to the control thread (W10 set by worker, cleared by control) */
+	void *owner;  /* the control thread's own */
+	struct mr_worker_message *message; /* MR_WORKER_WAKE, made by mr_waker_init() */
+};
+
+struct mr_worker_message {
+	enum mr_worker_message_kind kind;
+	int status;
+	struct mr_worker_partition *partition;
+	struct mr_worker_lane *lane;
+	struct mr_waker *waker;
+	struct mr_segment *segment;
+	struct mr_worker_snapshot *snapshot;
+	struct mr_log_event event;
+	uint64_t offset;
+	void *owner; /* the control thread's own */
+};
+
+/* Counters of a partition and of a worker; each written by the worker only. */
+enum mr_partition_counter {
+	MR_COUNT_RECORDS, /* appended */
+	MR_COUNT_BATCHES,
+	MR_COUNT_BYTES,	      /* of batches */
+	MR_COUNT_GROUPS,      /* written */
+	MR_COUNT_GROUP_BYTES, /* with headers and padding */
+	MR_COUNT_DUPLICATES,  /* records dropped because the log had them */
+	MR_COUNT_POISONED,    /* lanes closed for what their clients wrote */
+	MR_COUNT_TAIL_FULL,   /* turns in which a lane had to wait because the disk was behind */
+	MR_COUNT_NO_SEGMENT,  /* turns in which a lane had to wait for the next segment */
+	MR_GAUGE_LOG_END,
+	MR_GAUGE_FLUSHED,
+	MR_GAUGE_HIGH_WATERMARK,
+	MR_GAUGE_LANES,
+	MR_GAUGE_PRODUCERS,
+	MR_PARTITION_COUNTERS,
+};
+enum mr_worker_counter {
+	MR_COUNT_TURNS,
+	MR_COUNT_BUSY_TURNS,
+	MR_COUNT_PARKS,
+	MR_GAUGE_LONGEST_TURN_NS,
+	MR_WORKER_COUNTERS,
+};
+extern const char *const mr_partition_counter_names[MR_PARTITION_COUNTERS];
+extern const char *const mr_worker_counter_names[MR_WORKER_COUNTERS];
+
+/* ---- what the control thread makes and hands over ----------------------------------------------
+ */
+
+struct mr_worker_partition_options {
+	uint64_t tail_bytes;
+	uint8_t topic_id[16];
+	int32_t partition;
+	int32_t node;		      /* NUMA node of the worker */
+	bool read_only;		      /* its log is damaged: nothing is taken */
+	const char *read_only_reason; /* borrowed for the call */
+	struct mr_log_options log;
+	struct mr_log_start start;
+	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
+};
+
+/* 'state' is taken (moved): recovered and started. The tail is made, bound and populated here. */
+int mr_worker_partition_new(const struct mr_worker_partition_options *options,
+			    struct mr_partition *state, struct mr_worker_partition **out,
+			    struct mr_error *err);
+/* Only while no worker has it. Gives back the segments it still held. */
+void mr_worker_partition_free(struct mr_worker_partition *partition);
+/* For handing out: constant while the partition lives. */
+const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition *partition);
+
+struct mr_worker_lane_options {
+	struct mr_worker_partition *partition;
+	struct mr_lane_reader reader; /* taken */
+	struct mr_lane_identity identity;
+	int bell_to_client; /* borrowed until the lane is back */
+	bool resumed;	    /* handed back: the first frame says where it goes on */
+	void *owner;
+};
+struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *options);
+void mr_worker_lane_free(struct mr_worker_lane *lane);
+void *mr_worker_lane_owner(const struct mr_worker_lane *lane);
+/* After MR_WORKER_LANE_POISONED. */
+const char *mr_worker_lane_reason_text(const struct mr_worker_lane *lane);
+/* Frees a lane that no worker ever had, without its reader. */
+void mr_worker_lane_forget(struct mr_worker_lane *lane);
+
+int mr_waker_init(struct mr_waker *waker, const _Atomic uint32_t *waiting, int bell_fd,
+		  void *owner);
+void mr_waker_deinit(struct mr_waker *waker);
+/* Control thread, on MR_WORKER_WAKE: rings. */
+void mr_waker_ring(struct mr_waker *waker);
+
+/* ---- the thread ---------------------------------------------------------------------------------
+ */
+
+struct mr_worker_options {
+	uint32_t number;
+	const struct mr_place_entry *place; /* copied */
+	struct mr_io *io;
+	const struct mr_clock *clock;
+	enum mr_config_idle idle;
+	uint32_t groups_in_flight;
+	_Atomic uint64_t *counters[MR_WORKER_COUNTERS];
+};
+
+/* Starts the thread and waits until its queue is open. */
+int mr_worker_start(const struct mr_worker_options *options, struct mr_worker **out,
+		    struct mr_error *err);
+/* Every partition must have been removed. Joins the thread. Takes NULL. */
+void mr_worker_stop(struct mr_worker *worker);
+
+/* Control thread only. -EAGAIN: the worker is very far behind. */
+int mr_worker_post(struct mr_worker *worker, struct mr_worker_message *message);
+struct mr_worker_message *mr_worker_take(struct mr_worker *worker); /* NULL: none */
+/* Sleeping on the worker's answers: as mr_mailbox_fd(), _sleep(), _wake(). */
+int mr_worker_fd(const struct mr_worker *worker);
+bool mr_worker_sleep(struct mr_worker *worker);
+void mr_worker_wake(struct mr_worker *worker);
+/* The doorbells that wake it: add a lane's bell_to_worker here before the lane. */
+int mr_worker_bells(const struct mr_worker *worker);
+
+#endif

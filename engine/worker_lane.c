@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One drain of one lane: frames out of the client's memory, checked, straight into a record batch
+ * in the tail. Runs on the partition's worker. One drain makes at most one batch, with the lane's
+ * producer id, epoch and the sequence of its first record; batches grow by themselves when much is
+ * waiting.
+ *
+ * A client that writes nonsense loses its lane: what it had published properly before is taken, the
+ * reason stands on the lane's engine page, and nobody else notices.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+#include "check.h"
+#include "worker_state.h"
+
+/* A drain is bounded so that one busy lane cannot keep the others waiting. */
+#define DRAIN_BYTES_MAX (256u << 10)
+
+bool mr_answers_full(const struct mr_answers *answers)
+{
+	return answers->head - answers->tail >= MR_ANSWERS_MAX;
+}
+
+static void answers_push(struct mr_answers *answers, const struct mr_answer *answer)
+{
+	mr_assert(!mr_answers_full(answers));
+	answers->slots[answers->head++ & (MR_ANSWERS_MAX - 1)] = *answer;
+	answer->lane->unanswered++;
+}
+
+uint32_t mr_worker_answer(struct mr_answers *answers, uint64_t offset,
+			  void (*wake)(struct mr_worker_lane *lane, void *arg), void *arg)
+{
+	uint32_t count = 0;
+
+	while (answers->tail != answers->head) {
+		struct mr_answer *answer = &answers->slots[answers->tail & (MR_ANSWERS_MAX - 1)];
+
+		if (answer->end_offset > offset)
+			break;
+		mr_lane_acknowledge(&answer->lane->reader, answer->index, answer->next_number,
+				    answer->base_offset, answer->count);
+		mr_assert(answer->lane->unanswered > 0);
+		answer->lane->unanswered--;
+		wake(answer->lane, arg);
+		answers->tail++;
+		count++;
+	}
+	return count;
+}
+
+/* Where answers of this lane wait; NULL: it is answered as soon as its records are in the tail. */
+static struct mr_answers *answers_of(struct mr_worker_lane *lane)
+{
+	switch (lane->acks) {
+	case MR_ACKS_MEMORY:
+		return NULL;
+	case MR_ACKS_DISK:
+		return &lane->partition->disk;
+	case MR_ACKS_COMMITTED:
+		break;
+	}
+	return &lane->partition->committed;
+}
+
+static void answer_later(struct mr_worker_lane *lane, uint64_t base_offset, uint32_t count,
+			 uint64_t end_offset)
+{
+	struct mr_answers *answers = answers_of(lane);
+	struct mr_answer answer = {
+		.lane = lane,
+		.end_offset = end_offset,
+		.base_offset = base_offset,
+		.next_number = lane->reader.next_number,
+		.index = mr_lane_reader_index(&lane->reader),
+		.count = count,
+	};
+
+	if (answers)
+		answers_push(answers, &answer);
+	else
+		mr_lane_acknowledge(&lane->reader, answer.index, answer.next_number, base_offset,
+				    count);
+}
+
+void mr_worker_poison(struct mr_worker_lane *lane, enum mr_lane_reason reason, const char *text)
+{
+	if (lane->reason != MR_LANE_OPEN)
+		return;
+	lane->reason = reason;
+	mr_lane_poison(&lane->reader, reason, text);
+}
+
+/* True when the worker has nothing more to do for a lane that is closing. */
+bool mr_worker_lane_done(const struct mr_worker_lane *lane)
+{
+	if (lane->unanswered)
+		return false;
+	return lane->reason != MR_LANE_OPEN ||
+	       (int32_t)(mr_lane_reader_index(&lane->reader) - lane->close_index) >= 0;
+}
+
+/*
+ * The first frames of a lane that was handed back may be in the log already. They are dropped and
+ * answered: what the log has is flushed, or will be before the high watermark passes it.
+ */
+static struct mr_lane_drain drop_duplicates(struct mr_worker_partition *partition,
+					    struct mr_worker_lane *lane, uint32_t available,
+					    uint32_t duplicates)
+{
+	const struct mr_producer_entry *known =
+		mr_partition_find_producer(&partition->state, lane->producer_id);
+	uint64_t end_offset = known ? known->last_offset + 1 : partition->state.log_end;
+	struct mr_lane_drain drain = {0};
+	struct mr_lane_frame frame = {0};
+	uint32_t slots = 0, frames = 0;
+	uint64_t base = MR_OFFSET_UNKNOWN;
+	struct mr_error err;
+
+	while (slots < available && frames < duplicates) {
+		uint64_t number = lane->reader.next_number + frames;
+		int32_t sequence = (int32_t)(number & INT32_MAX);
+		uint64_t offset;
+
+		if (mr_lane_reader_frame(&lane->reader, slots, available, number, &frame, &err) < 0)
+			break; /* met again, and told, when nothing stands before it */
+		offset = mr_partition_find_sequence(&partition->state, lane->producer_id, sequence);
+		if (!frames)
+			base = offset;
+		else if (base == MR_OFFSET_UNKNOWN ? offset != base : offset != base + frames)
+			break; /* a receipt covers one dense run */
+		slots += frame.slots;
+		frames++;
+	}
+	if (!frames)
+		return drain;
+	mr_lane_reader_take(&lane->reader, slots, frames);
+	answer_later(lane, base, frames, end_offset);
+	mr_counter_add(partition->counters[MR_COUNT_DUPLICATES], frames);
+	drain.frames = frames;
+	drain.bytes = slots * MR_SLOT_BYTES;
+	return drain;
+}
+
+/* Appends one frame's record to the batch. -ENOSPC: it does not fit; -EBADMSG: its headers are
+ * nonsense. */
+static inline int encode_frame(struct mr_batch_writer *writer, const struct mr_lane_frame *frame)
+{
+	const struct mr_frame *head = &frame->head;
+	struct mr_batch_writer before = *writer;
+	int r;
+
+	r = mr_batch_add(writer, head->timestamp_ms, frame->key,
+			 head->flags & MR_FRAME_NULL_KEY ? -1 : (int32_t)head->key_bytes,
+			 frame->value,
+			 head->flags & MR_FRAME_NULL_VALUE ? -1 : (int32_t)head->value_bytes,
+			 frame->headers, frame->header_bytes, head->header_count);
+	if (r < 0 || !frame->header_bytes)
+		return r;
+	/* the copy in the tail is checked: the client may be changing its own */
+	r = mr_headers_check(writer->at - frame->header_bytes, frame->header_bytes,
+			     head->header_count);
+	if (r < 0)
+		*writer = before;
+	return r;
+}
+
+/* Encodes as many frames as fit; returns slots taken. A bad frame ends it, with 'err' set. */
+static uint32_t encode_frames(struct mr_worker_lane *lane, uint32_t available,
+			      struct mr_batch_writer *writer, int *status, struct mr_error *err)
+{
+	struct mr_lane_frame frame = {0};
+	uint32_t slots = 0;
+
+	*status = 0;
+	while (slots < available) {
+		uint64_t number = lane->reader.next_number + (uint32_t)writer->record_count;
+		int r = mr_lane_reader_frame(&lane->reader, slots, available, number, &frame, err);
+
+		if (r < 0) {
+			*status = r;
+			break;
+		}
+		r = encode_frame(writer, &frame);
+		if (r == -ENOSPC)
+			break;
+		if (r < 0) {
+			*status = mr_error_set(err, -EBADMSG,
+					       "record %llu: its %u headers are not well formed",
+					       (unsigned long long)number, frame.head.header_count);
+			break;
+		}
+		slots += frame.slots;
+	}
+	return slots;
+}
+
+/*
+ * Room to ask the log for: a frame's 32 bytes of header are about what a record's varints need at
+ * most, so a batch is hardly larger than its frames.
+ */
+static uint32_t batch_room(const struct mr_worker_lane *lane, uint32_t available)
+{
+	uint64_t wanted = (uint64_t)available * (MR_SLOT_BYTES + 1);
+	uint64_t least = mr_batch_record_bytes_max(lane->reader.frame_bytes_max);
+
+	if (wanted > DRAIN_BYTES_MAX)
+		wanted = least > DRAIN_BYTES_MAX ? least : DRAIN_BYTES_MAX;
+	return (uint32_t)wanted + MR_BATCH_HEADER_BYTES + MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
+}
+
+static void finish_batch(struct mr_worker_partition *partition, struct mr_worker_lane *lane,
+			 struct mr_batch_writer *writer, uint32_t slots, int64_t now_ms)
+{
+	uint32_t count = (uint32_t)writer->record_count;
+	struct mr_batch_identity identity = {
+		.base_offset = partition->state.log_end,
+		.leader_epoch = partition->state.leader_epoch,
+		.producer_id = lane->producer_id,
+		.producer_epoch = lane->producer_epoch,
+		.base_sequence = (int32_t)(lane->reader.next_number & INT32_MAX),
+	};
+	int64_t max_timestamp_ms = writer->max_timestamp_ms;
+	size_t bytes = mr_batch_end(writer, &identity);
+	uint64_t base =
+		mr_partition_append(&partition->state, lane->producer_id, lane->producer_epoch,
+				    identity.base_sequence, count, now_ms);
+	uint64_t end = mr_log_append(partition->log, (uint32_t)bytes, count, max_timestamp_ms);
+
+	mr_assert(base == identity.base_offset);
+	mr_assert(end == partition->state.log_end);
+	mr_lane_reader_take(&lane->reader, slots, count);
+	answer_later(lane, base, count, end);
+	mr_counter_add(partition->counters[MR_COUNT_RECORDS], count);
+	mr_counter_add(partition->counters[MR_COUNT_BATCHES], 1);
+	mr_counter_add(partition->counters[MR_COUNT_BYTES], bytes);
+}
+
+/* What the partition thinks of the frame that comes next. True: append from here on. */
+static bool admit(struct mr_worker_partition *partition, struct mr_worker_lane *lane,
+		  uint32_t available, struct mr_lane_drain *drain)
+{
+	int32_t sequence = (int32_t)(lane->reader.next_number & INT32_MAX);
+	const struct mr_producer_entry *known = NULL;
+	uint32_t duplicates = 0;
+	int32_t expected = 0;
+	char text[200];
+
+	/* what came in under the epoch before the hand-back is in the log once, whatever epoch goes
+	 * on */
+	if (lane->resumed)
+		known = mr_partition_find_producer(&partition->state, lane->producer_id);
+	switch (mr_partition_check(&partition->state, lane->producer_id,
+				   known ? known->epoch : lane->producer_epoch, sequence, available,
+				   &duplicates, &expected)) {
+	case MR_SEQUENCE_NEXT:
+	case MR_SEQUENCE_BASE:
+		lane->resumed = false;
+		return true;
+	case MR_SEQUENCE_DUPLICATE:
+		*drain = drop_duplicates(partition, lane, available, duplicates);
+		if (drain->frames)
+			return false;
+		return true; /* the frame itself is bad: encoding it says why */
+	case MR_SEQUENCE_GAP:
+		if (lane->resumed && lane->acks != MR_ACKS_COMMITTED) {
+			lane->resumed = false; /* told by mr_worker_resume(); a new epoch begins */
+			return true;
+		}
+		snprintf(text, sizeof(text),
+			 "producer %lld: record with sequence %d follows sequence %d: %d records "
+			 "are missing",
+			 (long long)lane->producer_id, sequence,
+			 mr_sequence_add(expected, INT32_MAX),
+			 mr_sequence_distance(sequence, expected));
+		mr_worker_poison(lane, MR_LANE_GAP, text);
+		return false;
+	case MR_SEQUENCE_FENCED:
+		snprintf(text, sizeof(text),
+			 "producer %lld: epoch %d is over, a newer one has written since",
+			 (long long)lane->producer_id, lane->producer_epoch);
+		mr_worker_poison(lane, MR_LANE_FENCED, text);
+		return false;
+	}
+	return false;
+}
+
+static uint32_t slots_waiting(struct mr_worker_lane *lane)
+{
+	struct mr_error err;
+	int64_t available = mr_lane_reader_poll(&lane->reader, &err);
+
+	if (available >= 0)
+		return (uint32_t)available;
+	mr_worker_poison(lane, MR_LANE_BAD_FRAME, err.what);
+	return 0;
+}
+
+/*
+ * A lane that was handed back: its frames say where it goes on (the old engine may have died
+ * between writing number and index). What an acks level weaker than committed has cost is told at
+ * once, on the engine's page.
+ */
+void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_lane *lane)
+{
+	uint32_t available = slots_waiting(lane), duplicates;
+	const struct mr_producer_entry *known;
+	uint64_t lost = 0;
+	int32_t sequence, expected;
+
+	if (available)
+		mr_lane_reader_resume(&lane->reader);
+	known = mr_partition_find_producer(&partition->state, lane->producer_id);
+	sequence = (int32_t)(lane->reader.next_number & INT32_MAX);
+	if (!known)
+		lost = lane->reader.next_number;
+	else if (mr_partition_check(&partition->state, lane->producer_id, known->epoch, sequence, 1,
+				    &duplicates, &expected) == MR_SEQUENCE_GAP)
+		lost = (uint64_t)mr_sequence_distance(sequence, expected);
+	if (lane->acks == MR_ACKS_COMMITTED)
+		return; /* a gap is refused when it is met */
+	atomic_store_explicit(&lane->reader.engine->lost, lost,
+			      memory_order_relaxed); /* relaxed: a number for people */
+}
+
+struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
+				     struct mr_worker_lane *lane, int64_t now_ms)
+{
+	struct mr_answers *answers = answers_of(lane);
+	struct mr_lane_drain drain = {0};
+	struct mr_batch_writer writer;
+	struct mr_error err;
+	uint32_t available, room, slots;
+	enum mr_log_room verdict;
+	uint8_t *at;
+	int status;
+
+	if (lane->reason != MR_LANE_OPEN || lane->stopped)
+		return drain;
+	available = slots_waiting(lane);
+	if (!available)
+		return drain;
+	if (answers && mr_answers_full(answers)) {
+		drain.no_room = true;
+		return drain;
+	}
+	if (!admit(partition, lane, available, &drain))
+		return drain;
+
+	room = batch_room(lane, available);
+	verdict = mr_log_reserve(partition->log, room, &at);
+	if (verdict != MR_LOG_ROOM) {
+		mr_counter_add(
+			partition->counters[verdict == MR_LOG_NO_SEGMENT ? MR_COUNT_NO_SEGMENT
+									 : MR_COUNT_TAIL_FULL],
+			1);
+		drain.no_room = true;
+		return drain;
+	}
+	mr_batch_begin(&writer, at, room);
+	slots = encode_frames(lane, available, &writer, &status, &err);
+	drain.frames = (uint32_t)writer.record_count;
+	drain.bytes = slots * MR_SLOT_BYTES;
+	if (drain.frames)
+		finish_batch(partition, lane, &writer, slots, now_ms);
+	if (status < 0)
+		mr_worker_poison(lane, MR_LANE_BAD_FRAME, err.what);
+	return drain;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making and freeing what a worker works on: partitions, lanes, wakers. Runs on the control thread,
+ * before the worker gets them and after it gave them back; all memory a worker will ever need is
+ * taken here.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/place.h"
+#include "check.h"
+#include "doorbell.h"
+#include "region.h"
+#include "worker_state.h"
+
+/* What stands in a tail page before anything was appended: where recovery found the log. */
+static void publish_start(struct mr_worker_partition *partition, const struct mr_log_start *start)
+{
+	struct mr_tail *tail = &partition->tail;
+
+	mr_tail_publish_appended(tail, start->position, start->offset);
+	mr_tail_publish_flushed(tail, start->position, start->offset);
+	mr_tail_publish_committed(tail, start->position, partition->state.high_watermark);
+	atomic_store_explicit(&tail->page->log_start_offset, partition->state.log_start,
+			      memory_order_relaxed); /* relaxed: nobody has the tail yet */
+}
+
+static int make_tail(struct mr_worker_partition *partition,
+		     const struct mr_worker_partition_options *options, struct mr_error *err)
+{
+	int r = mr_tail_create(options->tail_bytes, options->topic_id, options->partition,
+			       options->start.position, options->start.offset, &partition->tail,
+			       err);
+
+	if (r < 0)
+		return r;
+	r = mr_place_bind_memory(partition->tail.data, options->tail_bytes, options->node, err);
+	if (r < 0)
+		return r;
+	r = mr_region_populate(partition->tail.data, options->tail_bytes, true, err);
+	if (r < 0)
+		return r;
+	publish_start(partition, &options->start);
+	return 0;
+}
+
+static int take_memory(struct mr_worker_partition *partition, struct mr_error *err)
+{
+	partition->lanes = calloc(MR_WORKER_LANES_MAX, sizeof(*partition->lanes));
+	partition->watches = calloc(MR_WORKER_WATCHES_MAX, sizeof(*partition->watches));
+	partition->disk.slots = calloc(MR_ANSWERS_MAX, sizeof(struct mr_answer));
+	partition->committed.slots = calloc(MR_ANSWERS_MAX, sizeof(struct mr_answer));
+	if (!partition->lanes || !partition->watches || !partition->disk.slots ||
+	    !partition->committed.slots)
+		return mr_error_set(err, -ENOMEM, "no memory for the lanes of a partition");
+	return 0;
+}
+
+/* A producer whose lane is open is not forgotten, however quiet it is. */
+static bool has_lane(int64_t producer_id, void *arg)
+{
+	const struct mr_worker_partition *partition = arg;
+	uint32_t i;
+
+	for (i = 0; i < partition->lane_count; i++)
+		if (partition->lanes[i]->producer_id == producer_id)
+			return true;
+	return false;
+}
+
+static void set_messages(struct mr_worker_partition *partition)
+{
+	partition->event.kind = MR_WORKER_LOG_EVENT;
+	partition->event.partition = partition;
+	partition->failure.kind = MR_WORKER_LOG_FAILED;
+	partition->failure.partition = partition;
+}
+
+int mr_worker_partition_new(const struct mr_worker_partition_options *options,
+			    struct mr_partition *state, struct mr_worker_partition **out,
+			    struct mr_error *err)
+{
+	struct mr_worker_partition *partition = calloc(1, sizeof(*partition));
+	int r;
+
+	if (!partition)
+		return mr_error_set(err, -ENOMEM, "no memory for a partition");
+	partition->tail.fd = -1;
+	partition->state = *state; /* given back below if anything fails */
+	partition->node = options->node;
+	partition->log_options = options->log;
+	partition->start = options->start;
+	partition->read_only = options->read_only;
+	if (options->read_only)
+		snprintf(partition->read_only_reason, sizeof(partition->read_only_reason), "%s",
+			 options->read_only_reason);
+	memcpy(partition->counters, options->counters, sizeof(partition->counters));
+	set_messages(partition);
+	r = take_memory(partition, err);
+	if (r == 0)
+		r = make_tail(partition, options, err);
+	if (r < 0) {
+		memset(&partition->state, 0, sizeof(partition->state));
+		mr_worker_partition_free(partition);
+		return r;
+	}
+	memset(state, 0, sizeof(*state));
+	partition->state.is_pinned = has_lane;
+	partition->state.pinned_arg = partition;
+	*out = partition;
+	return 0;
+}
+
+void mr_worker_partition_free(struct mr_worker_partition *partition)
+{
+	struct mr_segment *active = NULL, *spare = NULL;
+
+	if (!partition)
+		return;
+	mr_assert(partition->lane_count == 0);
+	if (partition->log)
+		mr_log_close(partition->log, &active, &spare);
+	mr_segment_close(spare); /* the active one stands in the control thread's list too */
+	mr_tail_destroy(&partition->tail);
+	mr_partition_deinit(&partition->state);
+	free(partition->lanes);
+	free(partition->watches);
+	free(partition->disk.slots);
+	free(partition->committed.slots);
+	free(partition);
+}
+
+const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition *partition)
+{
+	return &partition->tail;
+}
+
+struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *options)
+{
+	struct mr_worker_lane *lane = calloc(1, sizeof(*lane));
+
+	if (!lane)
+		return NULL;
+	lane->partition = options->partition;
+	lane->reader = options->reader;
+	lane->producer_id = options->identity.producer_id;
+	lane->producer_epoch = (int16_t)options->identity.producer_epoch;
+	lane->acks = options->identity.acks;
+	lane->resumed = options->resumed;
+	lane->owner = options->owner;
+	lane->poisoned.kind = MR_WORKER_LANE_POISONED;
+	lane->poisoned.lane = lane;
+	if (mr_waker_init(&lane->waker, &lane->reader.client->waiting, options->bell_to_client,
+			  options->owner) < 0) {
+		free(lane);
+		return NULL;
+	}
+	return lane;
+}
+
+void mr_worker_lane_free(struct mr_worker_lane *lane)
+{
+	if (!lane)
+		return;
+	mr_waker_deinit(&lane->waker);
+	mr_lane_reader_close(&lane->reader);
+	free(lane);
+}
+
+void *mr_worker_lane_owner(const struct mr_worker_lane *lane)
+{
+	return lane->owner;
+}
+
+void mr_worker_lane_forget(struct mr_worker_lane *lane)
+{
+	mr_waker_deinit(&lane->waker);
+	free(lane);
+}
+
+const char *mr_worker_lane_reason_text(const struct mr_worker_lane *lane)
+{
+	return lane->reader.engine->reason_text; /* written before the message was sent */
+}
+
+int mr_waker_init(struct mr_waker *waker, const _Atomic uint32_t *waiting, int bell_fd, void *owner)
+{
+	struct mr_worker_message *message = calloc(1, sizeof(*message));
+
+	if (!message)
+		return -ENOMEM;
+	message->kind = MR_WORKER_WAKE;
+	message->waker = waker;
+	waker->waiting = waiting;
+	waker->bell_fd = bell_fd;
+	waker->owner = owner;
+	waker->message = message;
+	atomic_init(&waker->sent, false);
+	return 0;
+}
+
+void mr_waker_deinit(struct mr_waker *waker)
+{
+	free(waker->message);
+	waker->message = NULL;
+}
+
+void mr_waker_ring(struct mr_waker *waker)
+{
+	/* W10: first free to be sent again, then ring: a change that comes now is sent anew */
+	atomic_store_explicit(&waker->sent, false, memory_order_release);
+	mr_doorbell_ring(waker->bell_fd);
+}

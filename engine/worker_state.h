@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What worker.c (the thread and its turn) and worker_lane.c (one drain of one lane) share; nobody
+ * else includes it. Everything here belongs to the worker's thread once it was added.
+ */
+#ifndef MR_WORKER_STATE_H
+#define MR_WORKER_STATE_H
+
+#include "counters.h"
+#include "worker.h"
+
+#define MR_WORKER_LANES_MAX	 4096 /* per partition */
+#define MR_WORKER_WATCHES_MAX	 4096 /* per partition */
+#define MR_WORKER_PARTITIONS_MAX 1024
+#define MR_ANSWERS_MAX		 8192 /* batches waiting for their acks level; a power of two */
+
+/* A drained batch that is not answered yet. */
+struct mr_answer {
+	struct mr_worker_lane *lane;
+	uint64_t end_offset;  /* answered when this much is safe */
+	uint64_t base_offset; /* MR_OFFSET_UNKNOWN: in the log already, place not remembered */
+	uint64_t next_number;
+	uint32_t index; /* of the lane, to acknowledge */
+	uint32_t count;
+};
+
+/* First in, first out: offsets only rise. */
+struct mr_answers {
+	struct mr_answer *slots; /* MR_ANSWERS_MAX */
+	uint32_t head, tail;	 /* free-running: head - tail are in use */
+};
+
+struct mr_worker_lane {
+	struct mr_worker_partition *partition;
+	struct mr_lane_reader reader;
+	struct mr_waker waker;
+	struct mr_worker_message poisoned; /* sent once */
+	struct mr_worker_message
+		*closing;     /* the request, returned when the lane is empty and answered */
+	uint32_t close_index; /* take what was published up to here */
+	uint32_t unanswered;
+	int64_t producer_id;
+	int16_t producer_epoch;
+	enum mr_acks acks;
+	enum mr_lane_reason reason;
+	bool resumed;	/* handed back, not looked at yet */
+	bool stopped;	/* nothing more is taken from it */
+	uint32_t place; /* in partition->lanes */
+	void *owner;
+};
+
+struct mr_worker_partition {
+	struct mr_partition state;
+	struct mr_tail tail;
+	struct mr_log *log; /* NULL until the worker opens it, and in read-only partitions */
+	struct mr_log_options log_options;
+	struct mr_log_start start;
+	struct mr_worker_lane **lanes;
+	struct mr_waker **watches;
+	struct mr_answers disk;		/* acks = disk: answered when flushed */
+	struct mr_answers committed;	/* acks = committed: answered at the high watermark */
+	struct mr_worker_message event; /* MR_WORKER_LOG_EVENT: one out at a time */
+	struct mr_worker_message failure;
+	struct mr_worker_message *removing;
+	struct mr_worker_message *snapshot; /* waits until it is durable */
+	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
+	uint32_t lane_count;
+	uint32_t watch_count;
+	uint32_t next_lane; /* whose turn it is to be first */
+	int32_t node;
+	bool event_out;
+	bool read_only;
+	bool failed;
+	bool failure_sent;
+	bool waiting_for_room; /* a lane has data that nothing can be done about now */
+	char read_only_reason[248];
+};
+
+struct mr_lane_drain {
+	uint32_t frames;
+	uint32_t bytes; /* of the lane */
+	bool no_room;
+};
+
+/* worker_lane.c: one drain of one lane: at most one batch. */
+struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
+				     struct mr_worker_lane *lane, int64_t now_ms);
+/* On adding a lane that was handed back: where it goes on, and what it lost. */
+void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_lane *lane);
+void mr_worker_poison(struct mr_worker_lane *lane, enum mr_lane_reason reason, const char *text);
+/* Answers what is safe below 'offset'; returns how many batches. */
+uint32_t mr_worker_answer(struct mr_answers *answers, uint64_t offset,
+			  void (*wake)(struct mr_worker_lane *lane, void *arg), void *arg);
+bool mr_answers_full(const struct mr_answers *answers);
+bool mr_worker_lane_done(const struct mr_worker_lane *lane);
+
+#endif
