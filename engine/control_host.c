@@ -16,7 +16,7 @@
 #include "check.h"
 #include "control.h"
 #include "doorbell.h"
-#include "log/scan.h"
+#include "log/replay.h"
 #include "region.h"
 
 #define COMMIT_LANE_BYTES (1u << 20)
@@ -520,7 +520,7 @@ int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
 	const struct mr_checkpoint *checkpoint = &control->checkpoint;
 	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
 	struct mr_hosted_topic *hosted = topic ? topic->owner : NULL;
-	struct mr_scan_options options = {
+	struct mr_replay_options options = {
 		.from_offset = checkpoint->commits_offset,
 		.batch = replay_batch,
 		.arg = control,
@@ -539,7 +539,7 @@ int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
 	if (!hosted)
 		return 0;
 	options.end_offset = hosted->partitions[0].last.offset;
-	return mr_log_scan(hosted->partitions[0].files, &options, err);
+	return mr_log_replay(hosted->partitions[0].files, &options, err);
 }
 
 static int admin(void *engine, const char *request, struct mr_local_ticket *ticket, char **reply,
