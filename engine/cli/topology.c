@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * millrace topology: the placement plan that an engine would start with on this machine, or on the
+ * one that HWLOC_SYNTHETIC describes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "arguments.h"
+#include "cli.h"
+#include "place.h"
+
+enum {
+	OPTION_WORKERS = MR_CLI_FIRST_OWN,
+	OPTION_PLACEMENT,
+};
+
+struct arguments {
+	struct mr_place_request request;
+	const char *data;
+	bool json;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+	uint64_t number;
+
+	switch (key) {
+	case MR_CLI_JSON:
+		arguments->json = true;
+		return 0;
+	case MR_CLI_DATA:
+		arguments->data = arg;
+		return 0;
+	case OPTION_WORKERS:
+		if (mr_argument_number(arg, 1, MR_PLACE_WORKERS_MAX, &number) < 0)
+			argp_error(state, "--workers: '%s' is no number from 1 to %d", arg,
+				   MR_PLACE_WORKERS_MAX);
+		arguments->request.workers = (uint32_t)number;
+		return 0;
+	case OPTION_PLACEMENT:
+		if (strcmp(arg, "spread") != 0 && strcmp(arg, "compact") != 0)
+			argp_error(state, "--placement: '%s' is neither spread nor compact", arg);
+		arguments->request.policy =
+			strcmp(arg, "compact") == 0 ? MR_PLACE_COMPACT : MR_PLACE_SPREAD;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"workers", OPTION_WORKERS, "N", 0, "plan for N workers, not for as many as fit", 0},
+	{"placement", OPTION_PLACEMENT, "POLICY", 0,
+	 "spread: over packages and nodes in turn (the default); compact: one node full first", 0},
+	{"data", MR_CLI_DATA, "DIR", 0,
+	 "the data directory, whose disk's interrupts are kept off the workers (default .)", 0},
+	MR_CLI_OPTION_JSON,
+	{0},
+};
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.doc = "Print the placement plan: each thread's core and NUMA node, and why."
+	       "\vExamples:\n"
+	       "  millrace topology\n"
+	       "  millrace topology --workers 4 --placement compact --json\n"
+	       "  HWLOC_SYNTHETIC='node:2 core:8 pu:2' millrace topology",
+};
+
+/* Which CPUs finish the disk's interrupts is worth knowing, and no reason to fail. */
+static void find_disk_cpus(const char *data, cpu_set_t *cpus, struct mr_place_request *request)
+{
+	struct stat status;
+
+	if (stat(data, &status) == 0 &&
+	    mr_place_disk_interrupt_cpus("/", status.st_dev, cpus, NULL) == 0)
+		request->disk_cpus = cpus;
+}
+
+int mr_command_topology(int argc, char **argv)
+{
+	struct arguments arguments = {.data = "."};
+	struct mr_place_plan plan = {0};
+	struct mr_error err;
+	cpu_set_t disk_cpus;
+	char *json;
+
+	mr_cli_parse(&argp, argc, argv, &arguments);
+	find_disk_cpus(arguments.data, &disk_cpus, &arguments.request);
+	if (mr_place_plan(&arguments.request, &plan, &err) < 0)
+		return mr_cli_fail(&err);
+	if (arguments.json) {
+		json = mr_place_json(&plan);
+		if (json)
+			printf("%s\n", json);
+		free(json);
+	} else {
+		mr_place_print(&plan, stdout);
+	}
+	mr_place_plan_deinit(&plan);
+	return mr_cli_finish_output(MR_EXIT_DONE);
+}
