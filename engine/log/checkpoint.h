@@ -14,7 +14,10 @@
 #include "base/io.h"
 #include "partition.h"
 
-/* One partition at a moment when everything before 'offset' was flushed. */
+/*
+ * One partition at a moment when everything before 'offset' was flushed. 'producers' are as of
+ * 'offset', too: copied when the log's end was there.
+ */
 struct mr_checkpoint_partition {
 	uint8_t topic_id[16];
 	int32_t partition;

@@ -619,6 +619,8 @@ void mr_log_state(const struct mr_log *log, struct mr_log_state *state)
 	*state = (struct mr_log_state){
 		.end_offset = log->end_offset,
 		.end_position = log->end_position,
+		.end_group_number = log->group_number,
+		.end_crc = log->previous_crc,
 		.flushed_offset = log->flushed.offset,
 		.flushed_position = log->flushed.position,
 		.flushed_group_number = log->flushed.group_number,

@@ -139,6 +139,10 @@ struct mr_log_event mr_log_next_event(struct mr_log *log);
 
 struct mr_log_state {
 	uint64_t end_offset, end_position;	   /* appended, the open group's batches included */
+	/* Of the group that is opened next. A checkpoint of end_offset takes these (and a copy of
+	   the producers) while open_bytes is 0, and is written when all that is flushed. */
+	uint64_t end_group_number;
+	uint32_t end_crc;
 	uint64_t flushed_offset, flushed_position; /* durable: at group ends */
 	uint64_t flushed_group_number;		   /* of the group that follows the flushed ones */
 	uint32_t flushed_crc;			   /* of the last flushed group */

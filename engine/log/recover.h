@@ -15,7 +15,7 @@
 #include "log.h"
 
 struct mr_recover_options {
-	uint64_t window_bytes;	 /* groups_in_flight x largest group */
+	uint64_t window_bytes;	 /* mr_log_window_bytes() of the engine that wrote the log */
 	uint32_t lock_wait_ms;	 /* how long a killed engine's writes are waited for */
 	bool read_only;		 /* look only: no lock, no zeroing, no flush (verify, dump) */
 	/* progress, may be NULL: bytes checked so far of those to check */
@@ -29,6 +29,7 @@ struct mr_recovered {
 	struct mr_log_start start;    /* where appending goes on; start.active is the last
 					 segment */
 	uint64_t log_start;
+	uint64_t flushed_offset;      /* highest offset known to have been flushed */
 	int32_t leader_epoch;	      /* highest seen */
 	uint64_t checked_bytes;
 	uint64_t cut_bytes;	      /* discarded behind the kept prefix, unanswered */
@@ -43,25 +44,34 @@ struct mr_recovered {
 
 /*
  * Recovers "topics/<id>/<partition>" ('directory'). 'checkpoint' may be NULL. Producer state is put
- * into 'partition' (init'ed, empty): the checkpoint's first, then each batch since. 0 also when
- * corrupt (see ->corrupt); a negative errno when nothing can be said (I/O error, lock held).
+ * into 'partition' (init'ed, empty): the checkpoint's first, then each batch since; its log_end is
+ * set, mr_partition_start() is the caller's. 0 also when corrupt (see ->corrupt: nothing was
+ * changed on the disk then, and the segments are those up to the damage, perhaps none); -ENOENT: no
+ * segment, as when making the partition was cut off; another negative errno when nothing can be
+ * said (I/O error, lock held).
  */
 int mr_recover(struct mr_io *io, const char *directory, const uint8_t topic_id[16],
 	       int32_t partition_number, const struct mr_checkpoint_partition *checkpoint,
 	       const struct mr_recover_options *options, struct mr_partition *partition,
 	       struct mr_recovered *out, struct mr_error *err);
-void mr_recovered_deinit(struct mr_recovered *recovered); /* frees what was not taken out */
+/* Closes the segments and frees their list; who takes them sets segment_count to 0 first. */
+void mr_recovered_deinit(struct mr_recovered *recovered);
 
 /*
  * After corruption, on a person's word (repair --accept-loss): cuts the log at the damage;
  * everything from corrupt_offset on is gone. *lost: records that were flushed and are lost, as far
- * as is known.
+ * as is known. 'recovered' is not of a read_only recovery. Afterwards the caller takes the
+ * partition out of the checkpoint, durably, and recovers again: a checkpoint above the cut would be
+ * damage.
  */
 int mr_recover_accept_loss(struct mr_io *io, const char *directory,
 			   const struct mr_recovered *recovered, uint64_t *lost,
 			   struct mr_error *err);
 
-/* A new partition: directory, first segment (made and named), everything durable. May block. */
+/*
+ * A new partition: directory, first segment (made and named), everything durable. May block.
+ * -EEXIST: there is a log already.
+ */
 int mr_log_create(struct mr_io *io, const char *directory, const uint8_t topic_id[16],
 		  int32_t partition_number, const uint8_t log_id[16], uint64_t segment_bytes,
 		  struct mr_recovered *out, struct mr_error *err);
