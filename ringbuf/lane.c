@@ -15,7 +15,6 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 #include <rte_ring_peek_zc.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -649,10 +648,12 @@ void mr_lane_refuse(const struct mr_lane_reader *reader, const struct mr_frame *
 
 void mr_lane_reader_resume(struct mr_lane_reader *reader)
 {
-	const uint8_t *at =
-		reader->slots + (size_t)(reader->cursor & reader->mask) * MR_SLOT_BYTES;
+	const uint8_t *at = reader->slots + (size_t)(reader->cursor & reader->mask) * MR_SLOT_BYTES;
+	uint64_t number = mr_lane_copy_head(at).number;
+	uint32_t frames_max = (reader->mask + 1) / (sizeof(struct mr_frame) / MR_SLOT_BYTES);
 
-	reader->next_number = mr_lane_copy_head(at).number;
+	if (number <= reader->next_number && reader->next_number - number <= frames_max)
+		reader->next_number = number;
 }
 
 void mr_lane_reader_take(struct mr_lane_reader *reader, uint32_t slots, uint32_t frames)
@@ -683,6 +684,19 @@ static void write_receipt(struct mr_lane_reader *reader, uint64_t first, uint64_
 			      memory_order_release);
 }
 
+/*
+ * After a hand-back the first records may be below it: the engine before died on its way to the
+ * index.
+ */
+static void raise_number(struct mr_lane_engine_page *page, uint64_t number)
+{
+	/* relaxed: only this thread writes it */
+	if (number <= atomic_load_explicit(&page->number, memory_order_relaxed))
+		return;
+	/* W4: receipts are visible before the number is. Pairs with R4. */
+	atomic_store_explicit(&page->number, number, memory_order_release);
+}
+
 void mr_lane_acknowledge(struct mr_lane_reader *reader, uint32_t index, uint64_t next_number,
 			 uint64_t base_offset, uint32_t count)
 {
@@ -691,8 +705,7 @@ void mr_lane_acknowledge(struct mr_lane_reader *reader, uint32_t index, uint64_t
 	mr_assert(count <= next_number);
 	if (count > 0)
 		write_receipt(reader, next_number - count, base_offset, count);
-	/* W4: receipts are visible before the number is. Pairs with R4. */
-	atomic_store_explicit(&reader->engine->number, next_number, memory_order_release);
+	raise_number(reader->engine, next_number);
 	reader->acknowledged = index;
 	/*
 	 * W2: we have read the slots, and the number is visible, before the index is. Pairs with
@@ -704,12 +717,14 @@ void mr_lane_acknowledge(struct mr_lane_reader *reader, uint32_t index, uint64_t
 void mr_lane_poison(struct mr_lane_reader *reader, enum mr_lane_reason reason, const char *text)
 {
 	struct mr_lane_engine_page *page = reader->engine;
+	size_t bytes = strnlen(text, sizeof(page->reason_text) - 1);
 
 	mr_assert(reason != MR_LANE_OPEN);
 	/* relaxed: only this thread writes it */
 	if (atomic_load_explicit(&page->reason, memory_order_relaxed) != MR_LANE_OPEN)
 		return;
-	(void)snprintf(page->reason_text, sizeof(page->reason_text), "%s", text); /* may be cut */
+	memcpy(page->reason_text, text, bytes);
+	page->reason_text[bytes] = '\0';
 	/* W3: the sentence is visible before the reason is. Pairs with R3. */
 	atomic_store_explicit(&page->reason, reason, memory_order_release);
 }

@@ -176,8 +176,9 @@ int64_t mr_lane_reader_poll(struct mr_lane_reader *reader, struct mr_error *err)
 
 /*
  * For a lane that was handed back, after a poll that found something: the next number is what the
- * first frame carries. Its old engine may have died between writing number and index; a number that
- * the client made up is refused by its sequence like any other.
+ * first frame carries. Its old engine may have died between writing number and index, so it may be
+ * lower by as many frames as the lane holds; any other number the client made up, and the frame is
+ * then refused.
  */
 void mr_lane_reader_resume(struct mr_lane_reader *reader);
 
@@ -215,20 +216,23 @@ static inline bool mr_lane_frame_means(const struct mr_frame *head, uint64_t exp
 	return !(head->flags & MR_FRAME_NULL_VALUE) || head->value_bytes == 0;
 }
 
-/*
- * Reads the header once, a word at a time: the client may be changing it, and no compiler may look
- * twice.
- */
+/* relaxed: after R1. Once: the client may be changing it, and no compiler may look twice. */
+#define mr_lane_read_once(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
 static inline struct mr_frame mr_lane_copy_head(const uint8_t *at)
 {
-	const uint64_t *words = (const uint64_t *)(const void *)at;
-	uint64_t copy[sizeof(struct mr_frame) / sizeof(uint64_t)];
-	struct mr_frame head;
+	const struct mr_frame *from = (const void *)at;
 
-	for (size_t i = 0; i < mr_array_count(copy); i++)
-		copy[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED); /* relaxed: after R1 */
-	memcpy(&head, copy, sizeof(head));
-	return head;
+	return (struct mr_frame){
+		.bytes = mr_lane_read_once(from->bytes),
+		.kind = mr_lane_read_once(from->kind),
+		.flags = mr_lane_read_once(from->flags),
+		.header_count = mr_lane_read_once(from->header_count),
+		.number = mr_lane_read_once(from->number),
+		.timestamp_ms = mr_lane_read_once(from->timestamp_ms),
+		.key_bytes = mr_lane_read_once(from->key_bytes),
+		.value_bytes = mr_lane_read_once(from->value_bytes),
+	};
 }
 
 /*

@@ -636,6 +636,67 @@ Test(lane, records_covered_twice_are_told_once)
 	close_pair(&pair);
 }
 
+/* Number is stored before the index: an engine may die between them, after any number of records.
+ */
+Test(lane, a_number_ahead_of_its_index_is_made_good)
+{
+	struct mr_error err = {0};
+	struct pair pair;
+
+	open_pair(&pair, 4096, 0, 0);
+	for (int i = 0; i < 5; i++)
+		reserve_value(&pair.writer, "y", 1);
+	mr_lane_publish(&pair.writer);
+	atomic_store(&pair.reader.engine->number, 3);
+	hand_back(&pair);
+	cr_assert_eq(pair.reader.next_number, 3);
+	cr_assert_eq(mr_lane_reader_poll(&pair.reader, &err), 25);
+	mr_lane_reader_resume(&pair.reader);
+	cr_assert_eq(pair.reader.next_number, 0);
+	mr_lane_reader_take(&pair.reader, 10, 2);
+	mr_lane_acknowledge(&pair.reader, 10, 2, 0, 0);
+	cr_assert_eq(mr_lane_acknowledged(&pair.writer), 3, "the number never goes back");
+	cr_assert_eq(drain(&pair.reader), 3);
+	cr_assert_eq(mr_lane_acknowledged(&pair.writer), 5);
+	close_pair(&pair);
+}
+
+Test(lane, a_number_that_the_client_made_up_is_not_gone_on_from)
+{
+	const uint64_t made_up[] = {UINT64_MAX, 1u << 31, 1001, 1000 - 129, 0};
+	struct mr_lane_frame frame;
+	struct mr_error err = {0};
+
+	for (size_t i = 0; i < mr_array_count(made_up); i++) {
+		struct pair pair;
+
+		open_pair(&pair, 4096, 0, 1000);
+		reserve_value(&pair.writer, "y", 1);
+		mr_lane_publish(&pair.writer);
+		memcpy(slots_of(&pair.writer) + 8, &made_up[i], 8);
+		hand_back(&pair);
+		cr_assert_eq(mr_lane_reader_poll(&pair.reader, &err), 5);
+		mr_lane_reader_resume(&pair.reader);
+		cr_assert_eq(pair.reader.next_number, 1000);
+		cr_assert_eq(mr_lane_reader_frame(&pair.reader, 0, 5, 1000, &frame, &err),
+			     -EBADMSG);
+		close_pair(&pair);
+	}
+}
+
+Test(lane, a_long_reason_is_cut_and_terminated)
+{
+	struct pair pair;
+	char text[248], sentence[400] = "";
+
+	memset(sentence, 'x', sizeof(sentence) - 1);
+	open_pair(&pair, 4096, 0, 0);
+	mr_lane_poison(&pair.reader, MR_LANE_BAD_FRAME, sentence);
+	cr_assert_eq(mr_lane_reason(&pair.writer, text), MR_LANE_BAD_FRAME);
+	cr_assert_eq(strlen(text), sizeof(text) - 1);
+	close_pair(&pair);
+}
+
 Test(lane, a_new_engine_page_with_another_index_is_refused)
 {
 	struct mr_lane_engine_page *engine;
