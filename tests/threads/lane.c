@@ -72,7 +72,7 @@ struct stage {
 	_Atomic bool over;
 };
 
-static void die(const char *why)
+__attribute__((noreturn)) static void die(const char *why)
 {
 	fprintf(stderr, "lane: %s\n", why);
 	exit(1);
@@ -327,8 +327,9 @@ static void run_threads(struct stage *stage)
 	for (uint32_t i = 0; i < stage->mode->crowd; i++)
 		if (pthread_create(&crowds[i], NULL, crowd, stage) != 0)
 			die("no thread");
-	if (pthread_create(&worker, NULL, work, stage) != 0 ||
-	    pthread_create(&producer, NULL, produce, stage) != 0)
+	if (pthread_create(&worker, NULL, work, stage) != 0)
+		die("no thread");
+	if (pthread_create(&producer, NULL, produce, stage) != 0)
 		die("no thread");
 	pthread_join(producer, NULL);
 	pthread_join(worker, NULL);

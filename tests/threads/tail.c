@@ -24,7 +24,7 @@ struct reader {
 	_Atomic uint64_t *until; /* one of the published positions */
 };
 
-static void die(const char *why)
+__attribute__((noreturn)) static void die(const char *why)
 {
 	fprintf(stderr, "tail: %s\n", why);
 	exit(1);

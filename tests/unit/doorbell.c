@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -133,6 +135,41 @@ Test(doorbell, a_filled_counter_blocks_nobody)
 	cr_assert(readable(set), "another's bell is heard");
 	close(hostile);
 	close(other);
+	close(set);
+}
+
+static _Atomic bool stop;
+
+static void *flood(void *arg)
+{
+	while (!atomic_load(&stop))
+		for (int i = 0; i < 100; i++)
+			mr_doorbell_ring(((int *)arg)[i]);
+	return NULL;
+}
+
+/* A client that rings all its bells for ever costs its worker turns, never one turn without an end.
+ */
+Test(doorbell, a_flood_is_cleared_in_bounded_time, .timeout = 60)
+{
+	int set = open_set(), bells[101];
+	pthread_t thread;
+
+	for (int i = 0; i < 101; i++) {
+		bells[i] = open_bell();
+		add(set, bells[i]);
+	}
+	cr_assert_eq(pthread_create(&thread, NULL, flood, bells), 0);
+	for (int i = 0; i < 2000; i++)
+		mr_doorbell_set_clear(set);
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	mr_doorbell_set_clear(set);
+	cr_assert_not(readable(set));
+	mr_doorbell_ring(bells[100]);
+	cr_assert(readable(set), "a quiet one is heard as before");
+	for (int i = 0; i < 101; i++)
+		close(bells[i]);
 	close(set);
 }
 
