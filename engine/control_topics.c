@@ -47,10 +47,11 @@ static void forget_counters(struct mr_hosted *hosted)
 		mr_counters_remove(hosted->control->counters, hosted->counters[i]);
 }
 
+/* The largest record alone in a batch, sized as a drain does it: from its frame in the lane. */
 static uint32_t batch_bytes_max(const struct mr_config *config)
 {
-	return (uint32_t)config->record_bytes_max + MR_BATCH_HEADER_BYTES +
-	       2 * MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
+	return (uint32_t)(sizeof(struct mr_frame) + config->record_bytes_max) +
+	       MR_BATCH_HEADER_BYTES + 2 * MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
 }
 
 static void hosted_init(struct mr_hosted *hosted, struct mr_control *control,
