@@ -160,6 +160,7 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 			.batch_bytes_max = batch_bytes_max(config),
 			.groups_in_flight = config->groups_in_flight},
 		.start = recovered->start,
+		.owner = hosted,
 	};
 	int r;
 

@@ -127,6 +127,7 @@ struct mr_worker_partition_options {
 	struct mr_log_options log;
 	struct mr_log_start start;
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
+	void *owner; /* the control thread's own, in messages about the partition */
 };
 
 /* 'state' is taken (moved): recovered and started. The tail is made, bound and populated here. */

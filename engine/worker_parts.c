@@ -70,8 +70,10 @@ static bool has_lane(int64_t producer_id, void *arg)
 	return false;
 }
 
-static void set_messages(struct mr_worker_partition *partition)
+static void set_messages(struct mr_worker_partition *partition, void *owner)
 {
+	partition->event.owner = owner;
+	partition->failure.owner = owner;
 	partition->event.kind = MR_WORKER_LOG_EVENT;
 	partition->event.partition = partition;
 	partition->failure.kind = MR_WORKER_LOG_FAILED;
@@ -97,7 +99,7 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 		snprintf(partition->read_only_reason, sizeof(partition->read_only_reason), "%s",
 			 options->read_only_reason);
 	memcpy(partition->counters, options->counters, sizeof(partition->counters));
-	set_messages(partition);
+	set_messages(partition, options->owner);
 	r = take_memory(partition, err);
 	if (r == 0)
 		r = make_tail(partition, options, err);
