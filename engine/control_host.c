@@ -354,6 +354,8 @@ static int make_commit_lane(struct mr_control *control, struct mr_hosted *hosted
 		r = mr_lane_writer_open(client_fd, engine_fd, COMMIT_LANE_BYTES, 0, &own->writer,
 					err);
 	if (r == 0)
+		r = mr_region_seal(client_fd, err); /* as any lane: no new writer from here on */
+	if (r == 0)
 		r = mr_lane_reader_open(client_fd, engine, COMMIT_LANE_BYTES, &offer.reader, err);
 	if (r == 0) {
 		offer.bell_to_client = own->bell_to_client;

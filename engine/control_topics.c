@@ -177,7 +177,8 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	r = mr_log_files_open(recovered->segments, recovered->segment_count, &hosted->files, err);
 	if (r < 0)
 		return r;
-	recovered->segments = NULL; /* the list's now */
+	free(recovered->segments); /* the array; the segments are the list's now */
+	recovered->segments = NULL;
 	recovered->segment_count = 0;
 	r = mr_worker_partition_new(&options, state, &hosted->part, err);
 	if (r < 0)
