@@ -203,12 +203,12 @@ static void print_list(const json_t *reply)
 	}
 }
 
-static void print_limit(const char *name, json_int_t value, const char *unit)
+static void print_limit(const char *words, json_int_t value, const char *unit)
 {
 	if (value > 0)
-		printf("%s %" JSON_INTEGER_FORMAT " %s", name, value, unit);
+		printf("%s %" JSON_INTEGER_FORMAT " %s", words, value, unit);
 	else
-		printf("%s without limit", name);
+		printf("%s no limit", words);
 }
 
 static void print_topic(const json_t *topic)
@@ -217,8 +217,8 @@ static void print_topic(const json_t *topic)
 	json_t *one;
 
 	printf("topic %s, id %s\n", word(topic, "name"), word(topic, "id"));
-	print_limit("retention", number(topic, "retention_ms"), "ms, ");
-	print_limit("", number(topic, "retention_bytes"), "bytes a partition");
+	print_limit("kept: by age", number(topic, "retention_ms"), "ms");
+	print_limit(", by size", number(topic, "retention_bytes"), "bytes a partition");
 	printf("; segments of %" JSON_INTEGER_FORMAT " bytes\n\n", number(topic, "segment_bytes"));
 	printf("%9s %6s %-9s %12s %12s %12s %12s %14s\n", "partition", "worker", "state", "start",
 	       "flushed", "committed", "end", "bytes");
