@@ -91,6 +91,11 @@ void mr_test_rig_open(struct mr_test_rig *rig, const struct mr_test_rig_options 
 	mr_test_rig_start(rig, &recovered);
 }
 
+static bool is_fake(const struct mr_io *io)
+{
+	return strcmp(io->facts.backend, "fake") == 0;
+}
+
 void mr_test_rig_close(struct mr_test_rig *rig)
 {
 	struct mr_io_completion completions[32];
@@ -102,7 +107,10 @@ void mr_test_rig_close(struct mr_test_rig *rig)
 
 	mr_log_state(rig->log, &state);
 	for (int i = 0; i < 1000 && state.in_flight > 0; i++) {
-		mr_io_fake_allow(rig->io, MR_IO_FAKE_ALL);
+		if (is_fake(rig->io))
+			mr_io_fake_allow(rig->io, MR_IO_FAKE_ALL);
+		else
+			mr_io_queue_wait(rig->queue, 1000000);
 		n = mr_io_queue_reap(rig->queue, completions, 32);
 		for (int k = 0; k < n; k++)
 			(void)mr_log_completed(&completions[k], &flushed); /* the test is over */
@@ -241,7 +249,8 @@ void mr_test_rig_settle(struct mr_test_rig *rig)
 	struct mr_error err;
 
 	for (int i = 0; i < 100000; i++) {
-		mr_test_rig_turn(rig, true);
+		if (mr_test_rig_turn(rig, true) == 0 && !is_fake(rig->io))
+			mr_io_queue_wait(rig->queue, 1000000);
 		if (!mr_test_rig_chore(rig, &err) || !mr_test_rig_spare(rig, &err))
 			must(err.code, &err);
 		mr_log_state(rig->log, &state);
