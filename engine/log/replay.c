@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a log back from its files (replay.h). Runs on the caller's thread and owns its buffer only.
+ * Reading a log back from its files (replay.h). Runs on the caller's thread, owns its buffer only.
  */
 #include "replay.h"
 
@@ -109,7 +109,7 @@ static int read_group(struct replay *replay, const struct mr_segment *segment, u
 }
 
 static int replay_segment(struct replay *replay, struct mr_segment *segment, uint64_t position,
-			struct mr_error *err)
+			  struct mr_error *err)
 {
 	struct mr_group_header group;
 	int r = open_segment(replay, segment, err);
@@ -127,7 +127,7 @@ static int replay_segment(struct replay *replay, struct mr_segment *segment, uin
 }
 
 int mr_log_replay(const struct mr_log_files *files, const struct mr_replay_options *options,
-		struct mr_error *err)
+		  struct mr_error *err)
 {
 	size_t count = mr_log_files_count(files), i = 0;
 	struct replay replay = {.options = options};
@@ -149,9 +149,9 @@ int mr_log_replay(const struct mr_log_files *files, const struct mr_replay_optio
 		bool first = segment == place.segment;
 
 		r = replay_segment(&replay, segment,
-				 first ? place.group_position
-				       : segment->base_position + MR_BLOCK_BYTES,
-				 err);
+				   first ? place.group_position
+					 : segment->base_position + MR_BLOCK_BYTES,
+				   err);
 	}
 	free(replay.buffer);
 	return r;
