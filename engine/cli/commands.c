@@ -12,6 +12,7 @@
 
 static const struct mr_command commands[] = {
 	{"serve", "run the engine in the foreground", mr_command_serve},
+	{"demo", "show live metrics of this host flowing through an engine", mr_command_demo},
 	{"topology", "print which core each thread of an engine gets, and why",
 	 mr_command_topology},
 	{"topic", "create, list, describe, delete topics", mr_command_topic},
