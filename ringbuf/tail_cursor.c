@@ -102,12 +102,15 @@ int mr_tail_cursor_find(const struct mr_tail_view *view, uint64_t offset, uint64
 			position += MR_BLOCK_BYTES;
 			continue;
 		}
-		if (r == GROUP_OPEN && position == start &&
-		    (r = check_open_group(view, position, limit, offset)) < 1)
-			return r;
-		if (r == GROUP_CLOSED && position == start && offset < header.base_offset)
+		if (r == GROUP_OPEN) {
+			r = position == start ? check_open_group(view, position, limit, offset) : 1;
+			if (r < 1)
+				return r;
+			break;
+		}
+		if (position == start && offset < header.base_offset)
 			return 0;
-		if (r != GROUP_CLOSED || offset < header.base_offset + header.record_count)
+		if (offset < header.base_offset + header.record_count)
 			break;
 		position += header.bytes;
 	}
