@@ -372,6 +372,17 @@ static enum mr_log_room grow_group(struct mr_log *log, uint32_t bytes)
 	return MR_LOG_ROOM;
 }
 
+/* A group that was opened for a batch which never came is none: it must not be in the way. */
+static void drop_empty_group(struct mr_log *log)
+{
+	if (!log->group_open || log->group.batch_count > 0)
+		return;
+	log->group_open = false;
+	log->end_position = log->open_position;
+	log->reserved_position = log->open_position;
+	log->start_count--;
+}
+
 enum mr_log_room mr_log_reserve(struct mr_log *log, uint32_t bytes, uint8_t **at)
 {
 	enum mr_log_room room;
@@ -380,6 +391,7 @@ enum mr_log_room mr_log_reserve(struct mr_log *log, uint32_t bytes, uint8_t **at
 	mr_assert(bytes <= log->options.batch_bytes_max);
 	if (log->failed)
 		return MR_LOG_FAILED;
+	drop_empty_group(log);
 	room = log->group_open ? grow_group(log, bytes) : begin_group(log, bytes);
 	if (room == MR_LOG_ROOM)
 		*at = mr_group_at(&log->group);
@@ -626,6 +638,7 @@ void mr_log_state(const struct mr_log *log, struct mr_log_state *state)
 		.flushed_group_number = log->flushed.group_number,
 		.flushed_crc = log->flushed.crc,
 		.in_flight = log->writing,
+		.open = log->group_open,
 		.open_bytes = log->group_open ? log->group.batch_bytes : 0,
 		.failed = log->failed,
 	};

@@ -147,6 +147,7 @@ struct mr_log_state {
 	uint64_t flushed_group_number;		   /* of the group that follows the flushed ones */
 	uint32_t flushed_crc;			   /* of the last flushed group */
 	uint32_t in_flight;
+	bool open;				   /* a group is, perhaps an empty one */
 	uint32_t open_bytes;			   /* batch bytes in the open group */
 	bool failed;
 };
