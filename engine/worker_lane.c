@@ -126,8 +126,12 @@ static struct mr_lane_drain drop_duplicates(struct mr_worker_partition *partitio
 		int32_t sequence = (int32_t)(number & INT32_MAX);
 		uint64_t offset;
 
-		if (mr_lane_reader_frame(&lane->reader, slots, available, number, &frame, &err) < 0)
-			break; /* met again, and told, when nothing stands before it */
+		if (mr_lane_reader_frame(&lane->reader, slots, available, number, &frame, &err) <
+		    0) {
+			if (!frames) /* else it is met again when nothing stands before it */
+				mr_worker_poison(lane, MR_LANE_BAD_FRAME, err.what);
+			break;
+		}
 		offset = mr_partition_find_sequence(&partition->state, lane->producer_id, sequence);
 		if (!frames)
 			base = offset;
@@ -201,7 +205,8 @@ static uint32_t encode_frames(struct mr_worker_lane *lane, uint32_t available,
 
 /*
  * Room to ask the log for: a frame's 32 bytes of header are about what a record's varints need at
- * most, so a batch is hardly larger than its frames.
+ * most, so a batch is hardly larger than its frames. Never more than the log takes, which is
+ * enough for the largest frame.
  */
 static uint32_t batch_room(const struct mr_worker_lane *lane, uint32_t available)
 {
@@ -210,7 +215,10 @@ static uint32_t batch_room(const struct mr_worker_lane *lane, uint32_t available
 
 	if (wanted > DRAIN_BYTES_MAX)
 		wanted = least > DRAIN_BYTES_MAX ? least : DRAIN_BYTES_MAX;
-	return (uint32_t)wanted + MR_BATCH_HEADER_BYTES + MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
+	wanted += MR_BATCH_HEADER_BYTES + MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
+	if (wanted > lane->partition->log_options.batch_bytes_max)
+		wanted = lane->partition->log_options.batch_bytes_max;
+	return (uint32_t)wanted;
 }
 
 static void finish_batch(struct mr_worker_partition *partition, struct mr_worker_lane *lane,
@@ -254,6 +262,8 @@ static bool admit(struct mr_worker_partition *partition, struct mr_worker_lane *
 	 * on */
 	if (lane->resumed)
 		known = mr_partition_find_producer(&partition->state, lane->producer_id);
+	if (known && known->epoch > lane->producer_epoch)
+		known = NULL; /* fenced, as any lane */
 	switch (mr_partition_check(&partition->state, lane->producer_id,
 				   known ? known->epoch : lane->producer_epoch, sequence, available,
 				   &duplicates, &expected)) {
@@ -262,10 +272,9 @@ static bool admit(struct mr_worker_partition *partition, struct mr_worker_lane *
 		lane->resumed = false;
 		return true;
 	case MR_SEQUENCE_DUPLICATE:
+		/* a bad frame is never looked at again: what was bad could be good by then */
 		*drain = drop_duplicates(partition, lane, available, duplicates);
-		if (drain->frames)
-			return false;
-		return true; /* the frame itself is bad: encoding it says why */
+		return false;
 	case MR_SEQUENCE_GAP:
 		if (lane->resumed && lane->acks != MR_ACKS_COMMITTED) {
 			lane->resumed = false; /* told by mr_worker_resume(); a new epoch begins */
