@@ -96,14 +96,14 @@ static struct mr_local_lane *find_lane(struct mr_local_session *session, uint64_
 /* ---- may it be?
  * -------------------------------------------------------------------------------------- */
 
+/* Lanes count until the worker has let go of them: their memory lives as long. */
 static int check_share(struct mr_local_session *session, struct mr_error *err)
 {
-	const struct mr_local_session *other;
+	const struct mr_local_lane *lane;
 	uint32_t share = session->local->options.lanes_per_user, count = 0;
 
-	for (other = session->local->sessions; other; other = other->next)
-		if (!other->ended && other->uid == session->uid)
-			count += other->lane_count;
+	for (lane = session->local->lanes; lane; lane = lane->next)
+		count += lane->identity.uid == session->uid;
 	if (count < share)
 		return 0;
 	mr_error_set(err, -ENOBUFS, "user %u has %u lanes already", session->uid, count);
@@ -348,6 +348,10 @@ static int read_old_page(struct mr_local_session *session, int fd,
 	    memcmp(identity->log_id, options->log_id, 16) != 0)
 		return mr_error_set(err, -EACCES,
 				    "the lane was not made by an engine of this data directory");
+	/* the mark covers the identity only: a client can show a page of its own making */
+	if (*number > INT64_MAX)
+		return mr_error_set(err, -EBADMSG, "the lane's page says record %llu",
+				    (unsigned long long)*number);
 	if (identity->uid != session->uid)
 		return mr_error_set(err, -EACCES, "the lane belongs to user %u, not to user %u",
 				    identity->uid, session->uid);
@@ -369,6 +373,8 @@ int mr_local_hand_back(struct mr_local_session *session, struct mr_packet *packe
 	if (r == 0)
 		r = mr_region_check(packet->fds[0], MR_PAGE_BYTES + (size_t)identity.lane_bytes,
 				    false, err);
+	if (r == 0)
+		r = check_share(session, err);
 	if (r == 0)
 		r = check_alone(session->local, &identity, err);
 	if (r == 0)
@@ -395,6 +401,8 @@ int mr_local_hand_back(struct mr_local_session *session, struct mr_packet *packe
 	/* the answer carries descriptors that give_to_worker() closes: it is sent first, the lane
 	 * follows at once */
 	send_lane(lane, packet, &partition, number, false);
+	if (session->ended)
+		return 0; /* it hung up meanwhile, and the lane went with it */
 	r = give_to_worker(lane, &partition, true, err);
 	if (r < 0)
 		mr_local_hang_up(session); /* it has an answer already: it comes again */

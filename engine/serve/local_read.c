@@ -227,12 +227,12 @@ int mr_local_attach_tail(struct mr_local_session *session, const struct mr_packe
 	return 0;
 }
 
-static bool any_watch_stays(const struct mr_local_wait *wait)
+static bool any_other_stays(const struct mr_local_wait *wait, const struct mr_local_watch *leaving)
 {
 	const struct mr_local_watch *watch;
 
 	for (watch = wait->watches; watch; watch = watch->next)
-		if (!watch->removing)
+		if (watch != leaving && !watch->removing)
 			return true;
 	return false;
 }
@@ -250,9 +250,10 @@ int mr_local_detach_tail(struct mr_local_session *session, const struct mr_packe
 	if (!watch)
 		return mr_error_set(err, -ENOENT, "partition %d is not attached on this wait page",
 				    request.partition);
+	/* a consumer that detached from all is gone; its page goes with the last watch, perhaps at
+	 * once */
+	wait->ended = !any_other_stays(wait, watch);
 	remove_watch(watch);
-	/* a consumer that detached from all is gone; its page goes with the last watch */
-	wait->ended = !any_watch_stays(wait);
 	mr_local_reply(session, &packet->head, &request, sizeof(request), NULL, 0);
 	return 0;
 }
