@@ -442,8 +442,7 @@ void mr_control_checkpoint(struct mr_control *control)
 		write_checkpoint(control);
 }
 
-/* The worker says that all of it is durable. Positions are those of the time it was taken, or
- * before. */
+/* The worker says that all of it, up to the log's end when it was taken, is durable. */
 void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message)
 {
 	const struct mr_worker_snapshot *snapshot = message->snapshot;
@@ -464,10 +463,10 @@ void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message
 			last->partition = hosted->number;
 			last->leader_epoch = hosted->leader_epoch;
 			last->log_start = snapshot->log_start;
-			last->offset = snapshot->log.flushed_offset;
-			last->position = snapshot->log.flushed_position;
-			last->group_number = snapshot->log.flushed_group_number;
-			last->previous_crc = snapshot->log.flushed_crc;
+			last->offset = snapshot->log.end_offset;
+			last->position = snapshot->log.end_position;
+			last->group_number = snapshot->log.end_group_number;
+			last->previous_crc = snapshot->log.end_crc;
 			hosted->snapshot_valid = true;
 		}
 	}

@@ -138,6 +138,8 @@ static void wake_watches(struct mr_worker *worker, struct mr_worker_partition *p
 /* ---- writes
  * ------------------------------------------------------------------------------------------- */
 
+static void fail_all(struct mr_worker *worker, int status);
+
 static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_log_state before, after;
@@ -146,16 +148,17 @@ static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partiti
 	if (!partition->log || partition->failed)
 		return 0;
 	mr_log_state(partition->log, &before);
-	if (!before.open_bytes)
-		return 0;
+	/* also with nothing open: a closed group may still wait for a place in the queue */
 	started = mr_log_submit(partition->log, partition->state.leader_epoch, false);
-	if (!started)
-		return 0;
 	mr_log_state(partition->log, &after);
 	worker->in_flight += started;
 	mr_counter_add(partition->counters[MR_COUNT_GROUPS], started);
-	mr_counter_add(partition->counters[MR_COUNT_GROUP_BYTES],
-		       after.end_position - before.end_position);
+	if (before.open_bytes && !after.open_bytes)
+		mr_counter_add(partition->counters[MR_COUNT_GROUP_BYTES],
+			       after.end_position - before.end_position + before.open_bytes +
+				       sizeof(struct mr_group_header));
+	if (after.failed)
+		fail_all(worker, -EIO); /* the queue refused the write: as final as its failing */
 	return started;
 }
 
@@ -315,11 +318,18 @@ static uint32_t reap_writes(struct mr_worker *worker)
 		worker->in_flight--;
 		r = mr_log_completed(&completions[i], &flushed);
 		if (r < 0)
-			fail_partition(worker, partition, r);
+			fail_all(worker, r); /* D3: every partition of the data directory */
 		else if (!partition->failed)
 			raise_flushed(worker, partition, flushed);
 	}
 	return count > 0 ? (uint32_t)count : 0;
+}
+
+/* Answers that wait for what is safe already: duplicates, in a partition where nothing moves. */
+static void answer_safe(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	mr_worker_answer(&partition->disk, partition->state.flushed, wake_lane, worker);
+	mr_worker_answer(&partition->committed, partition->state.high_watermark, wake_lane, worker);
 }
 
 /* One log event is out at a time; the next follows when the control thread gave the message back.
@@ -335,17 +345,48 @@ static void pass_events(struct mr_worker *worker, struct mr_worker_partition *pa
 	tell(worker, &partition->event);
 }
 
+/*
+ * All of it as of one group's end: where the log goes on and what the producers had written by
+ * then. Right after a group was closed is such a moment, so a busy log has them, too.
+ */
+static void take_snapshot(struct mr_worker_partition *partition)
+{
+	struct mr_worker_snapshot *snapshot =
+		partition->snapshot ? partition->snapshot->snapshot : NULL;
+	uint32_t i, count = 0;
+
+	if (!snapshot || partition->snapshot_taken || !partition->log)
+		return;
+	mr_log_state(partition->log, &snapshot->log);
+	if (snapshot->log.flushed_offset == snapshot->log.end_offset) {
+		/* the end may lie in a segment that is not named yet: this does not */
+		snapshot->log.end_position = snapshot->log.flushed_position;
+		snapshot->log.end_group_number = snapshot->log.flushed_group_number;
+		snapshot->log.end_crc = snapshot->log.flushed_crc;
+	} else if (snapshot->log.open) {
+		return;
+	}
+	snapshot->log_end = partition->state.log_end;
+	snapshot->log_start = partition->state.log_start;
+	for (i = 0; i < partition->state.producers_max; i++)
+		if (partition->state.producers[i].producer_id >= 0)
+			snapshot->producers[count++] = partition->state.producers[i];
+	snapshot->producer_count = count;
+	partition->snapshot_taken = true;
+}
+
 static void settle_snapshot(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_worker_message *message = partition->snapshot;
 
-	if (!message || partition->state.flushed < message->snapshot->log_end)
+	if (!message || !partition->snapshot_taken ||
+	    partition->state.flushed < message->snapshot->log_end)
 		return;
 	partition->snapshot = NULL;
 	answer_request(worker, message, 0);
 }
 
-/* A partition leaves when its lanes are gone and nothing is in flight. */
+/* A partition leaves when its lanes are gone and its writes done. */
 static void settle_removal(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_log_state log = {0};
@@ -356,6 +397,10 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 	if (partition->log)
 		mr_log_state(partition->log, &log);
 	if (log.in_flight)
+		return;
+	/* at a stop what memory lanes were answered for is written, too */
+	if (partition->removing->status == -ESHUTDOWN && !partition->failed &&
+	    log.flushed_offset < log.end_offset)
 		return;
 	for (i = 0; i < worker->partition_count; i++)
 		if (worker->partitions[i] == partition)
@@ -406,6 +451,10 @@ static int add_lane(struct mr_worker *worker, struct mr_worker_lane *lane)
 		mr_worker_poison(lane, MR_LANE_TOPIC_DELETED, "the topic is being deleted");
 	else if (lane->resumed)
 		mr_worker_resume(partition, lane);
+	else if (mr_partition_find_producer(&partition->state, lane->producer_id))
+		mr_worker_poison(lane, MR_LANE_FENCED,
+				 "its producer has written to this partition before: only the lane "
+				 "it wrote through goes on, handed back");
 	lane->stopped = partition->removing != NULL;
 	if (lane->reason != MR_LANE_OPEN)
 		report_poisoned(worker, lane);
@@ -417,8 +466,9 @@ static void close_lane(struct mr_worker_lane *lane, struct mr_worker_message *me
 	int64_t available = mr_lane_reader_poll(&lane->reader, NULL);
 
 	lane->closing = message;
-	lane->close_index =
-		mr_lane_reader_index(&lane->reader) + (available > 0 ? (uint32_t)available : 0);
+	lane->close_index = mr_lane_reader_index(&lane->reader);
+	if (!lane->stopped && available > 0)
+		lane->close_index += (uint32_t)available;
 }
 
 static void remove_partition(struct mr_worker *worker, struct mr_worker_partition *partition,
@@ -439,6 +489,8 @@ static void remove_partition(struct mr_worker *worker, struct mr_worker_partitio
 		lane->close_index = mr_lane_reader_index(&lane->reader);
 		lane->stopped = true;
 	}
+	if (message->status == -ENOENT)
+		wake_watches(worker, partition); /* the tail says closed: they come and look */
 }
 
 static int add_watch(struct mr_worker_partition *partition, struct mr_waker *waker)
@@ -458,22 +510,6 @@ static void remove_watch(struct mr_worker_partition *partition, const struct mr_
 			partition->watches[i] = partition->watches[--partition->watch_count];
 			return;
 		}
-}
-
-static void begin_snapshot(struct mr_worker_partition *partition, struct mr_worker_message *message)
-{
-	struct mr_worker_snapshot *snapshot = message->snapshot;
-	uint32_t i, count = 0;
-
-	if (partition->log)
-		mr_log_state(partition->log, &snapshot->log);
-	snapshot->log_end = partition->state.log_end;
-	snapshot->log_start = partition->state.log_start;
-	for (i = 0; i < partition->state.producers_max; i++)
-		if (partition->state.producers[i].producer_id >= 0)
-			snapshot->producers[count++] = partition->state.producers[i];
-	snapshot->producer_count = count;
-	partition->snapshot = message;
 }
 
 static void fail_all(struct mr_worker *worker, int status)
@@ -527,7 +563,8 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 			memory_order_relaxed); /* relaxed: a number for people and lag */
 		break;
 	case MR_WORKER_SNAPSHOT:
-		begin_snapshot(partition, message);
+		partition->snapshot = message;
+		partition->snapshot_taken = false;
 		return;
 	case MR_WORKER_FAIL:
 		fail_all(worker, message->status);
@@ -577,7 +614,9 @@ static uint32_t turn(struct mr_worker *worker)
 				       partition->state.producer_count);
 			wake_watches(worker, partition);
 		}
+		answer_safe(worker, partition);
 		submit_writes(worker, partition);
+		take_snapshot(partition);
 		pass_events(worker, partition);
 		settle_snapshot(worker, partition);
 		sweep_closing(worker, partition);

@@ -69,6 +69,7 @@ struct mr_worker_partition {
 	uint32_t next_lane; /* whose turn it is to be first */
 	int32_t node;
 	bool event_out;
+	bool snapshot_taken; /* of 'snapshot': only its becoming durable is waited for */
 	bool read_only;
 	bool failed;
 	bool failure_sent;
