@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# A first set of figures, each beside the limit it is measured against in the same run. Called by `./mill bench`.
+# A first set of figures, each beside the limit it is measured against in the same run. Called by
+# `./mill bench`.
 #	bench/run.sh [SECONDS]	how long each measurement takes (default 5)
 set -eu
 cd "$(dirname "$0")/.."
@@ -19,8 +20,13 @@ trap 'exit 130' INT TERM
 start() {
 	name=$1 idle=$2
 	shift 2
-	printf 'data: %s/%s\nsocket: %s/%s.sock\nidle: %s\nretention_bytes: 1 GiB\nsegment_bytes: 256 MiB\n' \
-		"$place" "$name" "$place" "$name" "$idle" >"$place/$name.yaml"
+	cat >"$place/$name.yaml" <<-TEXT
+		data: $place/$name
+		socket: $place/$name.sock
+		idle: $idle
+		retention_bytes: 1 GiB
+		segment_bytes: 256 MiB
+	TEXT
 	"$@" build/millrace serve --config "$place/$name.yaml" >"$place/$name.out" 2>&1 &
 	engine=$!
 	tries=0
@@ -39,7 +45,7 @@ start rates adaptive
 cat "$place/rates.out"
 publish --acks memory
 publish --acks committed
-echo "== publish to acknowledged at 10,000 records/s, against a raw durable write, three times in turn"
+echo "== publish to acknowledged at 10,000 records/s, a raw durable write before each"
 for i in 1 2 3; do
 	raw
 	publish --acks committed --rate 10000 --burst 1
@@ -48,7 +54,8 @@ stop
 
 echo "== an idle engine"
 start idle adaptive
-build/bench/bench-idle --pid "$engine" --socket "$socket" --lanes 100 --topics 10 --seconds "$seconds"
+build/bench/bench-idle --pid "$engine" --socket "$socket" --lanes 100 --topics 10 \
+	--seconds "$seconds"
 stop
 
 # A worker that spins on the core where the kernel finishes its durable writes would wait for the

@@ -425,6 +425,9 @@ static void ask_snapshot(struct mr_hosted *hosted)
 	}
 	hosted->snapshot_out = true;
 	hosted->snapshot_message.snapshot = snapshot;
+	hosted->snapshot_message.expire_before_ms =
+		mr_clock_wall_ms(hosted->control->clock) -
+		(int64_t)hosted->control->config->producer_expiry_ms;
 	post(hosted, &hosted->snapshot_message, MR_WORKER_SNAPSHOT, NULL, 0);
 }
 

@@ -118,7 +118,9 @@ static void wake_lane(struct mr_worker_lane *lane, void *arg)
 		wake(arg, &lane->waker);
 }
 
-static void wake_watches(struct mr_worker *worker, struct mr_worker_partition *partition)
+/* Wakes the consumers that sleep until 'news': committed moved, or appended. */
+static void wake_watches(struct mr_worker *worker, struct mr_worker_partition *partition,
+			 enum mr_wait_for news)
 {
 	uint32_t i;
 
@@ -130,9 +132,15 @@ static void wake_watches(struct mr_worker *worker, struct mr_worker_partition *p
 		struct mr_waker *waker = partition->watches[i];
 
 		/* relaxed: the fence above orders it */
-		if (atomic_load_explicit(waker->waiting, memory_order_relaxed) == 1)
+		if (atomic_load_explicit(waker->waiting, memory_order_relaxed) == (uint32_t)news)
 			wake(worker, waker);
 	}
+}
+
+static void wake_all_watches(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	wake_watches(worker, partition, MR_WAIT_FOR_COMMITTED);
+	wake_watches(worker, partition, MR_WAIT_FOR_APPENDED);
 }
 
 /* ---- writes
@@ -257,7 +265,7 @@ static void raise_flushed(struct mr_worker *worker, struct mr_worker_partition *
 	mr_worker_answer(&partition->committed, partition->state.high_watermark, wake_lane, worker);
 	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK],
 		       partition->state.high_watermark);
-	wake_watches(worker, partition);
+	wake_watches(worker, partition, MR_WAIT_FOR_COMMITTED);
 }
 
 /* No answer will ever come: nothing more is acknowledged. */
@@ -282,7 +290,7 @@ static void fail_partition(struct mr_worker *worker, struct mr_worker_partition 
 		report_poisoned(worker, partition->lanes[i]);
 		wake_lane(partition->lanes[i], worker);
 	}
-	wake_watches(worker, partition);
+	wake_all_watches(worker, partition);
 	if (partition->failure_sent)
 		return;
 	partition->failure_sent = true;
@@ -366,6 +374,8 @@ static void take_snapshot(struct mr_worker_partition *partition)
 	} else if (snapshot->log.open) {
 		return;
 	}
+	(void)mr_partition_expire_producers(&partition->state,
+					    partition->snapshot->expire_before_ms);
 	snapshot->log_end = partition->state.log_end;
 	snapshot->log_start = partition->state.log_start;
 	for (i = 0; i < partition->state.producers_max; i++)
@@ -490,7 +500,7 @@ static void remove_partition(struct mr_worker *worker, struct mr_worker_partitio
 		lane->stopped = true;
 	}
 	if (message->status == -ENOENT)
-		wake_watches(worker, partition); /* the tail says closed: they come and look */
+		wake_all_watches(worker, partition); /* the tail says closed: they come and look */
 }
 
 static int add_watch(struct mr_worker_partition *partition, struct mr_waker *waker)
@@ -612,7 +622,7 @@ static uint32_t turn(struct mr_worker *worker)
 				       partition->state.log_end);
 			mr_counter_set(partition->counters[MR_GAUGE_PRODUCERS],
 				       partition->state.producer_count);
-			wake_watches(worker, partition);
+			wake_watches(worker, partition, MR_WAIT_FOR_APPENDED);
 		}
 		answer_safe(worker, partition);
 		submit_writes(worker, partition);

@@ -44,7 +44,8 @@ enum mr_worker_message_kind {
 	MR_WORKER_SEGMENT_ZEROED,   /* partition, segment, position = file bytes */
 	MR_WORKER_GIVE_SPARE,	    /* partition, segment */
 	MR_WORKER_LOG_START,	    /* partition, offset */
-	MR_WORKER_SNAPSHOT,	    /* partition, snapshot: back when all of it is durable */
+	MR_WORKER_SNAPSHOT,	    /* partition, snapshot, expire_before_ms: back when all of it is
+				       durable */
 	MR_WORKER_FAIL,		    /* the data directory failed: every partition ends (D3) */
 	/* worker -> control -> worker: returned when handled */
 	MR_WORKER_LOG_EVENT, /* partition, event */
@@ -83,6 +84,7 @@ struct mr_worker_message {
 	struct mr_worker_snapshot *snapshot;
 	struct mr_log_event event;
 	uint64_t offset;
+	int64_t expire_before_ms; /* SNAPSHOT: producers quiet since then are forgotten */
 	void *owner; /* the control thread's own */
 };
 

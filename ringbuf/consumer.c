@@ -448,12 +448,15 @@ static void wait_for_news(struct mr_consumer *consumer, uint64_t deadline)
 		return;
 	}
 	/* W6, relaxed: the fence orders it before the look that follows */
-	atomic_store_explicit(&consumer->wait->waiting, 1, memory_order_relaxed);
+	atomic_store_explicit(&consumer->wait->waiting,
+			      consumer->reading.appended ? MR_WAIT_FOR_APPENDED :
+							   MR_WAIT_FOR_COMMITTED,
+			      memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!has_news(consumer))
 		(void)mr_doorbell_wait(consumer->bell, slice_ms);
 	/* relaxed: a ring too many does no harm */
-	atomic_store_explicit(&consumer->wait->waiting, 0, memory_order_relaxed);
+	atomic_store_explicit(&consumer->wait->waiting, MR_WAIT_FOR_NOTHING, memory_order_relaxed);
 }
 
 static int poll_for(struct mr_consumer *consumer, uint32_t timeout_ms, bool in_place,

@@ -84,7 +84,7 @@ static const struct mr_option general[] = {
 	 "Write a checkpoint after nothing was appended for this long."},
 	{"min_insync_replicas", MR_OPTION_COUNT, "1", 1, 16, NULL, FIELD(min_insync_replicas),
 	 "Replicas on which a record must be durable to be committed."},
-	{"producer_ids_max", MR_OPTION_COUNT, "65536", 1, 1048576, NULL, FIELD(producer_ids_max),
+	{"producer_ids_max", MR_OPTION_COUNT, "4096", 1, 1048576, NULL, FIELD(producer_ids_max),
 	 "Producers that a partition remembers, to refuse their duplicates."},
 	{"producer_expiry", MR_OPTION_TIME, "7 d", 60 * SECOND, 3650 * DAY, NULL,
 	 FIELD(producer_expiry_ms), "Forget a producer that published nothing for this long."},

@@ -56,6 +56,7 @@ static void lane_free(struct mr_local_lane *lane)
 	close_fd(&lane->engine_fd);
 	close_fd(&lane->bell_to_worker);
 	close_fd(&lane->bell_to_client);
+	close_fd(&lane->bell_at_client);
 	free(lane);
 }
 
@@ -76,6 +77,7 @@ static struct mr_local_lane *lane_new(struct mr_local_session *session,
 	lane->engine_fd = -1;
 	lane->bell_to_worker = -1;
 	lane->bell_to_client = -1;
+	lane->bell_at_client = -1;
 	lane->next = lane->local->lanes;
 	lane->local->lanes = lane;
 	lane->local->lane_count++;
@@ -154,8 +156,7 @@ static int make_bells(struct mr_local_lane *lane, struct mr_error *err)
 	lane->bell_to_worker = mr_doorbell_open(err);
 	if (lane->bell_to_worker < 0)
 		return lane->bell_to_worker;
-	lane->bell_to_client = mr_doorbell_open(err);
-	return lane->bell_to_client < 0 ? lane->bell_to_client : 0;
+	return mr_doorbell_open_pair(&lane->bell_to_client, &lane->bell_at_client, err);
 }
 
 /* The policy of a memfd's pages belongs to the memfd: set once through a map of our own, before the
@@ -196,7 +197,7 @@ static void send_lane(struct mr_local_lane *lane, const struct mr_packet *reques
 		.lane_bytes = lane->identity.lane_bytes,
 		.record_bytes_max = partition->record_bytes_max,
 	};
-	int fds[4] = {lane->client_fd, lane->engine_fd, lane->bell_to_worker, lane->bell_to_client};
+	int fds[4] = {lane->client_fd, lane->engine_fd, lane->bell_to_worker, lane->bell_at_client};
 
 	mr_local_reply(lane->session, &request->head, &reply, sizeof(reply),
 		       with_client ? fds : fds + 1, with_client ? 4 : 3);
@@ -239,6 +240,7 @@ static int give_to_worker(struct mr_local_lane *lane, const struct mr_local_part
 	 * more */
 	close_fd(&lane->client_fd);
 	close_fd(&lane->engine_fd);
+	close_fd(&lane->bell_at_client);
 	return 0;
 }
 

@@ -28,6 +28,8 @@ static void wait_free(struct mr_local_wait *wait)
 		(void)close(wait->memory_fd); /* memory: nothing can be lost */
 	if (wait->bell >= 0)
 		(void)close(wait->bell); /* the same */
+	if (wait->wait_bell >= 0)
+		(void)close(wait->wait_bell); /* the same */
 	wait->session->wait_count--;
 	free(wait);
 }
@@ -58,20 +60,21 @@ int mr_local_open_wait(struct mr_local_session *session, const struct mr_packet 
 	wait->session = session;
 	wait->id = session->next_id++;
 	wait->bell = -1;
+	wait->wait_bell = -1;
 	wait->next = session->waits;
 	session->waits = wait;
 	session->wait_count++;
 	wait->memory_fd = mr_region_create("millrace-wait", MR_PAGE_BYTES, err);
 	r = wait->memory_fd;
 	if (r >= 0)
-		r = wait->bell = mr_doorbell_open(err);
+		r = mr_doorbell_open_pair(&wait->bell, &wait->wait_bell, err);
 	if (r < 0) {
 		wait_free(wait);
 		return r;
 	}
 	reply.wait = wait->id;
 	fds[0] = wait->memory_fd;
-	fds[1] = wait->bell;
+	fds[1] = wait->wait_bell;
 	mr_local_reply(session, &packet->head, &reply, sizeof(reply), fds, 2);
 	return 0;
 }

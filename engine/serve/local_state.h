@@ -30,7 +30,8 @@ struct mr_local_lane {
 	int client_fd;
 	int engine_fd;
 	int bell_to_worker;
-	int bell_to_client;
+	int bell_to_client; /* the end that is rung */
+	int bell_at_client; /* the end that it sleeps on: handed out, then closed here */
 	int bells;			    /* the worker's set */
 	struct mr_lane_engine_page *engine; /* until a worker's reader has it */
 	void *handle;
@@ -42,7 +43,8 @@ struct mr_local_wait {
 	struct mr_local_wait *next;
 	uint64_t id;
 	int memory_fd;
-	int bell;
+	int bell;      /* the end that is rung */
+	int wait_bell; /* the end that is handed out */
 	const struct mr_wait_page *page; /* NULL until "mapped" */
 	struct mr_local_watch *watches;
 	uint32_t watch_count;

@@ -189,11 +189,18 @@ static_assert(offsetof(struct mr_tail_page, committed) == 128, "own line");
 
 /* ---- a client's wait page: one for each consumer, its own memfd ------------------------------ */
 
+/* For which news a consumer is to be woken. */
+enum mr_wait_for {
+	MR_WAIT_FOR_NOTHING = 0,
+	MR_WAIT_FOR_COMMITTED = 1, /* what is committed moved */
+	MR_WAIT_FOR_APPENDED = 2,  /* what is appended moved */
+};
+
 struct mr_wait_page {
 	uint32_t magic;		  /*  0 */
 	uint32_t version;	  /*  4 */
 	uint8_t reserved0[56];	  /*  8 zero */
-	_Atomic uint32_t waiting; /* 64 1: wake me when what I read moves (W6) */
+	_Atomic uint32_t waiting; /* 64 enum mr_wait_for (W6) */
 	uint8_t reserved1[4028];  /* 68 zero */
 };
 static_assert(sizeof(struct mr_wait_page) == MR_PAGE_BYTES, "wait page size");

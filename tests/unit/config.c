@@ -64,7 +64,7 @@ Test(config, has_defaults)
 	cr_assert_eq(config.connections_per_user, 64);
 	cr_assert_eq(config.checkpoint_quiet_ms, 100);
 	cr_assert_eq(config.min_insync_replicas, 1);
-	cr_assert_eq(config.producer_ids_max, 65536);
+	cr_assert_eq(config.producer_ids_max, 4096);
 	cr_assert_eq(config.producer_expiry_ms, 7u * 86400 * 1000);
 	cr_assert_null(config.topics);
 	cr_assert_eq(config.topic_count, 0);
