@@ -23,7 +23,10 @@
  */
 int mr_region_create(const char *name, size_t bytes, struct mr_error *err);
 
-/* Adds F_SEAL_FUTURE_WRITE | F_SEAL_SEAL. Existing writable maps go on. */
+/*
+ * Adds F_SEAL_FUTURE_WRITE | F_SEAL_SEAL; a region that has both already (a lane handed back) is
+ * left as it is. Existing writable maps go on.
+ */
 int mr_region_seal(int fd, struct mr_error *err);
 
 /*

@@ -81,6 +81,22 @@ Test(region, once_sealed_nobody_can_begin_to_write)
 	close(fd);
 }
 
+/* A lane that was handed back was sealed by an engine before: the next one could not take it. */
+Test(region, sealed_again_it_is_as_it_was)
+{
+	struct mr_error err = {0};
+	int fd = create(BYTES);
+
+	cr_assert_eq(mr_region_seal(fd, &err), 0);
+	cr_assert_eq(mr_region_seal(fd, &err), 0, "%s", err.what);
+	cr_assert_eq(check(fd, BYTES, true, ""), 0);
+	close(fd);
+	fd = create(BYTES);
+	cr_assert_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL), 0);
+	cr_assert_eq(mr_region_seal(fd, &err), -EPERM); /* closed to seals that it lacks */
+	close(fd);
+}
+
 Test(region, refuses_what_is_no_region)
 {
 	char name[] = "/tmp/mr-region-XXXXXX";
