@@ -340,6 +340,22 @@ static void answer_safe(struct mr_worker *worker, struct mr_worker_partition *pa
 	mr_worker_answer(&partition->committed, partition->state.high_watermark, wake_lane, worker);
 }
 
+/*
+ * The queue knows the active segment's file and the one before it. When the log rolls again nothing
+ * is out in the latter, and the control thread closes it once it hears of the roll: so it is
+ * forgotten here first.
+ */
+static void follow_roll(struct mr_worker *worker, struct mr_worker_partition *partition,
+			struct mr_io_file *active)
+{
+	if (partition->files[1])
+		mr_io_queue_unregister_file(worker->queue, partition->files[1]);
+	partition->files[1] = partition->files[0];
+	partition->files[0] = active;
+	if (active)
+		(void)mr_io_queue_register_file(worker->queue, active); /* plain descriptors do */
+}
+
 /* One log event is out at a time; the next follows when the control thread gave the message back.
  */
 static void pass_events(struct mr_worker *worker, struct mr_worker_partition *partition)
@@ -349,6 +365,8 @@ static void pass_events(struct mr_worker *worker, struct mr_worker_partition *pa
 	partition->event.event = mr_log_next_event(partition->log);
 	if (partition->event.event.kind == MR_LOG_EVENT_NONE)
 		return;
+	if (partition->event.event.kind == MR_LOG_EVENT_STARTED)
+		follow_roll(worker, partition, partition->event.event.segment->file);
 	partition->event_out = true;
 	tell(worker, &partition->event);
 }
@@ -417,6 +435,8 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 			worker->partitions[i] = worker->partitions[--worker->partition_count];
 	if (partition->snapshot)
 		answer_request(worker, partition->snapshot, -ECANCELED);
+	follow_roll(worker, partition, NULL);
+	follow_roll(worker, partition, NULL);
 	mr_io_queue_unregister(worker->queue, partition->tail.data);
 	answer_request(worker, partition->removing, 0);
 }
@@ -436,6 +456,7 @@ static int add_partition(struct mr_worker *worker, struct mr_worker_partition *p
 				worker->queue, worker->options.clock, &partition->log, &err);
 		if (r < 0)
 			return r;
+		follow_roll(worker, partition, partition->start.active->file);
 		(void)mr_io_queue_register(worker->queue, partition->tail.data,
 					   2 * partition->tail.tail_bytes); /* plain buffers do */
 	}

@@ -55,6 +55,8 @@ struct mr_worker_partition {
 	struct mr_log *log; /* NULL until the worker opens it, and in read-only partitions */
 	struct mr_log_options log_options;
 	struct mr_log_start start;
+	struct mr_io_file *files[2]; /* registered: the active segment's, and the one before it,
+					where writes may still be out */
 	struct mr_worker_lane **lanes;
 	struct mr_waker **watches;
 	struct mr_answers disk;		/* acks = disk: answered when flushed */
