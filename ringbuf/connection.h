@@ -5,6 +5,7 @@
 #ifndef MR_CONNECTION_H
 #define MR_CONNECTION_H
 
+#include <errno.h>
 #include <stdbool.h>
 
 #include "attach.h"
@@ -44,6 +45,15 @@ uint64_t mr_connection_generation(const struct mr_connection *connection);
 bool mr_connection_is_up(struct mr_connection *connection);
 /* Sleeps until there is an engine, or the deadline. True if there is. */
 bool mr_connection_wait_up(struct mr_connection *connection, uint64_t deadline);
+/*
+ * True if 'r', what came of several calls that began with the engine of 'generation', may have come
+ * of its end: another engine knows nothing of what the first had answered.
+ */
+static inline bool mr_connection_was_lost(const struct mr_connection *connection,
+					  uint64_t generation, int r)
+{
+	return r == -EPIPE || (r < 0 && generation != mr_connection_generation(connection));
+}
 /*
  * After a call said -EPIPE: sleeps until there is another engine than that of 'generation', or the
  * deadline. False also when that engine is still there: then the word was its own.

@@ -145,6 +145,7 @@ static bool needs_attach(const struct mr_consumer *consumer)
  * mend. */
 static int attach_again(struct mr_consumer *consumer, uint64_t deadline)
 {
+	uint64_t generation = mr_connection_generation(consumer->connection);
 	uint64_t at_least;
 	int r;
 
@@ -152,8 +153,9 @@ static int attach_again(struct mr_consumer *consumer, uint64_t deadline)
 		return 0;
 	at_least = mr_deadline_after(ATTACH_MS);
 	r = attach(consumer, deadline > at_least ? deadline : at_least, &consumer->error);
-	if (r == -EPIPE || r == -ETIMEDOUT || r == -EAGAIN)
-		return 0;
+	if (r == -ETIMEDOUT || r == -EAGAIN ||
+	    mr_connection_was_lost(consumer->connection, generation, r))
+		return 0; /* a try that two engines answered says nothing */
 	if (r == -ENOENT) {
 		mr_error_prefix(&consumer->error, "topic '%s' is gone: ", consumer->topic);
 		consumer->error.code = -EPIPE;
@@ -327,6 +329,26 @@ static int begin_source(struct mr_consumer *consumer, struct mr_source *source,
 	return 0;
 }
 
+/* Tells the engine that nobody reads any more; one that does not answer finds out by the hang-up.
+ */
+static void detach(struct mr_consumer *consumer)
+{
+	uint64_t deadline = mr_deadline_after(CLOSE_MS);
+	struct mr_attach_tail body = {.wait = consumer->wait_id};
+	struct mr_packet reply;
+
+	if (consumer->generation != mr_connection_generation(consumer->connection))
+		return;
+	memcpy(body.topic_id, consumer->reading.topic_id, sizeof(body.topic_id));
+	for (uint32_t i = 0; i < consumer->source_count; i++) {
+		body.partition = consumer->sources[i].partition;
+		if (consumer->sources[i].attached)
+			(void)mr_connection_ask(consumer->connection, MR_MESSAGE_DETACH_TAIL, &body,
+						sizeof(body), sizeof(body), 0, deadline, &reply,
+						NULL);
+	}
+}
+
 static void free_consumer(struct mr_consumer *consumer)
 {
 	for (uint32_t i = 0; i < consumer->source_count; i++)
@@ -373,6 +395,7 @@ static int try_open(struct mr_connection *connection, const struct mr_consumer_o
 	consumer->reading.appended = options->view == MR_VIEW_APPENDED;
 	r = begin(consumer, options, err);
 	if (r < 0) {
+		detach(consumer);
 		free_consumer(consumer);
 		return r;
 	}
@@ -393,7 +416,8 @@ int mr_consumer_open(struct mr_connection *connection, const struct mr_consumer_
 	do { /* an engine that was restarted meanwhile is no reason to fail */
 		generation = mr_connection_generation(connection);
 		r = try_open(connection, &checked, out, err);
-	} while (r == -EPIPE && mr_connection_wait_next(connection, generation, deadline));
+	} while (mr_connection_was_lost(connection, generation, r) &&
+		 mr_connection_wait_next(connection, generation, deadline));
 	return r;
 }
 
@@ -644,21 +668,8 @@ int mr_consumer_adopt(struct mr_consumer *consumer)
 
 void mr_consumer_close(struct mr_consumer *consumer)
 {
-	uint64_t deadline = mr_deadline_after(CLOSE_MS);
-	struct mr_packet reply;
-
 	if (!consumer || !mr_owner_is_me(&consumer->owner))
 		return;
-	for (uint32_t i = 0; i < consumer->source_count; i++) {
-		struct mr_attach_tail body = {.partition = consumer->sources[i].partition,
-					      .wait = consumer->wait_id};
-
-		memcpy(body.topic_id, consumer->reading.topic_id, sizeof(body.topic_id));
-		if (consumer->generation == mr_connection_generation(consumer->connection))
-			/* an engine that does not answer finds out when the connection ends */
-			(void)mr_connection_ask(consumer->connection, MR_MESSAGE_DETACH_TAIL, &body,
-						sizeof(body), sizeof(body), 0, deadline, &reply,
-						NULL);
-	}
+	detach(consumer);
 	free_consumer(consumer);
 }

@@ -377,7 +377,8 @@ int mr_producer_open(struct mr_connection *connection, const struct mr_producer_
 	do { /* an engine that was restarted meanwhile is no reason to fail */
 		generation = mr_connection_generation(connection);
 		r = try_open(connection, &checked, out, err);
-	} while (r == -EPIPE && mr_connection_wait_next(connection, generation, deadline));
+	} while (mr_connection_was_lost(connection, generation, r) &&
+		 mr_connection_wait_next(connection, generation, deadline));
 	return r;
 }
 
