@@ -124,7 +124,7 @@ static void commits_ready(struct mr_local_source *source, uint32_t events)
 	struct mr_control *control =
 		control_of(source, offsetof(struct mr_control, commits_source));
 
-	mr_doorbell_clear(control->commit_lane.bell_to_client);
+	mr_doorbell_clear(control->commit_lane.bell_to_writer);
 	mr_control_commits_acknowledged(control);
 }
 
@@ -239,7 +239,7 @@ static void drain(struct mr_control *control)
 	uint64_t end_ns = mr_clock_monotonic_ns(control->clock) + DRAIN_AT_STOP_NS;
 
 	mr_local_end(control->local);
-	mr_control_close_commit_lane(control);
+	mr_own_lane_close(control, &control->commit_lane);
 	while (!mr_local_idle(control->local) && mr_clock_monotonic_ns(control->clock) < end_ns)
 		one_round(control, 50);
 }
@@ -409,18 +409,14 @@ static int open_local(struct mr_control *control, struct mr_error *err)
 	return mr_local_open(&options, &control->local, err);
 }
 
-static int make_commit_bells(struct mr_control *control, struct mr_error *err)
+static int make_commit_lane(struct mr_control *control, struct mr_error *err)
 {
-	struct mr_commit_lane *own = &control->commit_lane;
-	int r;
+	int r = mr_own_lane_init(&control->commit_lane, err);
 
-	r = own->bell_to_worker = mr_doorbell_open(err);
-	if (r >= 0)
-		r = own->bell_to_client = mr_doorbell_open(err);
-	if (r >= 0)
-		r = watch(control, own->bell_to_client, &control->commits_source, commits_ready,
-			  err);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	return watch(control, control->commit_lane.bell_to_writer, &control->commits_source,
+		     commits_ready, err);
 }
 
 static int open_parts(struct mr_control *control, const struct mr_control_options *options,
@@ -435,7 +431,7 @@ static int open_parts(struct mr_control *control, const struct mr_control_option
 	if (r >= 0)
 		r = watch(control, control->stop_fd, &control->stop_source, stop_ready, err);
 	if (r == 0)
-		r = make_commit_bells(control, err);
+		r = make_commit_lane(control, err);
 	if (r == 0)
 		r = mr_secret_load(control->io, &control->secret, err);
 	if (r == 0)
@@ -494,7 +490,7 @@ int mr_control_open(const struct mr_control_options *options, struct mr_control 
 	control->commits_end = &control->commits;
 	control->epoll_fd = -1;
 	control->stop_fd = -1;
-	control->commit_lane.bell_to_client = -1;
+	control->commit_lane.bell_to_writer = -1; /* until it is made: nothing to close */
 	control->commit_lane.bell_to_worker = -1;
 	snprintf(control->data_path, sizeof(control->data_path), "%s", options->data_path);
 	snprintf(control->socket_path, sizeof(control->socket_path), "%s", options->socket_path);
@@ -547,15 +543,12 @@ void mr_control_close(struct mr_control *control)
 	for (i = 0; i < control->worker_count; i++)
 		mr_worker_stop(control->workers[i]);
 	mr_chores_stop(control->chores);
-	if (control->commit_lane.writer.ring)
-		mr_lane_writer_close(&control->commit_lane.writer);
+	mr_own_lane_deinit(&control->commit_lane);
 	close_topics(control);
 	mr_offsets_close(control->offsets);
 	mr_checkpoint_deinit(&control->checkpoint);
 	mr_counters_close(control->counters);
 	mr_place_plan_deinit(&control->plan);
-	close_fd(control->commit_lane.bell_to_client);
-	close_fd(control->commit_lane.bell_to_worker);
 	close_fd(control->stop_fd);
 	close_fd(control->epoll_fd);
 	free(control->workers);

@@ -18,6 +18,7 @@
 #include "counters.h"
 #include "log/recover.h"
 #include "offsets.h"
+#include "own_lane.h"
 #include "serve/local.h"
 #include "topics.h"
 #include "worker.h"
@@ -73,16 +74,6 @@ struct mr_hosted_topic {
 	struct mr_hosted_topic *next;	  /* in control->deleted */
 };
 
-/* The engine's own lane into "__offsets"; 'handle' is NULL until the first commit. */
-struct mr_commit_lane {
-	struct mr_lane_writer writer;
-	struct mr_hosted *hosted;
-	void *handle;
-	int bell_to_worker;
-	int bell_to_client; /* in the control thread's epoll */
-	bool closing;
-};
-
 struct mr_pending_commit {
 	struct mr_local_ticket *ticket;
 	struct mr_commit commit;
@@ -110,7 +101,7 @@ struct mr_control {
 	struct mr_local *local;
 	struct mr_local_host host;
 	struct mr_offsets *offsets;
-	struct mr_commit_lane commit_lane;
+	struct mr_own_lane commit_lane; /* into "__offsets", from the first commit on */
 	struct mr_pending_commit *commits, **commits_end;
 	uint64_t commits_applied; /* offset of "__offsets" up to which 'offsets' is right */
 	int epoll_fd;
@@ -192,10 +183,16 @@ void mr_control_lane_closed(struct mr_worker_message *message);
 void mr_control_lane_poisoned(struct mr_worker_message *message);
 void mr_control_drop_watches(struct mr_hosted *hosted);
 void mr_control_watch_removed(struct mr_worker_message *message);
+int mr_control_new_producer_id(struct mr_control *control, int64_t *id, struct mr_error *err);
+
+/* control_offsets.c */
+int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_local_ticket *ticket,
+		      struct mr_error *err);
+int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t *offset,
+			 struct mr_error *err);
 void mr_control_commits_acknowledged(struct mr_control *control);
 void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why);
 int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);
-void mr_control_close_commit_lane(struct mr_control *control);
 
 /* control_admin.c */
 int mr_control_admin(struct mr_control *control, const char *request,

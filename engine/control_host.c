@@ -19,14 +19,13 @@
 #include "log/replay.h"
 #include "region.h"
 
-#define COMMIT_LANE_BYTES (1u << 20)
 #define PRODUCER_ID_BLOCK 4096
 
 /* ---- topics and partitions
  * ----------------------------------------------------------------------------- */
 
 /* I6: ids come from blocks that were made durable first, and are never given twice. */
-static int new_producer_id(struct mr_control *control, int64_t *id, struct mr_error *err)
+int mr_control_new_producer_id(struct mr_control *control, int64_t *id, struct mr_error *err)
 {
 	int r = 0;
 
@@ -53,7 +52,7 @@ static int open_topic(void *engine, const char *name, bool create, bool producer
 	if (r == 0 && producer && !strncmp(name, "__", 2))
 		r = mr_error_set(err, -EACCES, "topic '%s' is written by the engine only", name);
 	if (r == 0 && producer)
-		r = new_producer_id(control, &reply->producer_id, err);
+		r = mr_control_new_producer_id(control, &reply->producer_id, err);
 	if (r < 0)
 		return r;
 	memcpy(reply->topic_id, topic->id, 16);
@@ -159,7 +158,7 @@ void mr_control_lane_poisoned(struct mr_worker_message *message)
 	if (lane->local)
 		mr_local_lane_poisoned(lane->local);
 	else
-		mr_control_close_commit_lane(lane->hosted->control);
+		mr_own_lane_close(lane->hosted->control, &lane->hosted->control->commit_lane);
 }
 
 /* The worker emptied and answered it, and let go. */
@@ -323,226 +322,7 @@ static int find_offset(void *engine, const struct mr_find_offset *request, uint6
 	return 0;
 }
 
-/* ---- committed offsets of groups
- * ----------------------------------------------------------------------------- */
-
-/* The engine's own lane is made like any other, but both ends are here. */
-static int make_commit_lane(struct mr_control *control, struct mr_hosted *hosted,
-			    struct mr_error *err)
-{
-	struct mr_commit_lane *own = &control->commit_lane;
-	struct mr_local_lane_offer offer = {
-		.identity = {.partition = 0,
-			     .acks = MR_ACKS_COMMITTED,
-			     .lane_bytes = COMMIT_LANE_BYTES,
-			     .format = MR_FORMAT_VERSION},
-	};
-	struct mr_lane_engine_page *engine = NULL;
-	uint8_t mac[32] = {0};
-	int client_fd = -1, engine_fd = -1, r;
-
-	memcpy(offer.identity.topic_id, hosted->topic->id, 16);
-	memcpy(offer.identity.log_id, control->checkpoint.log_id, 16);
-	r = new_producer_id(control, &offer.identity.producer_id, err);
-	if (r == 0)
-		r = mr_lane_create_client(COMMIT_LANE_BYTES, &client_fd, err);
-	if (r == 0)
-		r = mr_lane_create_engine(&offer.identity, mac,
-					  (uint32_t)control->config->record_bytes_max, 0, 0,
-					  &engine_fd, &engine, err);
-	if (r == 0)
-		r = mr_lane_writer_open(client_fd, engine_fd, COMMIT_LANE_BYTES, 0, &own->writer,
-					err);
-	if (r == 0)
-		r = mr_region_seal(client_fd, err); /* as any lane: no new writer from here on */
-	if (r == 0)
-		r = mr_lane_reader_open(client_fd, engine, COMMIT_LANE_BYTES, &offer.reader, err);
-	if (r == 0) {
-		offer.bell_to_client = own->bell_to_client;
-		r = mr_doorbell_set_add(mr_worker_bells(hosted->worker), own->bell_to_worker, err);
-		if (r == 0)
-			r = add_lane(control, &offer, &own->handle, err);
-		if (r < 0)
-			mr_lane_reader_close(&offer.reader);
-	} else if (engine) {
-		munmap(engine, MR_LANE_ENGINE_BYTES);
-	}
-	if (client_fd >= 0)
-		(void)close(client_fd); /* both ends have their maps */
-	if (engine_fd >= 0)
-		(void)close(engine_fd); /* the same */
-	return r;
-}
-
-static int open_commit_lane(struct mr_control *control, struct mr_error *err)
-{
-	struct mr_commit_lane *own = &control->commit_lane;
-	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
-	struct mr_hosted_topic *hosted;
-	int r = 0;
-
-	if (own->handle)
-		return 0;
-	if (!topic)
-		r = mr_control_create_topic(control, MR_OFFSETS_TOPIC, 1, 0, 0,
-					    control->config->segment_bytes, &topic, err);
-	if (r < 0)
-		return r;
-	hosted = topic->owner;
-	own->hosted = &hosted->partitions[0];
-	r = make_commit_lane(control, own->hosted, err);
-	if (r < 0 && own->writer.ring)
-		mr_lane_writer_close(&own->writer);
-	return r;
-}
-
-static int commit(void *engine, const struct mr_commit *request, struct mr_local_ticket *ticket,
-		  struct mr_error *err)
-{
-	struct mr_control *control = engine;
-	struct mr_commit_lane *own = &control->commit_lane;
-	struct mr_pending_commit *pending;
-	int r;
-
-	if (!mr_control_find(control, request->topic_id, request->partition, err))
-		return err->code;
-	if (control->failed) {
-		*err = control->failure;
-		return err->code;
-	}
-	r = open_commit_lane(control, err);
-	if (r < 0)
-		return r;
-	pending = calloc(1, sizeof(*pending));
-	if (!pending)
-		return mr_error_set(err, -ENOMEM, "no memory for a commit");
-	pending->ticket = ticket;
-	pending->commit = *request;
-	pending->number = own->writer.number;
-	r = mr_offsets_reserve(&own->writer, request->group, request->topic_id, request->partition,
-			       request->offset, mr_clock_wall_ms(control->clock));
-	if (r < 0) {
-		free(pending);
-		return mr_error_set(err, r, "group '%s': too many commits are waiting for the disk",
-				    request->group);
-	}
-	*control->commits_end = pending;
-	control->commits_end = &pending->next;
-	mr_lane_set_waiting(&own->writer, true);
-	mr_lane_publish(&own->writer);
-	if (mr_lane_worker_sleeps(&own->writer))
-		mr_doorbell_ring(own->bell_to_worker);
-	return 0;
-}
-
-/* The worker rang: commits whose records are committed are answered, in order. */
-void mr_control_commits_acknowledged(struct mr_control *control)
-{
-	struct mr_commit_lane *own = &control->commit_lane;
-	uint64_t acknowledged;
-	struct mr_receipt receipts[16];
-	uint32_t count, i;
-
-	if (!own->handle)
-		return;
-	acknowledged = mr_lane_acknowledged(&own->writer);
-	while (control->commits && control->commits->number < acknowledged) {
-		struct mr_pending_commit *pending = control->commits;
-		const struct mr_commit *commit_ = &pending->commit;
-
-		control->commits = pending->next;
-		if (!control->commits)
-			control->commits_end = &control->commits;
-		(void)mr_offsets_set(control->offsets, commit_->group, commit_->topic_id,
-				     commit_->partition,
-				     commit_->offset); /* full: the log has it */
-		mr_local_answer(pending->ticket, 0, NULL, NULL);
-		free(pending);
-	}
-	while ((count = mr_lane_receipts(&own->writer, receipts, 16)) > 0)
-		for (i = 0; i < count; i++)
-			if (receipts[i].base_offset != MR_OFFSET_UNKNOWN && !control->commits)
-				control->commits_applied =
-					receipts[i].base_offset + receipts[i].count;
-}
-
-/* No answer will come: the engine stops or its disk failed. */
-void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why)
-{
-	while (control->commits) {
-		struct mr_pending_commit *pending = control->commits;
-
-		control->commits = pending->next;
-		mr_local_answer(pending->ticket, why->code, why, NULL);
-		free(pending);
-	}
-	control->commits_end = &control->commits;
-}
-
-void mr_control_close_commit_lane(struct mr_control *control)
-{
-	struct mr_commit_lane *own = &control->commit_lane;
-
-	if (own->handle && !own->closing) {
-		own->closing = true;
-		close_lane(control, own->handle);
-	}
-}
-
-static int committed(void *engine, const struct mr_commit *request, uint64_t *offset,
-		     struct mr_error *err)
-{
-	struct mr_control *control = engine;
-
-	if (!mr_control_find(control, request->topic_id, request->partition, err))
-		return err->code;
-	*offset = mr_offsets_get(control->offsets, request->group, request->topic_id,
-				 request->partition);
-	return 0;
-}
-
-static int replay_batch(const uint8_t *bytes, const struct mr_batch_header *header, void *arg)
-{
-	struct mr_control *control = arg;
-	struct mr_batch_reader reader;
-	struct mr_message message;
-
-	if (mr_batch_read(&reader, bytes, header) < 0)
-		return 0; /* not ours */
-	while (mr_batch_next(&reader, &message) == 1)
-		(void)mr_offsets_apply(control->offsets,
-				       &message); /* what is no commit says nothing */
-	control->commits_applied = header->base_offset + (uint64_t)header->last_offset_delta + 1;
-	return 0;
-}
-
-/* The checkpoint's rows, then what "__offsets" says since. */
-int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
-{
-	const struct mr_checkpoint *checkpoint = &control->checkpoint;
-	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
-	struct mr_hosted_topic *hosted = topic ? topic->owner : NULL;
-	struct mr_replay_options options = {
-		.from_offset = checkpoint->commits_offset,
-		.batch = replay_batch,
-		.arg = control,
-	};
-	uint32_t i;
-	int r = 0;
-
-	for (i = 0; i < checkpoint->commit_count && r == 0; i++)
-		r = mr_offsets_set(control->offsets, checkpoint->commits[i].group,
-				   checkpoint->commits[i].topic_id,
-				   checkpoint->commits[i].partition, checkpoint->commits[i].offset);
-	control->commits_applied = checkpoint->commits_offset;
-	if (r < 0)
-		return mr_error_set(err, r, "no memory for %u offsets of groups",
-				    checkpoint->commit_count);
-	if (!hosted)
-		return 0;
-	options.end_offset = hosted->partitions[0].last.offset;
-	return mr_log_replay(hosted->partitions[0].files, &options, err);
-}
+/* ---- everything that may be asked -------------------------------------------------------- */
 
 static int admin(void *engine, const char *request, struct mr_local_ticket *ticket, char **reply,
 		 struct mr_error *err)
@@ -559,7 +339,7 @@ const struct mr_local_host mr_control_host_operations = {
 	.remove_watch = remove_watch,
 	.find_segment = find_segment,
 	.find_offset = find_offset,
-	.commit = commit,
-	.committed = committed,
+	.commit = mr_control_commit,
+	.committed = mr_control_committed,
 	.admin = admin,
 };

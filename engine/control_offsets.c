@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Committed offsets of consumer groups, as the control thread keeps them: a commit is a record in
+ * "__offsets", published through a lane of the engine's own, and answered when that record is
+ * committed (offsets.h). Runs on the control thread (control.h).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+#include "check.h"
+#include "control.h"
+#include "log/replay.h"
+
+#define COMMIT_LANE_BYTES (1u << 20)
+
+static int open_commit_lane(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_own_lane *own = &control->commit_lane;
+	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
+	struct mr_hosted_topic *hosted;
+	int r = 0;
+
+	if (own->handle)
+		return 0;
+	if (!topic)
+		r = mr_control_create_topic(control, MR_OFFSETS_TOPIC, 1, 0, 0,
+					    control->config->segment_bytes, &topic, err);
+	if (r < 0)
+		return r;
+	hosted = topic->owner;
+	return mr_own_lane_open(control, &hosted->partitions[0], MR_ACKS_COMMITTED,
+				COMMIT_LANE_BYTES, own, err);
+}
+
+int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_local_ticket *ticket,
+		      struct mr_error *err)
+{
+	struct mr_control *control = engine;
+	struct mr_own_lane *own = &control->commit_lane;
+	struct mr_pending_commit *pending;
+	int r;
+
+	if (!mr_control_find(control, request->topic_id, request->partition, err))
+		return err->code;
+	if (control->failed) {
+		*err = control->failure;
+		return err->code;
+	}
+	r = open_commit_lane(control, err);
+	if (r < 0)
+		return r;
+	pending = calloc(1, sizeof(*pending));
+	if (!pending)
+		return mr_error_set(err, -ENOMEM, "no memory for a commit");
+	pending->ticket = ticket;
+	pending->commit = *request;
+	pending->number = own->writer.number;
+	r = mr_offsets_reserve(&own->writer, request->group, request->topic_id, request->partition,
+			       request->offset, mr_clock_wall_ms(control->clock));
+	if (r < 0) {
+		free(pending);
+		return mr_error_set(err, r, "group '%s': too many commits are waiting for the disk",
+				    request->group);
+	}
+	*control->commits_end = pending;
+	control->commits_end = &pending->next;
+	mr_lane_set_waiting(&own->writer, true);
+	mr_own_lane_publish(own);
+	return 0;
+}
+
+/* The worker rang: commits whose records are committed are answered, in order. */
+void mr_control_commits_acknowledged(struct mr_control *control)
+{
+	struct mr_own_lane *own = &control->commit_lane;
+	uint64_t acknowledged;
+	struct mr_receipt receipts[16];
+	uint32_t count, i;
+
+	if (!own->handle)
+		return;
+	acknowledged = mr_lane_acknowledged(&own->writer);
+	while (control->commits && control->commits->number < acknowledged) {
+		struct mr_pending_commit *pending = control->commits;
+		const struct mr_commit *commit_ = &pending->commit;
+
+		control->commits = pending->next;
+		if (!control->commits)
+			control->commits_end = &control->commits;
+		(void)mr_offsets_set(control->offsets, commit_->group, commit_->topic_id,
+				     commit_->partition,
+				     commit_->offset); /* full: the log has it */
+		mr_local_answer(pending->ticket, 0, NULL, NULL);
+		free(pending);
+	}
+	while ((count = mr_lane_receipts(&own->writer, receipts, 16)) > 0)
+		for (i = 0; i < count; i++)
+			if (receipts[i].base_offset != MR_OFFSET_UNKNOWN && !control->commits)
+				control->commits_applied =
+					receipts[i].base_offset + receipts[i].count;
+}
+
+/* No answer will come: the engine stops or its disk failed. */
+void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why)
+{
+	while (control->commits) {
+		struct mr_pending_commit *pending = control->commits;
+
+		control->commits = pending->next;
+		mr_local_answer(pending->ticket, why->code, why, NULL);
+		free(pending);
+	}
+	control->commits_end = &control->commits;
+}
+
+int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t *offset,
+			 struct mr_error *err)
+{
+	struct mr_control *control = engine;
+
+	if (!mr_control_find(control, request->topic_id, request->partition, err))
+		return err->code;
+	*offset = mr_offsets_get(control->offsets, request->group, request->topic_id,
+				 request->partition);
+	return 0;
+}
+
+static int replay_batch(const uint8_t *bytes, const struct mr_batch_header *header, void *arg)
+{
+	struct mr_control *control = arg;
+	struct mr_batch_reader reader;
+	struct mr_message message;
+
+	if (mr_batch_read(&reader, bytes, header) < 0)
+		return 0; /* not ours */
+	while (mr_batch_next(&reader, &message) == 1)
+		(void)mr_offsets_apply(control->offsets,
+				       &message); /* what is no commit says nothing */
+	control->commits_applied = header->base_offset + (uint64_t)header->last_offset_delta + 1;
+	return 0;
+}
+
+/* The checkpoint's rows, then what "__offsets" says since. */
+int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
+{
+	const struct mr_checkpoint *checkpoint = &control->checkpoint;
+	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
+	struct mr_hosted_topic *hosted = topic ? topic->owner : NULL;
+	struct mr_replay_options options = {
+		.from_offset = checkpoint->commits_offset,
+		.batch = replay_batch,
+		.arg = control,
+	};
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < checkpoint->commit_count && r == 0; i++)
+		r = mr_offsets_set(control->offsets, checkpoint->commits[i].group,
+				   checkpoint->commits[i].topic_id,
+				   checkpoint->commits[i].partition, checkpoint->commits[i].offset);
+	control->commits_applied = checkpoint->commits_offset;
+	if (r < 0)
+		return mr_error_set(err, r, "no memory for %u offsets of groups",
+				    checkpoint->commit_count);
+	if (!hosted)
+		return 0;
+	options.end_offset = hosted->partitions[0].last.offset;
+	return mr_log_replay(hosted->partitions[0].files, &options, err);
+}
