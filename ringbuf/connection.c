@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection to the engine of this host. Any thread of the program may talk on it, one at a time
- * ('talk'). One thread of its own, with all signals blocked, watches for the engine's end; then it
- * connects again, with back-off, and hands the lanes back before anybody else may talk. 'lock'
- * guards the rest and is held for moments only, so no user's thread ever waits for a conversation
- * that the connection's thread leads.
- *
- * Order of locks: talk, then lock.
+ * A connection to the engine of this host. Any thread of the program may talk on it, one at a time.
+ * One thread of its own, with all signals blocked, watches for the engine's end; then it connects
+ * again, with back-off, on a socket that nobody else knows yet, and hands the lanes back. 'lock' is
+ * held for moments only, so no user's thread ever waits for a conversation that the connection's
+ * thread leads, and for another user's only as long as it said.
  */
 #include "connection.h"
 
@@ -41,10 +39,11 @@ struct mr_connection {
 	int wake; /* rung once: the thread ends */
 	pthread_t thread;
 
-	pthread_mutex_t talk;
-	struct mr_conversation conversation;
+	struct mr_conversation conversation; /* of whoever has set 'talking' */
 
 	pthread_mutex_t lock;
+	bool talking;
+	pthread_cond_t quiet;	/* 'talking' is over */
 	pthread_cond_t changed; /* 'up' or 'generation' */
 	bool up;
 	_Atomic uint64_t generation; /* written under 'lock' by the thread */
@@ -52,6 +51,46 @@ struct mr_connection {
 	struct mr_error down; /* why there is no engine at the moment */
 	struct mr_client_lane *lanes;
 };
+
+/* ---- whose turn it is to talk --------------------------------------------------------------- */
+
+/* With 'lock' held. False when the deadline is over. */
+static bool wait_for(struct mr_connection *connection, pthread_cond_t *condition, uint64_t deadline)
+{
+	struct timespec until = {
+		.tv_sec = (time_t)(deadline / 1000000000u),
+		.tv_nsec = (long)(deadline % 1000000000u),
+	};
+
+	if (deadline == MR_DEADLINE_NEVER)
+		return pthread_cond_wait(condition, &connection->lock) == 0;
+	return pthread_cond_timedwait(condition, &connection->lock, &until) == 0;
+}
+
+/* 0: the caller alone may use connection->conversation; -ETIMEDOUT. */
+static int take_talk(struct mr_connection *connection, uint64_t deadline)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&connection->lock);
+	while (connection->talking && r == 0)
+		if (!wait_for(connection, &connection->quiet, deadline))
+			r = -ETIMEDOUT;
+	if (!connection->talking) {
+		connection->talking = true;
+		r = 0;
+	}
+	pthread_mutex_unlock(&connection->lock);
+	return r;
+}
+
+static void leave_talk(struct mr_connection *connection)
+{
+	pthread_mutex_lock(&connection->lock);
+	connection->talking = false;
+	pthread_cond_signal(&connection->quiet);
+	pthread_mutex_unlock(&connection->lock);
+}
 
 /* ---- hello --------------------------------------------------------------------------------------
  */
@@ -167,7 +206,8 @@ static void go_down(struct mr_connection *connection)
 {
 	uint64_t generation;
 
-	pthread_mutex_lock(&connection->talk); /* who talks now finds the hang-up and leaves */
+	(void)take_talk(connection,
+			MR_DEADLINE_NEVER); /* who has it finds the hang-up and leaves */
 	pthread_mutex_lock(&connection->lock);
 	connection->up = false;
 	generation = mr_connection_generation(connection) + 1;
@@ -177,7 +217,7 @@ static void go_down(struct mr_connection *connection)
 	pthread_mutex_unlock(&connection->lock);
 	(void)close(connection->conversation.socket); /* the other end is gone */
 	connection->conversation.socket = -1;
-	pthread_mutex_unlock(&connection->talk);
+	leave_talk(connection);
 }
 
 /* The next lane that this generation's engine does not have yet, with a reference; or NULL. */
@@ -254,7 +294,7 @@ static int hand_back(struct mr_connection *connection, struct mr_client_lane *la
 static void go_up(struct mr_connection *connection, const struct mr_conversation *conversation,
 		  const struct mr_hello_reply *engine)
 {
-	pthread_mutex_lock(&connection->talk);
+	(void)take_talk(connection, MR_DEADLINE_NEVER);
 	connection->conversation = *conversation;
 	connection->conversation.wake = -1;
 	pthread_mutex_lock(&connection->lock);
@@ -262,7 +302,7 @@ static void go_up(struct mr_connection *connection, const struct mr_conversation
 	connection->up = true;
 	pthread_cond_broadcast(&connection->changed);
 	pthread_mutex_unlock(&connection->lock);
-	pthread_mutex_unlock(&connection->talk);
+	leave_talk(connection);
 }
 
 /* One try to have an engine again, with all lanes. */
@@ -348,9 +388,9 @@ static int init_locks(struct mr_connection *connection)
 	if (r != 0)
 		return -r;
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_mutex_init(&connection->talk, NULL);
 	pthread_mutex_init(&connection->lock, NULL);
 	pthread_cond_init(&connection->changed, &monotonic);
+	pthread_cond_init(&connection->quiet, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	return 0;
 }
@@ -361,9 +401,9 @@ static void free_connection(struct mr_connection *connection)
 		(void)close(connection->conversation.socket); /* the engine learns of it by that */
 	if (connection->wake >= 0)
 		(void)close(connection->wake); /* a bell */
+	pthread_cond_destroy(&connection->quiet);
 	pthread_cond_destroy(&connection->changed);
 	pthread_mutex_destroy(&connection->lock);
-	pthread_mutex_destroy(&connection->talk);
 	free(connection);
 }
 
@@ -486,25 +526,12 @@ bool mr_connection_is_up(struct mr_connection *connection)
 	return up;
 }
 
-/* 'changed' with 'lock' held. False when the deadline is over. */
-static bool wait_changed(struct mr_connection *connection, uint64_t deadline)
-{
-	struct timespec until = {
-		.tv_sec = (time_t)(deadline / 1000000000u),
-		.tv_nsec = (long)(deadline % 1000000000u),
-	};
-
-	if (deadline == MR_DEADLINE_NEVER)
-		return pthread_cond_wait(&connection->changed, &connection->lock) == 0;
-	return pthread_cond_timedwait(&connection->changed, &connection->lock, &until) == 0;
-}
-
 bool mr_connection_wait_up(struct mr_connection *connection, uint64_t deadline)
 {
 	bool up;
 
 	pthread_mutex_lock(&connection->lock);
-	while (!connection->up && wait_changed(connection, deadline))
+	while (!connection->up && wait_for(connection, &connection->changed, deadline))
 		;
 	up = connection->up;
 	pthread_mutex_unlock(&connection->lock);
@@ -521,7 +548,7 @@ bool mr_connection_wait_next(struct mr_connection *connection, uint64_t generati
 		noticed = deadline;
 	pthread_mutex_lock(&connection->lock);
 	while (mr_connection_generation(connection) == generation &&
-	       wait_changed(connection, noticed))
+	       wait_for(connection, &connection->changed, noticed))
 		;
 	gone = mr_connection_generation(connection) != generation;
 	pthread_mutex_unlock(&connection->lock);
@@ -552,18 +579,6 @@ static int not_up(struct mr_connection *connection, struct mr_error *err)
 	return -EPIPE;
 }
 
-static int lock_talk(struct mr_connection *connection, uint64_t deadline)
-{
-	struct timespec until = {
-		.tv_sec = (time_t)(deadline / 1000000000u),
-		.tv_nsec = (long)(deadline % 1000000000u),
-	};
-
-	if (deadline == MR_DEADLINE_NEVER)
-		return -pthread_mutex_lock(&connection->talk);
-	return -pthread_mutex_clocklock(&connection->talk, CLOCK_MONOTONIC, &until);
-}
-
 /* Takes the right to talk and asks; on 0 the caller still has it, and the reply. */
 static int begin_talk(struct mr_connection *connection, const struct mr_request *request,
 		      uint64_t deadline, struct mr_packet *reply, struct mr_error *err)
@@ -576,11 +591,11 @@ static int begin_talk(struct mr_connection *connection, const struct mr_request 
 	if (request->body_bytes > MR_PACKET_BODY_MAX)
 		return mr_error_set(err, -EMSGSIZE, "a request of %zu bytes is longer than %zu",
 				    request->body_bytes, (size_t)MR_PACKET_BODY_MAX);
-	r = lock_talk(connection, deadline);
+	r = take_talk(connection, deadline);
 	if (r < 0)
 		return broken(r, err);
 	if (connection->conversation.socket < 0) {
-		pthread_mutex_unlock(&connection->talk);
+		leave_talk(connection);
 		return not_up(connection, err);
 	}
 	r = mr_conversation_ask(&connection->conversation, request, deadline, reply);
@@ -589,7 +604,7 @@ static int begin_talk(struct mr_connection *connection, const struct mr_request 
 	if (r == -EBADMSG || r == -EPROTO)
 		/* the thread finds the hang-up and begins anew */
 		(void)shutdown(connection->conversation.socket, SHUT_RDWR);
-	pthread_mutex_unlock(&connection->talk);
+	leave_talk(connection);
 	return broken(r, err);
 }
 
@@ -602,7 +617,7 @@ int mr_connection_call(struct mr_connection *connection, enum mr_message_type ty
 
 	if (r < 0)
 		return r;
-	pthread_mutex_unlock(&connection->talk);
+	leave_talk(connection);
 	if (reply->head.status < 0)
 		return mr_conversation_check(reply, 0, 0, err);
 	return 0;
@@ -618,7 +633,7 @@ int mr_connection_ask(struct mr_connection *connection, enum mr_message_type typ
 
 	if (r < 0)
 		return r;
-	pthread_mutex_unlock(&connection->talk);
+	leave_talk(connection);
 	return mr_conversation_check(reply, reply_bytes, reply_fds, err);
 }
 
@@ -673,7 +688,7 @@ int mr_connection_admin(struct mr_connection *connection, const char *request, c
 	if (r < 0)
 		return r;
 	r = gather_text(connection, deadline, &packet, &text, err);
-	pthread_mutex_unlock(&connection->talk);
+	leave_talk(connection);
 	if (r < 0) {
 		free(text);
 		return r;

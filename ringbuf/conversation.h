@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One end of the engine's socket as a client uses it: a request, then its reply, one at a time.
- * Owned by whoever holds the connection's 'talk' lock, or by the connection's thread alone while it
- * connects anew.
+ * Owned by whoever holds the right to talk on the connection, or by the connection's thread alone
+ * while it connects anew.
  */
 #ifndef MR_CONVERSATION_H
 #define MR_CONVERSATION_H

@@ -36,6 +36,7 @@ struct lane {
 	int bell_to_worker;
 	int bell_to_client;
 	int32_t partition;
+	bool added;	      /* the connection's thread knows it */
 	bool dead;	      /* no engine takes it again: shared->error */
 	bool reserved;	      /* in producer->reserved */
 	uint64_t lost_before; /* with former engines */
@@ -278,14 +279,16 @@ static int open_lane(struct mr_producer *producer, struct lane *lane,
 			      MR_DEADLINE_NEVER, &reply, err);
 	if (r < 0)
 		return r;
-	return mr_connection_add_lane(connection, lane->shared, generation, err);
+	r = mr_connection_add_lane(connection, lane->shared, generation, err);
+	lane->added = r == 0;
+	return r;
 }
 
 static void close_lane(struct mr_producer *producer, struct lane *lane, uint64_t deadline)
 {
 	if (lane->writer.ring)
 		mr_lane_writer_close(&lane->writer);
-	if (lane->shared && lane->shared->references > 0)
+	if (lane->added)
 		mr_connection_drop_lane(producer->connection, lane->shared, deadline);
 	else
 		mr_client_lane_free(lane->shared);
