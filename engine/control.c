@@ -29,6 +29,20 @@
 /* ---- workers' messages
  * ---------------------------------------------------------------------------------- */
 
+/* The worker has nothing of the partition in hand once it answered all that it was sent. */
+static void partition_out(struct mr_hosted *hosted)
+{
+	if (hosted->let_go && !hosted->posts)
+		mr_control_partition_removed(hosted);
+}
+
+static void request_answered(struct mr_hosted *hosted)
+{
+	mr_assert(hosted->posts > 0);
+	hosted->posts--;
+	partition_out(hosted);
+}
+
 static void take_message(struct mr_control *control, struct mr_worker_message *message)
 {
 	struct mr_hosted *hosted = message->owner;
@@ -40,7 +54,8 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 					"a worker could not take a partition");
 		break;
 	case MR_WORKER_REMOVE_PARTITION:
-		mr_control_partition_removed(hosted);
+		hosted->let_go = true;
+		partition_out(hosted);
 		break;
 	case MR_WORKER_CLOSE_LANE:
 		mr_control_lane_closed(message);
@@ -58,12 +73,15 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 	case MR_WORKER_SEGMENT_NAMED:
 	case MR_WORKER_SEGMENT_ZEROED:
 	case MR_WORKER_GIVE_SPARE:
+		request_answered(hosted);
 		break;
 	case MR_WORKER_LOG_START:
 		hosted->log_start_out = false;
+		request_answered(hosted);
 		break;
 	case MR_WORKER_SNAPSHOT:
 		mr_control_snapshot_done(hosted, message);
+		request_answered(hosted);
 		break;
 	case MR_WORKER_FAIL:
 		free(message);
@@ -83,15 +101,18 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 static uint32_t take_messages(struct mr_control *control)
 {
 	struct mr_worker_message *message;
-	uint32_t i, count = 0;
+	uint32_t i, count, sum = 0;
 
-	for (i = 0; i < control->worker_count; i++)
-		while (count < MESSAGES_A_TURN &&
-		       (message = mr_worker_take(control->workers[i])) != NULL) {
+	for (i = 0; i < control->worker_count; i++) {
+		for (count = 0; count < MESSAGES_A_TURN; count++) {
+			message = mr_worker_take(control->workers[i]);
+			if (!message)
+				break;
 			take_message(control, message);
-			count++;
 		}
-	return count;
+		sum += count;
+	}
+	return sum;
 }
 
 /* ---- epoll's sources
@@ -104,7 +125,10 @@ static struct mr_control *control_of(struct mr_local_source *source, size_t plac
 
 static void stop_ready(struct mr_local_source *source, uint32_t events)
 {
-	control_of(source, offsetof(struct mr_control, stop_source))->stopping = true;
+	struct mr_control *control = control_of(source, offsetof(struct mr_control, stop_source));
+
+	mr_doorbell_clear(control->stop_fd); /* else the last rounds would not sleep */
+	control->stopping = true;
 }
 
 static void chores_ready(struct mr_local_source *source, uint32_t events)

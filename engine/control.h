@@ -54,8 +54,11 @@ struct mr_hosted {
 	bool no_space;		     /* told once */
 	uint32_t chores;	     /* under way for this partition */
 	uint32_t lanes, watches;     /* that the worker has */
-	struct host_watch *leaving;  /* watches that go when the partition is out of the worker */
-	bool remove_posted, removed; /* by the worker */
+	struct host_watch *watch_list;
+	uint32_t posts;		     /* requests that the worker has not answered */
+	bool remove_posted;
+	bool let_go;  /* by the worker; it may still answer requests */
+	bool removed; /* all answered */
 	struct mr_worker_message add, remove, spare, named, zeroed, log_start, snapshot_message;
 	bool log_start_out;
 	struct mr_worker_snapshot snapshot;
@@ -97,6 +100,8 @@ struct mr_control {
 	struct mr_place_plan plan;
 	struct mr_worker **workers;
 	uint32_t worker_count;
+	uint32_t guests[MR_PLACE_WORKERS_MAX];	   /* lanes and watches that each worker has */
+	uint32_t partitions[MR_PLACE_WORKERS_MAX]; /* and partitions */
 	struct mr_chores *chores;
 	struct mr_local *local;
 	struct mr_local_host host;
@@ -115,7 +120,8 @@ struct mr_control {
 	uint64_t checkpoint_ns;
 	uint64_t last_log_end_sum;
 	uint64_t checkpoint_sum; /* log end offsets added up when the last checkpoint was begun */
-	bool checkpoint_running;
+	bool checkpoint_running; /* snapshots are out, or it is being written */
+	bool checkpoint_writing;
 	bool stopping;
 	bool failed; /* the data directory failed */
 	struct mr_error failure;
@@ -162,6 +168,8 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 struct mr_hosted *mr_control_find(struct mr_control *control, const uint8_t topic_id[16],
 				  int32_t partition, struct mr_error *err);
 void mr_control_partition_removed(struct mr_hosted *hosted);
+/* A segment of about 'wanted' bytes: within what the topic wants, and enough for any batch. */
+uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wanted);
 void mr_control_finish_deleting(struct mr_control *control);
 void mr_control_free_topic(struct mr_topic *topic);
 void mr_control_remove_partition(struct mr_hosted *hosted, int why);
@@ -191,6 +199,7 @@ int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_l
 int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t *offset,
 			 struct mr_error *err);
 void mr_control_commits_acknowledged(struct mr_control *control);
+void mr_control_commit_lane_closed(struct mr_control *control, int bells);
 void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why);
 int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);
 

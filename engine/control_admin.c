@@ -50,7 +50,7 @@ static json_t *partition_json(const struct mr_hosted *hosted)
 			  (int)hosted->worker_number, "state", state_word(hosted->state), "reason",
 			  hosted->reason.what, "leader_epoch", hosted->leader_epoch);
 
-	if (!tail)
+	if (!tail || !hosted->files)
 		return row;
 	json_object_set_new(row, "log_start_offset",
 			    json_integer(published(&tail->page->log_start_offset)));

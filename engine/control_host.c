@@ -82,6 +82,19 @@ static int find_partition(void *engine, const uint8_t topic_id[16], int32_t part
 
 /* ---- lanes ----------------------------------------------------------------------------------- */
 
+/* I9: a worker and its mailbox have room for so many; who comes then is told. */
+static int check_room(const struct mr_hosted *hosted, uint32_t here, uint32_t most,
+		      struct mr_error *err)
+{
+	if (here >= most)
+		return mr_error_set(err, -ENOBUFS, "topic '%s' partition %d has %u clients already",
+				    hosted->topic->name, hosted->number, here);
+	if (hosted->control->guests[hosted->worker_number] >= MR_WORKER_GUESTS_MAX)
+		return mr_error_set(err, -ENOBUFS, "worker %u has %u clients already",
+				    hosted->worker_number, MR_WORKER_GUESTS_MAX);
+	return 0;
+}
+
 /* The messages of a lane, beside it: one to add it, one to close it. */
 struct host_lane {
 	struct mr_worker_lane *lane;
@@ -108,6 +121,12 @@ static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **hand
 	if (!hosted || !hosted->part)
 		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
 			      : err->code;
+	if (offer->identity.producer_id >= control->next_producer_id)
+		return mr_error_set(err, -EINVAL, "producer id %" PRId64 " was never given",
+				    offer->identity.producer_id);
+	r = check_room(hosted, hosted->lanes, MR_WORKER_LANES_MAX, err);
+	if (r < 0)
+		return r;
 	lane = calloc(1, sizeof(*lane));
 	if (!lane)
 		return mr_error_set(err, -ENOMEM, "no memory for a lane");
@@ -132,6 +151,7 @@ static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **hand
 				    "the worker is too far behind to take a lane now");
 	}
 	hosted->lanes++;
+	control->guests[hosted->worker_number]++;
 	*handle = lane;
 	return 0;
 }
@@ -139,13 +159,11 @@ static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **hand
 static void close_lane(void *engine, void *handle)
 {
 	struct host_lane *lane = handle;
-	int r;
 
 	lane->close.kind = MR_WORKER_CLOSE_LANE;
 	lane->close.lane = lane->lane;
 	lane->close.owner = lane;
-	r = mr_worker_post(lane->hosted->worker, &lane->close);
-	mr_assert(r == 0);
+	mr_worker_send(lane->hosted->worker, &lane->close);
 }
 
 void mr_control_lane_poisoned(struct mr_worker_message *message)
@@ -165,13 +183,18 @@ void mr_control_lane_poisoned(struct mr_worker_message *message)
 void mr_control_lane_closed(struct mr_worker_message *message)
 {
 	struct host_lane *lane = message->owner;
+	struct mr_control *control = lane->hosted->control;
 	struct mr_local_lane *local = lane->local;
+	int bells = mr_worker_bells(lane->hosted->worker);
 
 	lane->hosted->lanes--;
+	control->guests[lane->hosted->worker_number]--;
 	mr_worker_lane_free(lane->lane);
 	free(lane);
 	if (local)
 		mr_local_lane_closed(local);
+	else
+		mr_control_commit_lane_closed(control, bells);
 }
 
 /* ---- watches
@@ -181,7 +204,8 @@ struct host_watch {
 	struct mr_waker waker;
 	struct mr_hosted *hosted;
 	struct mr_local_watch *local;
-	struct host_watch *next; /* in hosted->leaving */
+	struct host_watch *next; /* in hosted->watch_list */
+	bool leaving;		 /* its client has gone */
 	struct mr_worker_message add, remove;
 };
 
@@ -196,6 +220,9 @@ static int add_watch(void *engine, const uint8_t topic_id[16], int32_t partition
 	if (!hosted || !hosted->part)
 		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
 			      : err->code;
+	r = check_room(hosted, hosted->watches, MR_WORKER_WATCHES_MAX, err);
+	if (r < 0)
+		return r;
 	watch = calloc(1, sizeof(*watch));
 	if (!watch || mr_waker_init(&watch->waker, waiting, bell, watch) < 0) {
 		free(watch);
@@ -215,54 +242,66 @@ static int add_watch(void *engine, const uint8_t topic_id[16], int32_t partition
 				    "the worker is too far behind to take a consumer now");
 	}
 	hosted->watches++;
+	hosted->control->guests[hosted->worker_number]++;
+	watch->next = hosted->watch_list;
+	hosted->watch_list = watch;
 	*handle = watch;
 	return 0;
 }
 
-static void watch_removed(struct host_watch *watch)
+static void watch_free(struct host_watch *watch)
 {
 	struct mr_local_watch *local = watch->local;
 
-	watch->hosted->watches--;
 	mr_waker_deinit(&watch->waker);
 	free(watch);
 	mr_local_watch_removed(local);
 }
 
-/* The partition itself is leaving its worker: its watches go with it, when it is out. */
+/* The partition is out of its worker, and so are its watches, whether their clients noticed or not:
+ * nobody waits for a consumer. */
 void mr_control_drop_watches(struct mr_hosted *hosted)
 {
-	while (hosted->leaving) {
-		struct host_watch *watch = hosted->leaving;
+	while (hosted->watch_list) {
+		struct host_watch *watch = hosted->watch_list;
 
-		hosted->leaving = watch->next;
-		watch_removed(watch);
+		hosted->watch_list = watch->next;
+		hosted->watches--;
+		hosted->control->guests[hosted->worker_number]--;
+		watch->hosted = NULL;
+		if (watch->leaving)
+			watch_free(watch);
 	}
 }
 
 static void remove_watch(void *engine, void *handle)
 {
 	struct host_watch *watch = handle;
-	int r;
 
-	if (watch->hosted->remove_posted) {
-		watch->next = watch->hosted->leaving;
-		watch->hosted->leaving = watch;
-		if (watch->hosted->removed)
-			mr_control_drop_watches(watch->hosted);
+	watch->leaving = true;
+	if (!watch->hosted) {
+		watch_free(watch);
 		return;
 	}
+	if (watch->hosted->remove_posted)
+		return; /* it goes with the partition */
 	watch->remove.kind = MR_WORKER_REMOVE_WATCH;
 	watch->remove.partition = watch->hosted->part;
 	watch->remove.waker = &watch->waker;
 	watch->remove.owner = watch;
-	r = mr_worker_post(watch->hosted->worker, &watch->remove);
-	mr_assert(r == 0);
+	mr_worker_send(watch->hosted->worker, &watch->remove);
 }
 
 void mr_control_watch_removed(struct mr_worker_message *message)
 {
-	watch_removed(message->owner);
+	struct host_watch *watch = message->owner, **at = &watch->hosted->watch_list;
+
+	while (*at != watch)
+		at = &(*at)->next;
+	*at = watch->next;
+	watch->hosted->watches--;
+	watch->hosted->control->guests[watch->hosted->worker_number]--;
+	watch_free(watch);
 }
 
 /* ---- older records

@@ -13,6 +13,9 @@
 #include "check.h"
 #include "control.h"
 
+#define DROPS_A_SECOND 64   /* segments of one partition that retention lets go at once */
+#define CHORES_MANY    2048 /* under way: retention waits */
+
 /* A chore on one partition's segment. */
 struct segment_chore {
 	struct mr_chore chore;
@@ -41,15 +44,13 @@ static struct segment_chore *chore_new(struct mr_hosted *hosted,
 static void post(struct mr_hosted *hosted, struct mr_worker_message *message,
 		 enum mr_worker_message_kind kind, struct mr_segment *segment, uint64_t offset)
 {
-	int r;
-
 	message->kind = kind;
 	message->partition = hosted->part;
 	message->segment = segment;
 	message->offset = offset;
 	message->owner = hosted;
-	r = mr_worker_post(hosted->worker, message);
-	mr_assert(r == 0); /* a partition has a handful of messages, the mailbox thousands */
+	hosted->posts++;
+	mr_worker_send(hosted->worker, message);
 }
 
 /* ---- the data directory fails
@@ -82,13 +83,11 @@ void mr_control_fail(struct mr_control *control, int status, const char *what)
 	}
 	for (i = 0; i < control->worker_count; i++) {
 		struct mr_worker_message *message = calloc(1, sizeof(*message));
-		int r;
 
 		mr_assert(message != NULL); /* see chore_new() */
 		message->kind = MR_WORKER_FAIL;
 		message->status = status;
-		r = mr_worker_post(control->workers[i], message);
-		mr_assert(r == 0);
+		mr_worker_send(control->workers[i], message);
 	}
 }
 
@@ -101,6 +100,13 @@ static int run_spare(struct mr_chore *chore, struct mr_error *err)
 
 	return mr_segment_make_spare(work->hosted->control->io, work->hosted->directory,
 				     work->bytes, &work->segment, err);
+}
+
+/* Short of something that may come back; nothing was lost. */
+static bool may_pass(int status)
+{
+	return status == -ENOSPC || status == -EDQUOT || status == -EMFILE || status == -ENFILE ||
+	       status == -ENOMEM;
 }
 
 static void done_spare(struct mr_chore *chore)
@@ -118,7 +124,7 @@ static void done_spare(struct mr_chore *chore)
 		hosted->no_space = false;
 	} else if (chore->status == 0) {
 		mr_segment_close(work->segment);
-	} else if (chore->status == -ENOSPC || chore->status == -EDQUOT) {
+	} else if (may_pass(chore->status)) {
 		/* full: producers wait, readers go on, and every second it is tried again */
 		if (!hosted->no_space)
 			mr_diag_warn("no space for the next segment",
@@ -140,9 +146,7 @@ void mr_control_make_spare(struct mr_hosted *hosted)
 	if (hosted->spare_pending || hosted->remove_posted || control->failed)
 		return;
 	work = chore_new(hosted, run_spare, done_spare);
-	work->bytes = hosted->next_segment_bytes;
-	if (work->bytes > hosted->topic->segment_bytes)
-		work->bytes = hosted->topic->segment_bytes;
+	work->bytes = mr_control_segment_bytes(hosted, hosted->next_segment_bytes);
 	hosted->spare_pending = true;
 	hosted->spare_wanted = false;
 	mr_chores_send(control->chores, &work->chore);
@@ -167,7 +171,7 @@ static void done_name(struct mr_chore *chore)
 	hosted->chores--;
 	if (chore->status < 0)
 		mr_control_fail(hosted->control, chore->status, chore->err.what);
-	else if (hosted->part && !hosted->removed)
+	else if (hosted->part && !hosted->let_go)
 		post(hosted, &hosted->named, MR_WORKER_SEGMENT_NAMED, work->segment, 0);
 	free(work);
 }
@@ -183,11 +187,13 @@ static void done_zero(struct mr_chore *chore)
 {
 	struct segment_chore *work = (struct segment_chore *)chore;
 	struct mr_hosted *hosted = work->hosted;
+	struct mr_segment *active =
+		mr_log_files_at(hosted->files, mr_log_files_count(hosted->files) - 1);
 
 	hosted->chores--;
 	if (chore->status < 0)
 		mr_control_fail(hosted->control, chore->status, chore->err.what);
-	else if (hosted->part && !hosted->removed)
+	else if (hosted->part && !hosted->let_go && work->segment == active)
 		post(hosted, &hosted->zeroed, MR_WORKER_SEGMENT_ZEROED, work->segment, work->bytes);
 	free(work);
 }
@@ -217,7 +223,6 @@ void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *me
 {
 	const struct mr_log_event *event = &message->event;
 	struct segment_chore *work;
-	int r;
 
 	if (event->kind == MR_LOG_EVENT_STARTED) {
 		segment_started(hosted, event);
@@ -228,8 +233,7 @@ void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *me
 		work->bytes = event->to;
 		mr_chores_send(hosted->control->chores, &work->chore);
 	}
-	r = mr_worker_post(hosted->worker, message); /* back: the next may come */
-	mr_assert(r == 0);
+	mr_worker_send(hosted->worker, message); /* back: the next may come */
 }
 
 /* ---- retention
@@ -261,21 +265,22 @@ static void retain(struct mr_hosted *hosted, int64_t now_ms)
 	int64_t before_ms = topic->retention_ms ? now_ms - (int64_t)topic->retention_ms : 0;
 	uint64_t log_start = 0;
 	struct mr_segment *segment;
-	bool moved = false;
+	uint32_t dropped = 0;
 
 	if ((!topic->retention_bytes && !before_ms) || hosted->state != MR_HOSTED_OK ||
-	    hosted->log_start_out)
+	    hosted->log_start_out || mr_chores_pending(hosted->control->chores) > CHORES_MANY)
 		return;
 	/* a checkpoint must never point below what is kept */
-	while ((segment = mr_log_files_retain(hosted->files, topic->retention_bytes, before_ms,
+	while (dropped < DROPS_A_SECOND &&
+	       (segment = mr_log_files_retain(hosted->files, topic->retention_bytes, before_ms,
 					      hosted->checkpointed_offset, &log_start)) != NULL) {
 		struct segment_chore *work = chore_new(hosted, run_drop, done_drop);
 
 		work->segment = segment;
 		mr_chores_send(hosted->control->chores, &work->chore);
-		moved = true;
+		dropped++;
 	}
-	if (!moved)
+	if (!dropped)
 		return;
 	hosted->log_start_out = true;
 	post(hosted, &hosted->log_start, MR_WORKER_LOG_START, NULL, log_start);
@@ -362,9 +367,10 @@ static void done_checkpoint(struct mr_chore *chore)
 	struct mr_control *control = work->control;
 
 	control->checkpoint_running = false;
+	control->checkpoint_writing = false;
 	if (chore->status == 0)
 		checkpoint_written(control, &work->checkpoint);
-	else if (chore->status == -ENOSPC || chore->status == -EDQUOT)
+	else if (may_pass(chore->status))
 		mr_diag_warn("no space for a checkpoint: the next start reads more of the log",
 			     "error=\"%s\"", chore->err.what);
 	else
@@ -410,6 +416,7 @@ static void write_checkpoint(struct mr_control *control)
 	work->chore.run = run_checkpoint;
 	work->chore.done = done_checkpoint;
 	work->control = control;
+	control->checkpoint_writing = true;
 	mr_chores_send(control->chores, &work->chore);
 }
 
@@ -473,6 +480,8 @@ void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message
 			hosted->snapshot_valid = true;
 		}
 	}
+	if (control->checkpoint_writing)
+		return; /* written without this one, which is for the next */
 	if (control->checkpoint_running && !snapshots_out(control) && !control->failed)
 		write_checkpoint(control);
 	else if (control->failed)

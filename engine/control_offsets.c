@@ -22,8 +22,11 @@ static int open_commit_lane(struct mr_control *control, struct mr_error *err)
 	struct mr_hosted_topic *hosted;
 	int r = 0;
 
-	if (own->handle)
+	if (own->handle && !own->closing)
 		return 0;
+	if (own->handle || control->stopping)
+		return mr_error_set(err, -EAGAIN,
+				    "the engine's lane into '" MR_OFFSETS_TOPIC "' is closing");
 	if (!topic)
 		r = mr_control_create_topic(control, MR_OFFSETS_TOPIC, 1, 0, 0,
 					    control->config->segment_bytes, &topic, err);
@@ -115,6 +118,17 @@ void mr_control_fail_commits(struct mr_control *control, const struct mr_error *
 	control->commits_end = &control->commits;
 }
 
+/* The engine's own lane is gone: poisoned, or at a stop. The next commit opens another. */
+void mr_control_commit_lane_closed(struct mr_control *control, int bells)
+{
+	struct mr_error err;
+
+	mr_control_commits_acknowledged(control);
+	mr_error_set(&err, -EPIPE, "the engine's lane into '" MR_OFFSETS_TOPIC "' was closed");
+	mr_control_fail_commits(control, &err);
+	mr_own_lane_closed(&control->commit_lane, bells);
+}
+
 int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t *offset,
 			 struct mr_error *err)
 {
@@ -164,8 +178,8 @@ int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
 	if (r < 0)
 		return mr_error_set(err, r, "no memory for %u offsets of groups",
 				    checkpoint->commit_count);
-	if (!hosted)
-		return 0;
+	if (!hosted || hosted->partitions[0].state != MR_HOSTED_OK)
+		return 0; /* none yet, or damaged: said already */
 	options.end_offset = hosted->partitions[0].last.offset;
 	return mr_log_replay(hosted->partitions[0].files, &options, err);
 }

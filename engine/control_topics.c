@@ -54,6 +54,25 @@ static uint32_t batch_bytes_max(const struct mr_config *config)
 	       MR_BATCH_HEADER_BYTES + 2 * MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
 }
 
+static struct mr_log_options log_options(const struct mr_config *config)
+{
+	return (struct mr_log_options){
+		.group_bytes = (uint32_t)config->group_bytes,
+		.batch_bytes_max = batch_bytes_max(config),
+		.groups_in_flight = config->groups_in_flight,
+	};
+}
+
+uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wanted)
+{
+	struct mr_log_options options = log_options(hosted->control->config);
+	uint64_t least = mr_log_segment_bytes_min(&options);
+
+	if (wanted > hosted->topic->segment_bytes)
+		wanted = hosted->topic->segment_bytes;
+	return wanted > least ? wanted : least;
+}
+
 static void hosted_init(struct mr_hosted *hosted, struct mr_control *control,
 			struct mr_topic *topic, int32_t number)
 {
@@ -156,14 +175,15 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 		.partition = hosted->number,
 		.read_only = hosted->state == MR_HOSTED_READ_ONLY,
 		.read_only_reason = hosted->reason.what,
-		.log = {.group_bytes = (uint32_t)config->group_bytes,
-			.batch_bytes_max = batch_bytes_max(config),
-			.groups_in_flight = config->groups_in_flight},
+		.log = log_options(config),
 		.start = recovered->start,
 		.owner = hosted,
 	};
-	int r;
+	int r = 0;
 
+	if (control->partitions[hosted->worker_number] >= MR_WORKER_PARTITIONS_MAX)
+		return mr_error_set(err, -ENOBUFS, "worker %u has %u partitions already",
+				    hosted->worker_number, MR_WORKER_PARTITIONS_MAX);
 	hosted->worker = control->workers[hosted->worker_number];
 	hosted->node = control->plan.entries[hosted->worker_number].node;
 	hosted->leader_epoch = control->leader_epoch;
@@ -173,10 +193,13 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	memcpy(options.counters, hosted->counters, sizeof(options.counters));
 	mr_partition_start(state, recovered->log_start, recovered->start.offset,
 			   control->leader_epoch);
-	hosted->next_segment_bytes = 2 * recovered->start.active->file_bytes;
-	r = mr_log_files_open(recovered->segments, recovered->segment_count, &hosted->files, err);
+	if (recovered->segment_count) /* a damaged log may have none */
+		r = mr_log_files_open(recovered->segments, recovered->segment_count,
+				      &hosted->files, err);
 	if (r < 0)
 		return r;
+	if (recovered->start.active)
+		hosted->next_segment_bytes = 2 * recovered->start.active->file_bytes;
 	free(recovered->segments); /* the array; the segments are the list's now */
 	recovered->segments = NULL;
 	recovered->segment_count = 0;
@@ -186,8 +209,8 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	hosted->add.kind = MR_WORKER_ADD_PARTITION;
 	hosted->add.partition = hosted->part;
 	hosted->add.owner = hosted;
-	r = mr_worker_post(hosted->worker, &hosted->add);
-	mr_assert(r == 0);
+	control->partitions[hosted->worker_number]++;
+	mr_worker_send(hosted->worker, &hosted->add);
 	if (hosted->state == MR_HOSTED_OK)
 		mr_control_make_spare(hosted);
 	return 0;
@@ -376,11 +399,9 @@ static int make_partition(struct mr_hosted *hosted, struct mr_error *err)
 	const struct mr_config *config = control->config;
 	struct mr_recovered created = {0};
 	struct mr_partition state = {0};
-	uint64_t bytes = config->first_segment_bytes;
+	uint64_t bytes = mr_control_segment_bytes(hosted, config->first_segment_bytes);
 	int r;
 
-	if (bytes > hosted->topic->segment_bytes)
-		bytes = hosted->topic->segment_bytes;
 	r = mr_partition_init(&state, config->producer_ids_max, config->min_insync_replicas, err);
 	if (r == 0)
 		r = mr_log_create(control->io, hosted->directory, hosted->topic->id, hosted->number,
@@ -424,6 +445,19 @@ static int make_directories(struct mr_control *control, const struct mr_topic *t
 	return r;
 }
 
+/* D3: an error of the disk is final; lack of space or memory is not. */
+static int save_catalogue(struct mr_control *control, struct mr_error *err)
+{
+	int r = mr_topics_save(control->io, &control->topics, err);
+
+	if (r == -EIO)
+		mr_control_fail(control, r, "the catalogue of topics");
+	return r;
+}
+
+static void take_down(struct mr_control *control, struct mr_topic *topic,
+		      struct mr_local_ticket *ticket);
+
 int mr_control_create_topic(struct mr_control *control, const char *name, int32_t partitions,
 			    uint64_t retention_bytes, uint64_t retention_ms, uint64_t segment_bytes,
 			    struct mr_topic **out, struct mr_error *err)
@@ -453,13 +487,16 @@ int mr_control_create_topic(struct mr_control *control, const char *name, int32_
 	for (i = 0; r == 0 && i < partitions; i++)
 		r = make_partition(&hosted->partitions[i], err);
 	if (r == 0)
-		r = mr_topics_save(control->io, &control->topics, err);
+		r = save_catalogue(control, err);
 	if (r < 0) {
-		/* whatever of it came to be is taken down as if deleted; its files are no topic's
-		 */
-		if (hosted)
-			(void)mr_control_delete_topic(control, topic, NULL, NULL);
+		/* whatever of it came to be is taken down as if deleted: never is a topic used
+		 * that the next start would not find */
 		mr_error_prefix(err, "topic '%s' cannot be made: ", name);
+		mr_topics_take(&control->topics, topic);
+		if (hosted)
+			take_down(control, topic, NULL);
+		else
+			free(topic);
 		return r;
 	}
 	*out = topic;
@@ -508,6 +545,7 @@ struct remove_chore {
 	struct mr_chore chore;
 	struct mr_control *control;
 	struct mr_topic *topic;
+	bool keep; /* the disk failed: nobody knows which catalogue the next start finds */
 };
 
 static int run_remove(struct mr_chore *chore, struct mr_error *err)
@@ -515,6 +553,8 @@ static int run_remove(struct mr_chore *chore, struct mr_error *err)
 	struct remove_chore *work = (struct remove_chore *)chore;
 	char path[64];
 
+	if (work->keep)
+		return 0;
 	mr_topic_directory(work->topic->id, path);
 	return mr_io_remove_tree(work->control->io, path, err);
 }
@@ -534,8 +574,6 @@ static void done_remove(struct mr_chore *chore)
 
 void mr_control_remove_partition(struct mr_hosted *hosted, int why)
 {
-	int r;
-
 	if (hosted->remove_posted)
 		return;
 	hosted->remove_posted = true;
@@ -547,8 +585,7 @@ void mr_control_remove_partition(struct mr_hosted *hosted, int why)
 	hosted->remove.partition = hosted->part;
 	hosted->remove.status = why;
 	hosted->remove.owner = hosted;
-	r = mr_worker_post(hosted->worker, &hosted->remove);
-	mr_assert(r == 0);
+	mr_worker_send(hosted->worker, &hosted->remove);
 }
 
 /* The worker let go of it. */
@@ -557,6 +594,7 @@ void mr_control_partition_removed(struct mr_hosted *hosted)
 	mr_worker_partition_free(hosted->part);
 	hosted->part = NULL;
 	hosted->removed = true;
+	hosted->control->partitions[hosted->worker_number]--;
 	mr_control_drop_watches(hosted);
 	forget_counters(hosted);
 }
@@ -613,25 +651,18 @@ void mr_control_finish_deleting(struct mr_control *control)
 		work->chore.done = done_remove;
 		work->control = control;
 		work->topic = hosted->topic;
+		work->keep = control->failed;
 		mr_chores_send(control->chores, &work->chore);
 	}
 }
 
-int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
-			    struct mr_local_ticket *ticket, struct mr_error *err)
+/* Out of the catalogue already: its partitions leave their workers, then its files go. */
+static void take_down(struct mr_control *control, struct mr_topic *topic,
+		      struct mr_local_ticket *ticket)
 {
 	struct mr_hosted_topic *hosted = topic->owner;
 	int32_t i;
-	int r;
 
-	mr_topics_take(&control->topics, topic);
-	r = mr_topics_save(control->io, &control->topics, err);
-	if (r < 0) {
-		/* the catalogue on disk still names it: so does ours */
-		(void)mr_topics_add(&control->topics, topic, NULL);
-		mr_error_prefix(err, "topic '%s' cannot be deleted: ", topic->name);
-		return r;
-	}
 	mr_offsets_forget(control->offsets, topic->id);
 	hosted->deleting = ticket;
 	hosted->next = control->deleted;
@@ -648,7 +679,22 @@ int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
 				memory_order_release);
 		mr_control_remove_partition(partition, -ENOENT);
 	}
-	mr_control_finish_deleting(control);
+}
+
+int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
+			    struct mr_local_ticket *ticket, struct mr_error *err)
+{
+	int r;
+
+	mr_topics_take(&control->topics, topic);
+	r = save_catalogue(control, err);
+	if (r < 0) {
+		/* the catalogue on disk still names it: so does ours */
+		(void)mr_topics_add(&control->topics, topic, NULL);
+		mr_error_prefix(err, "topic '%s' cannot be deleted: ", topic->name);
+		return r;
+	}
+	take_down(control, topic, ticket);
 	return 0;
 }
 

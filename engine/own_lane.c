@@ -75,8 +75,11 @@ static int give_to_worker(struct mr_control *control, struct mr_hosted *hosted,
 	int r = mr_doorbell_set_add(bells, lane->bell_to_worker, err);
 
 	offer->bell_to_client = lane->bell_to_writer;
-	if (r == 0)
+	if (r == 0) {
 		r = control->host.add_lane(control, offer, &lane->handle, err);
+		if (r < 0)
+			mr_doorbell_set_remove(bells, lane->bell_to_worker);
+	}
 	if (r < 0)
 		mr_lane_reader_close(&offer->reader);
 	return r;
@@ -104,6 +107,15 @@ int mr_own_lane_open(struct mr_control *control, struct mr_hosted *hosted, enum 
 		lane->writer.ring = NULL;
 	}
 	return r;
+}
+
+void mr_own_lane_closed(struct mr_own_lane *lane, int bells)
+{
+	mr_doorbell_set_remove(bells, lane->bell_to_worker);
+	mr_lane_writer_close(&lane->writer);
+	memset(&lane->writer, 0, sizeof(lane->writer));
+	lane->handle = NULL;
+	lane->closing = false;
 }
 
 void mr_own_lane_publish(struct mr_own_lane *lane)

@@ -31,6 +31,8 @@ int mr_own_lane_open(struct mr_control *control, struct mr_hosted *hosted, enum 
 void mr_own_lane_publish(struct mr_own_lane *lane);
 /* Asks the worker to empty it and let go; the memory stays until mr_own_lane_deinit(). */
 void mr_own_lane_close(struct mr_control *control, struct mr_own_lane *lane);
+/* The worker, whose bells these are, let go: it can be opened again. */
+void mr_own_lane_closed(struct mr_own_lane *lane, int bells);
 /* The worker let go, or it was never open. */
 void mr_own_lane_deinit(struct mr_own_lane *lane);
 

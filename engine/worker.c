@@ -78,6 +78,7 @@ struct mr_worker {
 	uint32_t partition_count;
 	uint32_t in_flight;
 	uint64_t longest_turn_ns;
+	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
 	/* start-up: the thread says how it went */
 	pthread_mutex_t start_lock;
 	pthread_cond_t started;
@@ -838,6 +839,7 @@ int mr_worker_start(const struct mr_worker_options *options, struct mr_worker **
 	worker->place = *options->place;
 	worker->options.place = &worker->place;
 	worker->start_status = 1;
+	worker->held_end = &worker->held;
 	pthread_mutex_init(&worker->start_lock, NULL);
 	pthread_cond_init(&worker->started, NULL);
 	worker->bells = mr_doorbell_set_open(err);
@@ -881,13 +883,37 @@ void mr_worker_stop(struct mr_worker *worker)
 	worker_free(worker);
 }
 
+static void send_held(struct mr_worker *worker)
+{
+	while (worker->held) {
+		struct mr_worker_message *message = worker->held, *next = message->next;
+
+		if (mr_mailbox_send(worker->requests, message) < 0)
+			return;
+		worker->held = next; /* the message is the worker's now */
+	}
+	worker->held_end = &worker->held;
+}
+
 int mr_worker_post(struct mr_worker *worker, struct mr_worker_message *message)
 {
-	return mr_mailbox_send(worker->requests, message);
+	send_held(worker);
+	return worker->held ? -EAGAIN : mr_mailbox_send(worker->requests, message);
+}
+
+void mr_worker_send(struct mr_worker *worker, struct mr_worker_message *message)
+{
+	message->next = NULL;
+	if (mr_worker_post(worker, message) == 0)
+		return;
+	*worker->held_end = message;
+	worker->held_end = &message->next;
 }
 
 struct mr_worker_message *mr_worker_take(struct mr_worker *worker)
 {
+	if (worker->held)
+		send_held(worker);
 	return mr_mailbox_receive(worker->answers);
 }
 

@@ -26,6 +26,11 @@
 #include "log/partition.h"
 #include "tail.h"
 
+#define MR_WORKER_PARTITIONS_MAX 1024
+#define MR_WORKER_LANES_MAX	 4096  /* per partition */
+#define MR_WORKER_WATCHES_MAX	 4096  /* per partition */
+#define MR_WORKER_GUESTS_MAX	 16384 /* lanes and watches of a worker: its mailbox has room */
+
 struct mr_worker;
 struct mr_worker_partition;
 struct mr_worker_lane;
@@ -86,6 +91,7 @@ struct mr_worker_message {
 	uint64_t offset;
 	int64_t expire_before_ms; /* SNAPSHOT: producers quiet since then are forgotten */
 	void *owner; /* the control thread's own */
+	struct mr_worker_message *next; /* of those held until the worker's mailbox has room */
 };
 
 /* Counters of a partition and of a worker; each written by the worker only. */
@@ -182,8 +188,10 @@ int mr_worker_start(const struct mr_worker_options *options, struct mr_worker **
 /* Every partition must have been removed. Joins the thread. Takes NULL. */
 void mr_worker_stop(struct mr_worker *worker);
 
-/* Control thread only. -EAGAIN: the worker is very far behind. */
+/* Control thread only. -EAGAIN: the worker is very far behind; for requests that may be refused. */
 int mr_worker_post(struct mr_worker *worker, struct mr_worker_message *message);
+/* Control thread only. Never fails: what finds no room is held, in order, and follows. */
+void mr_worker_send(struct mr_worker *worker, struct mr_worker_message *message);
 struct mr_worker_message *mr_worker_take(struct mr_worker *worker); /* NULL: none */
 /* Sleeping on the worker's answers: as mr_mailbox_fd(), _sleep(), _wake(). */
 int mr_worker_fd(const struct mr_worker *worker);

@@ -9,10 +9,7 @@
 #include "counters.h"
 #include "worker.h"
 
-#define MR_WORKER_LANES_MAX	 4096 /* per partition */
-#define MR_WORKER_WATCHES_MAX	 4096 /* per partition */
-#define MR_WORKER_PARTITIONS_MAX 1024
-#define MR_ANSWERS_MAX		 4096 /* batches waiting for their acks level; a power of two */
+#define MR_ANSWERS_MAX 4096 /* batches waiting for their acks level; a power of two */
 
 /* A drained batch that is not answered yet. */
 struct mr_answer {
