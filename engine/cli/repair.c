@@ -132,18 +132,31 @@ static json_t *loss_json(const struct loss *loss)
 			 loss->damage.what);
 }
 
+/* Up to which offset records are known to have been flushed. */
+static uint64_t known_flushed(const struct mr_offline *offline, const struct mr_topic *topic,
+			      int32_t number, const struct mr_recovered *recovered)
+{
+	const struct mr_checkpoint_partition *one = NULL;
+
+	if (offline->has_checkpoint)
+		one = mr_checkpoint_find(&offline->checkpoint, topic->id, number);
+	return one && one->offset > recovered->flushed_offset ? one->offset
+							      : recovered->flushed_offset;
+}
+
 /* Cuts the log at the damage that was seen in that way. */
 static int cut(struct mr_offline *offline, const struct mr_topic *topic, int32_t number,
-	       unsigned how, struct loss *loss, struct mr_error *err)
+	       unsigned how, struct mr_error *err)
 {
 	struct mr_offline_partition looked;
+	uint64_t lost; /* the checkpoint may know of more: see known_flushed() */
 	int r = mr_offline_look(offline, topic, number, how | MR_OFFLINE_WRITABLE, &looked, err);
 
 	if (r < 0)
 		return r;
 	if (looked.recovered.corrupt)
-		r = mr_recover_accept_loss(offline->io, looked.directory, &looked.recovered,
-					   &loss->records, err);
+		r = mr_recover_accept_loss(offline->io, looked.directory, &looked.recovered, &lost,
+					   err);
 	mr_offline_look_end(&looked);
 	return r < 0 ? r : mr_offline_forget_checkpoint(offline, topic, number, err);
 }
@@ -155,6 +168,7 @@ static int repair_partition(const struct arguments *arguments, struct mr_offline
 {
 	struct mr_offline_partition looked;
 	const struct mr_recovered *recovered = &looked.recovered;
+	uint64_t flushed;
 	unsigned how;
 	int damaged = look(offline, topic, number, &how, &looked, err);
 	int r;
@@ -168,12 +182,13 @@ static int repair_partition(const struct arguments *arguments, struct mr_offline
 		.bytes = damaged ? bytes_behind(recovered) : 0,
 		.damage = recovered->damage,
 	};
-	if (damaged && recovered->flushed_offset > loss->offset)
-		loss->records = recovered->flushed_offset - loss->offset;
+	flushed = known_flushed(offline, topic, number, recovered);
+	if (damaged && flushed > loss->offset)
+		loss->records = flushed - loss->offset;
 	mr_offline_look_end(&looked);
 	if (!damaged || !arguments->accept_loss)
 		return damaged;
-	r = cut(offline, topic, number, how, loss, err);
+	r = cut(offline, topic, number, how, err);
 	return r < 0 ? r : 1;
 }
 

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold over an engine's life: one at a time, nothing lost over its end, damage is found
+and given up only on a person's word, and a program notices a restart as time only."""
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import support
+
+
+class Life(support.Program):
+    # ---- start and stop ------------------------------------------------------------------
+
+    def test_the_start_is_said_and_the_end_is_clean(self):
+        engine = self.start_engine()
+        self.assertRegex(self.engine_log(), r"(?m)^ready$")
+        self.assertIn(f"pid {engine.pid}", self.engine_log())
+        self.good("put", "t", stdin="a\nb\n")
+        self.assertEqual(self.stop(engine), 0)
+        self.assertFalse(os.path.exists(self.socket), "no socket is left behind")
+        self.start_engine()
+        self.assertEqual(self.values("t"), ["a", "b"])
+
+    def test_ctrl_c_ends_it_too(self):
+        engine = self.start_engine()
+        self.assertEqual(self.stop(engine, signal.SIGINT), 0)
+
+    def test_a_second_engine_is_refused_by_the_firsts_pid(self):
+        engine = self.start_engine()
+        ran = self.run_command("serve", "--data", self.data, "--socket", self.socket + "2")
+        self.assertIn(ran.code, (1, 3), ran)
+        self.assertIn(str(engine.pid), ran.err)
+        self.good("put", "t", stdin="still here\n")
+
+    def test_kill_9_loses_nothing_acknowledged(self):
+        engine = self.start_engine()
+        self.good("put", "t", stdin="".join(f"{i}\n" for i in range(5000)))
+        self.stop(engine, signal.SIGKILL)
+        self.start_engine()
+        self.assertEqual(self.values("t"), [str(i) for i in range(5000)])
+
+    def test_a_restart_is_only_time_for_a_producer(self):
+        engine = self.start_engine()
+        put = self.start("put", "t", "--rate", "2000", "--json", "--socket", self.socket,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        put.stdin.write("".join(f"{i}\n" for i in range(6000)).encode())
+        put.stdin.close()
+        put.stdin = None
+        for _ in range(3):
+            time.sleep(0.4)
+            self.stop(engine, signal.SIGKILL)
+            engine = self.start_engine()
+        report = json.loads(put.stdout.read())
+        self.assertEqual(put.wait(timeout=support.PATIENCE), 0)
+        self.assertEqual((report["published"], report["acknowledged"], report["lost"]),
+                         (6000, 6000, 0))
+        self.assertEqual(self.values("t"), [str(i) for i in range(6000)])
+
+    def test_a_restart_is_only_time_for_a_consumer(self):
+        engine = self.start_engine()
+        self.good("put", "t", stdin="a\n")
+        tail = self.start("tail", "t", "--follow", "--format", "raw", "--socket", self.socket,
+                          stdout=subprocess.PIPE)
+        self.assertEqual(tail.stdout.readline(), b"a\n")
+        self.stop(engine, signal.SIGKILL)
+        self.start_engine()
+        self.good("put", "t", stdin="b\n")
+        self.assertEqual(tail.stdout.readline(), b"b\n")
+        self.assertEqual(self.stop(tail, signal.SIGINT), 0)
+
+    # ---- looking at it offline -----------------------------------------------------------
+
+    def fill(self):
+        """A stopped engine's directory with 20,000 records, in many groups and two segments."""
+        engine = self.start_engine()
+        for part in range(4):
+            self.good("put", "t", stdin="".join(f"{part}-{i}-{'x' * 900}\n" for i in range(5000)))
+        self.assertEqual(self.stop(engine), 0)
+
+    def test_offline_commands_keep_off_a_running_engine(self):
+        engine = self.start_engine()
+        for command in ("verify", "dump", "repair"):
+            ran = self.run_command(command, self.data)
+            self.assertEqual(ran.code, 1, ran)
+            self.assertIn(f"pid {engine.pid}", ran.err)
+
+    def test_a_good_directory_is_verified(self):
+        self.fill()
+        ran = self.run_command("verify", self.data)
+        self.assertEqual(ran.code, 0, ran)
+        self.assertIn("20000 records", ran.out)
+        verdict = self.run_command("verify", self.data, "--json").json()
+        mine = [one for one in verdict["partitions"] if one["topic"] == "t"]
+        self.assertTrue(verdict["ok"])
+        self.assertEqual((mine[0]["records"], mine[0]["log_end_offset"]), (20000, 20000))
+        self.assertIn("nothing is damaged", self.run_command("repair", self.data).out)
+
+    def test_a_dump_has_everything(self):
+        self.fill()
+        rows = self.run_command("dump", self.data, "--topic", "t", "--depth", "records",
+                                "--json").json_lines()
+        records = [row for row in rows if "offset" in row and "what" not in row]
+        self.assertEqual([row["offset"] for row in records], list(range(20000)))
+        groups = [row for row in rows if row.get("what") == "group"]
+        batches = [row for row in rows if row.get("what") == "batch"]
+        self.assertEqual(sum(row["records"] for row in groups), 20000)
+        self.assertEqual(sum(row["records"] for row in batches), 20000)
+        self.assertEqual(sum(row["batches"] for row in groups), len(batches))
+        numbers = [row["number"] for row in groups]
+        self.assertEqual(numbers, list(range(numbers[0], numbers[0] + len(groups))))
+        text = self.run_command("dump", self.data, "--depth", "segments").out
+        self.assertIn("segment topics/", text)
+        self.assertNotIn("group", text)
+        self.assertEqual(self.run_command("dump", self.data, "--topic", "no").code, 1)
+
+    def damage(self):
+        """Flips one bit in the middle of the log; returns the offset of the group that it hits."""
+        rows = self.run_command("dump", self.data, "--topic", "t", "--depth", "groups",
+                                "--json").json_lines()
+        groups = [row for row in rows if row.get("what") == "group"]
+        segments = [row for row in rows if row.get("what") == "segment"]
+        victim = groups[len(groups) // 2]
+        home = [row for row in segments if row["base_position"] <= victim["position"]][-1]
+        path = os.path.join(self.data, home["path"])
+        with open(path, "r+b") as file:
+            file.seek(victim["position"] - home["base_position"] + victim["bytes"] // 3)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1]))
+        return victim["base_offset"]
+
+    def test_a_flipped_bit_is_found_by_name_and_offset(self):
+        self.fill()
+        offset = self.damage()
+        ran = self.run_command("verify", self.data)
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn(f"from offset {offset} on", ran.out)
+        self.assertRegex(ran.out, r"\d{20}\.log")
+        verdict = self.run_command("verify", self.data, "--json").json()
+        self.assertFalse(verdict["ok"])
+        mine = [one for one in verdict["partitions"] if one["topic"] == "t"][0]
+        self.assertEqual((mine["state"], mine["damage_offset"]), ("damaged", offset))
+        self.assertEqual(self.run_command("dump", self.data).code, 1)
+
+    def test_repair_gives_up_only_what_it_is_told_to(self):
+        self.fill()
+        offset = self.damage()
+        before = self.bytes_of_the_log()
+        ran = self.run_command("repair", self.data)
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn(f"records from offset {offset} on", ran.out)
+        self.assertIn("nothing was changed", ran.out)
+        self.assertEqual(self.bytes_of_the_log(), before)
+        ran = self.run_command("repair", self.data, "--accept-loss", "--json")
+        self.assertEqual(ran.code, 0, ran)
+        loss = ran.json()["losses"][0]
+        self.assertEqual((loss["offset"], loss["records"]), (offset, 20000 - offset))
+        self.assertGreater(loss["bytes"], 0)
+        self.assertEqual(self.run_command("verify", self.data).code, 0)
+        self.start_engine()
+        kept = [f"{i // 5000}-{i % 5000}-{'x' * 900}" for i in range(offset)]
+        self.assertEqual(self.values("t"), kept)
+        self.good("put", "t", stdin="goes on\n")
+        rows = self.good("tail", "t", "--from", str(offset), "--json").json_lines()
+        self.assertEqual([(row["offset"], row["value"]) for row in rows], [(offset, "goes on")])
+
+    def bytes_of_the_log(self):
+        content = {}
+        for path in glob.glob(os.path.join(self.data, "topics", "*", "*", "*.log")):
+            with open(path, "rb") as file:
+                content[path] = file.read()
+        return content
+
+    # ---- the demo ------------------------------------------------------------------------
+
+    def test_the_demo_shows_this_host_and_leaves_nothing(self):
+        ran = self.run_command("demo", "--seconds", "3")
+        self.assertEqual(ran.code, 0, ran)
+        self.assertRegex(ran.out, r"(?m)^ready$")
+        found = re.search(r"(?m)^records   (\d+) of topic 'host', (\d+) heartbeats", ran.out)
+        self.assertGreater(int(found.group(1)), 0)
+        self.assertGreater(int(found.group(2)), 0)
+        self.assertIn("cpu.total.busy", ran.out)
+        self.assertNotIn("\x1b", ran.out)
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_the_demo_ends_cleanly_on_a_signal(self):
+        demo = self.start("demo", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        while demo.stdout.readline() != b"ready\n":
+            self.assertIsNone(demo.poll())
+        self.assertEqual(self.stop(demo, signal.SIGINT), 0)
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_the_demo_keeps_a_directory_that_was_named(self):
+        ran = self.run_command("demo", "--seconds", "2", "--data", self.data)
+        self.assertEqual(ran.code, 0, ran)
+        self.assertEqual(self.run_command("verify", self.data).code, 0)
+        shutil.rmtree(self.data)
+
+
+if __name__ == "__main__":
+    support.main()

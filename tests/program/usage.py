@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold: wrong input is refused with exit code 2 and a sentence, help has examples, and
+without an engine every client says so with exit code 3."""
+import json
+import os
+
+import support
+
+COMMANDS = ("serve", "demo", "topology", "topic", "put", "tail", "collect", "verify", "dump",
+            "repair", "version")
+
+WRONG = (
+    ((), "usage"),
+    (("dance",), "no command 'dance'"),
+    (("serve", "--data"), "requires an argument"),
+    (("serve", "extra"), "Too many arguments"),
+    (("serve", "--config", "not-there.yaml"), "not-there.yaml"),
+    (("demo", "--seconds", "0"), "--seconds"),
+    (("demo", "--seconds", "soon"), "--seconds"),
+    (("topology", "--workers", "0"), "--workers"),
+    (("topology", "--placement", "high"), "--placement"),
+    (("topic",), "say what to do"),
+    (("topic", "rename"), "no 'rename'"),
+    (("topic", "create"), "needs a topic"),
+    (("topic", "list", "t"), "takes no topic"),
+    (("topic", "delete", "a", "b"), "one too many"),
+    (("topic", "create", "t", "--partitions", "0"), "--partitions"),
+    (("topic", "create", "t", "--partitions", "1025"), "--partitions"),
+    (("topic", "create", "t", "--retention", "long"), "--retention"),
+    (("topic", "describe", "t", "--partitions", "2"), "takes no sizes"),
+    (("put",), "name the topic"),
+    (("put", "t", "a", "b"), "one too many"),
+    (("put", "t", "--format", "xml"), "--format"),
+    (("put", "t", "--key", "id"), "--format json or csv"),
+    (("put", "t", "--acks", "all"), "--acks"),
+    (("put", "t", "--rate", "0"), "--rate"),
+    (("put", "t", "--rate", "-5"), "--rate"),
+    (("put", "t", "--partition", "x"), "--partition"),
+    (("tail",), "name the topic"),
+    (("tail", "a", "b"), "one too many"),
+    (("tail", "t", "--from", "noon"), "--from"),
+    (("tail", "t", "--from", "2026-02-30"), "--from"),
+    (("tail", "t", "--count", "0"), "--count"),
+    (("tail", "t", "--format", "xml"), "--format"),
+    (("tail", "t", "--view", "all"), "--view"),
+    (("tail", "t", "--group", ""), "--group"),
+    (("collect",), "say what to collect"),
+    (("collect", "moon"), "moon"),
+    (("collect", "host", "--every", "1ms"), "--every"),
+    (("verify",), "name the data directory"),
+    (("dump",), "name the data directory"),
+    (("dump", "d", "--depth", "bytes"), "--depth"),
+    (("repair",), "name the data directory"),
+    (("version", "--loud"), "unrecognized option"),
+)
+
+
+class Usage(support.Program):
+    def test_wrong_words_are_refused_with_a_sentence(self):
+        for words, sentence in WRONG:
+            with self.subTest(words=words):
+                ran = self.run_command(*words)
+                self.assertEqual(ran.code, 2, ran)
+                self.assertIn(sentence, ran.err)
+                self.assertEqual(ran.out, "")
+
+    def test_every_command_has_help_with_examples(self):
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                ran = self.run_command(command, "--help")
+                self.assertEqual(ran.code, 0, ran)
+                self.assertIn("Examples:", ran.out)
+                self.assertIn(f"millrace {command}", ran.out)
+                for line in ran.out.splitlines():
+                    self.assertLessEqual(len(line), 90, line)
+
+    def test_the_list_of_commands_is_whole(self):
+        ran = self.run_command("--help")
+        self.assertEqual(ran.code, 0, ran)
+        for command in COMMANDS:
+            self.assertIn(f"\n  {command} ", ran.out)
+        self.assertIn("Exit codes", ran.out)
+
+    def test_version(self):
+        self.assertRegex(self.run_command("version").out, r"^millrace \d+\.\d+\.\d+ ")
+        self.assertIn("version", self.run_command("version", "--json").json())
+        self.assertEqual(self.run_command("--version").code, 0)
+
+    def test_without_an_engine_clients_say_so(self):
+        for words in (("put", "t"), ("tail", "t"), ("topic", "list"), ("collect", "host")):
+            with self.subTest(words=words):
+                ran = self.client(*words)
+                self.assertEqual(ran.code, 3, ran)
+                lines = ran.err.splitlines()
+                self.assertRegex(lines[0], r"^millrace: .*\((ENOENT|ECONNREFUSED)\)$")
+                self.assertIn(self.socket, ran.err)
+                self.assertRegex(ran.err, r"(?m)^  do:  ")
+
+    def test_a_missing_input_file_is_said(self):
+        ran = self.client("put", "t", "not-there.txt")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("not-there.txt", ran.err)
+
+    def test_a_directory_without_data_is_refused(self):
+        for command in ("verify", "dump", "repair"):
+            ran = self.run_command(command, self.directory)
+            self.assertEqual(ran.code, 1, ran)
+            self.assertIn("no data directory", ran.err)
+            self.assertEqual(os.listdir(self.directory), [], "nothing may be made there")
+
+    def test_a_wrong_configuration_is_refused_by_its_line(self):
+        path = self.file("wrong.yaml", "partitions: 1\nsegment_bites: 7\n")
+        ran = self.run_command("serve", "--data", self.data, "--config", path)
+        self.assertEqual(ran.code, 2, ran)
+        self.assertIn("wrong.yaml:2:", ran.err)
+        self.assertFalse(os.path.exists(self.data))
+
+    def test_topology_prints_the_plan(self):
+        ran = self.run_command("topology")
+        self.assertEqual(ran.code, 0, ran)
+        self.assertIn("worker 0", ran.out)
+        synthetic = support.environment(HWLOC_SYNTHETIC="node:2 core:4 pu:2")
+        plan = json.loads(self.run_command("topology", "--json", env=synthetic).out)
+        self.assertIn("4", json.dumps(plan))
+        ran = self.run_command("topology", "--workers", "3", env=synthetic)
+        self.assertIn("worker 2", ran.out)
+        self.assertNotIn("worker 3", ran.out)
+
+
+if __name__ == "__main__":
+    support.main()
