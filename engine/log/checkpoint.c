@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The checkpoint's two slots: to bytes and back, to disk and back. Runs as a chore and at start;
- *owns what it has read. Layout, little-endian, no padding:
+ * owns what it has read. Layout, little-endian, no padding:
  *
- *	magic u32, version u32, bytes u64 (all, the checksum included), generation u64, engine start
- *u64, log id 16 bytes, next producer id i64, commits offset u64, partitions u32, commits u32, then
- *each partition (72 bytes) with its producers (112 bytes each) right behind it, then each commit:
- *topic id 16 bytes, partition i32, name's bytes u32, offset u64, name, then CRC-32C of all before
- *it, u32
+ *	head		magic u32, version u32, bytes u64 (of all, checksum included), generation u64,
+ *			engine start u64, log id 16 bytes, next producer id i64, commits offset u64,
+ *			partitions u32, commits u32
+ *	partitions	72 bytes each, and right behind each its producers, 112 bytes each
+ *	commits		topic id 16 bytes, partition i32, name's bytes u32, offset u64, name
+ *	checksum	CRC-32C of all before it, u32
  *
  * A slot that is not there yet is made whole under another name first, so that a file which does
- *not check out is either torn while it was overwritten (then the other slot is whole) or damaged.
+ * not check out is either torn while it was overwritten (then the other slot is whole) or damaged.
  */
 #include "checkpoint.h"
 
@@ -33,8 +34,7 @@
 
 static const char *const slot_names[2] = {"checkpoint.0", "checkpoint.1"};
 
-/* ---- numbers
- * ---------------------------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------- */
 
 /* Writing: the buffer is known to be large enough. Reading: 'left' is checked before. */
 struct cursor {
@@ -113,8 +113,7 @@ static uint64_t get_u64(struct cursor *c)
 	return le64toh(value);
 }
 
-/* ---- encoding
- * --------------------------------------------------------------------------------------- */
+/* ---- encoding ------------------------------------------------------------ */
 
 static size_t encoded_bytes(const struct mr_checkpoint *checkpoint)
 {
@@ -201,8 +200,7 @@ int mr_checkpoint_encode(const struct mr_checkpoint *checkpoint, uint8_t **out, 
 	return 0;
 }
 
-/* ---- decoding
- * --------------------------------------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------ */
 
 static int get_producer(struct cursor *c, struct mr_producer_entry *entry)
 {
@@ -309,8 +307,10 @@ static int get_commits(struct cursor *c, uint32_t count, struct mr_checkpoint *o
 	return 0;
 }
 
-/* What stands before everything else; the whole is 'count' bytes at most. Returns its size or
- * -EBADMSG. */
+/*
+ * What stands before everything else; the whole is 'count' bytes at most. Returns its size or
+ * -EBADMSG.
+ */
 static int64_t check_frame(const uint8_t *bytes, size_t count, struct mr_error *err)
 {
 	struct cursor c = {(uint8_t *)bytes, count};
@@ -401,8 +401,7 @@ const struct mr_checkpoint_partition *mr_checkpoint_find(const struct mr_checkpo
 	return NULL;
 }
 
-/* ---- the disk
- * --------------------------------------------------------------------------------------- */
+/* ---- the disk ------------------------------------------------------------ */
 
 /* 0 and the slot's content; -ENOENT; -EBADMSG; or an I/O error. */
 static int load_slot(struct mr_io *io, const char *name, struct mr_checkpoint *out,

@@ -85,9 +85,7 @@ int mr_log_files_started(struct mr_log_files *files, struct mr_segment *segment,
 	return 0;
 }
 
-/* ---- finding
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- finding ------------------------------------------------------------- */
 
 int mr_log_files_find_offset(const struct mr_log_files *files, uint64_t offset,
 			     struct mr_log_place *place)
@@ -128,9 +126,7 @@ uint64_t mr_log_files_find_time(const struct mr_log_files *files, int64_t timest
 	return mr_segment_index_find_time(files->segments[i], timestamp_ms).offset;
 }
 
-/* ---- retention
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- retention ----------------------------------------------------------- */
 
 static bool is_over_age(const struct mr_segment *segment, int64_t before_ms)
 {

@@ -91,14 +91,15 @@ uint32_t mr_group_close(struct mr_group *group, const struct mr_group_place *pla
 	memcpy(&out->batch_bytes, &header.batch_bytes,
 	       sizeof(header) - offsetof(struct mr_group_header, batch_bytes));
 	out->magic = header.magic;
-	/* W10: the whole header is visible before 'bytes' says that the group is closed. Pairs with
-	 * R10 in readers. */
+	/*
+	 * W10: the whole header is visible before 'bytes' says that the group is closed. Pairs
+	 * with R10 in readers.
+	 */
 	__atomic_store_n(&out->bytes, header.bytes, __ATOMIC_RELEASE);
 	return bytes;
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static void header_from_disk(const void *bytes, struct mr_group_header *header)
 {
@@ -145,8 +146,10 @@ int mr_group_decode_header(const void *bytes, struct mr_group_header *header, st
 	return 0;
 }
 
-/* Runs the group's checksum over the batches' prefixes and the header. -EBADMSG where the batches
- * do not fill it. */
+/*
+ * Runs the group's checksum over the batches' prefixes and the header. -EBADMSG where the batches
+ * do not fill it.
+ */
 static int checksum(const uint8_t *bytes, const struct mr_group_header *header, uint64_t segment_id,
 		    uint32_t *crc, struct mr_error *err)
 {

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's half of a partition's log. Runs on the partition's worker only; owns the open group,
- *the groups in flight and the active segment's end. Blocks never, allocates nothing after open.
+ * the groups in flight and the active segment's end. Blocks never, allocates nothing after open.
  *
  *	reserve ──► (batch is encoded in the tail) ──► append ──► submit ──► completed
  *
  * The log's end is built in the tail at its own position, so that the very bytes are what the disk
- *gets. A group is opened by the first reserve, grows while writes are in flight, is closed and
- *written by submit. Groups in flight stand in a ring in their order; *flushed* moves over the
- *completed ones from its front, and waits where a segment begins whose name is not durable yet.
+ * gets. A group is opened by the first reserve, grows while writes are in flight, is closed and
+ * written by submit. Groups in flight stand in a ring in their order; *flushed* moves over the
+ * completed ones from its front, and waits where a segment begins whose name is not durable yet.
  *
  * Three things can be in the way of more bytes, and reserve names them: the tail holds nothing but
- *what must stay; the range ahead is just being zero-filled; the next segment is not there. Nothing
- *waits here: the worker goes on with other lanes and asks again.
+ * what must stay; the range ahead is just being zero-filled; the next segment is not there. Nothing
+ * waits here: the worker goes on with other lanes and asks again.
  */
 #include "log.h"
 
@@ -132,8 +132,7 @@ uint64_t mr_log_segment_bytes_min(const struct mr_log_options *options)
 	       round_up(sizeof(struct mr_group_header) + (uint64_t)options->batch_bytes_max);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------- */
 
 static int check_options(const struct mr_log_options *options, const struct mr_tail *tail,
 			 struct mr_error *err)
@@ -213,8 +212,7 @@ void mr_log_close(struct mr_log *log, struct mr_segment **active, struct mr_segm
 	free(log);
 }
 
-/* ---- room in the tail
- * ----------------------------------------------------------------------------------- */
+/* ---- room in the tail ---------------------------------------------------- */
 
 static void push_start(struct mr_log *log, uint64_t position)
 {
@@ -270,16 +268,17 @@ static bool being_zeroed(const struct mr_log *log, uint64_t from, uint64_t to)
 	return from < log->zero_to && log->zero_from < to;
 }
 
-/* ---- appending
- * --------------------------------------------------------------------------------------------- */
+/* ---- appending ----------------------------------------------------------- */
 
 static uint64_t segment_end(const struct mr_log *log)
 {
 	return log->active->base_position + log->active->file_bytes;
 }
 
-/* The spare takes over at the log's end; its header block goes into the tail, as it will stand in
- * the file. */
+/*
+ * The spare takes over at the log's end; its header block goes into the tail, as it will stand in
+ * the file.
+ */
 static void roll(struct mr_log *log)
 {
 	struct mr_segment *segment = log->spare;
@@ -316,8 +315,10 @@ static enum mr_log_room may_roll(struct mr_log *log, uint64_t group_bytes)
 {
 	if (!log->spare || !log->active_named)
 		return MR_LOG_NO_SEGMENT;
-	/* Recovery relies on it: groups in flight lie in the active segment and the one before, no
-	 * further back. */
+	/*
+	 * Recovery relies on it: groups in flight lie in the active segment and the one before, no
+	 * further back.
+	 */
 	if (log->flushed.position < log->active->base_position)
 		return MR_LOG_TAIL_FULL;
 	if (!reclaim(log, log->end_position + SEGMENT_BEGIN_BYTES + group_bytes))
@@ -412,17 +413,17 @@ uint64_t mr_log_append(struct mr_log *log, uint32_t bytes, uint32_t records,
 	return log->end_offset;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------- */
 
 static struct flight *flight_at(struct mr_log *log, uint32_t i)
 {
 	return &log->flights[(log->flight_first + i) % MR_GROUPS_IN_FLIGHT_MAX];
 }
 
-/* While groups are small, zeros ahead of the log's end make each write cheaper: asks for the next
- * step of them (D7). */
+/*
+ * While groups are small, zeros ahead of the log's end make each write cheaper: asks for the next
+ * step of them (D7).
+ */
 static void want_zeros(struct mr_log *log)
 {
 	uint64_t from = log->zeroed;
@@ -535,11 +536,12 @@ uint32_t mr_log_submit(struct mr_log *log, int32_t leader_epoch, bool force)
 	return send_closed(log);
 }
 
-/* ---- completing
- * -------------------------------------------------------------------------------------------- */
+/* ---- completing ---------------------------------------------------------- */
 
-/* Moves over the completed groups at the front; into a segment without a name goes 'completed'
- * only. */
+/*
+ * Moves over the completed groups at the front; into a segment without a name goes 'completed'
+ * only.
+ */
 static void advance(struct mr_log *log)
 {
 	while (log->flight_count > 0 && flight_at(log, 0)->done) {
@@ -575,8 +577,7 @@ int mr_log_completed(const struct mr_io_completion *completion, uint64_t *flushe
 	return log->failed ? -EIO : 0;
 }
 
-/* ---- segments and events
- * ---------------------------------------------------------------------------------- */
+/* ---- segments and events ------------------------------------------------- */
 
 void mr_log_give_spare(struct mr_log *log, struct mr_segment *spare)
 {

@@ -34,8 +34,7 @@ int32_t mr_sequence_add(int32_t a, uint32_t n)
 	return (int32_t)(((uint32_t)a + n) & SEQUENCE_MASK);
 }
 
-/* ---- the producer table ------------------------------------------------------------------------
- */
+/* ---- the producer table -------------------------------------------------- */
 
 /* Ids come from a counter: multiply so that neighbours spread. */
 static uint32_t home_of(const struct mr_partition *partition, int64_t producer_id)
@@ -45,8 +44,10 @@ static uint32_t home_of(const struct mr_partition *partition, int64_t producer_i
 	return (uint32_t)(hash >> 32) & (partition->producers_max - 1);
 }
 
-/* The producer's place, or the free place where it would go, or NULL if it is not there and all are
- * taken. */
+/*
+ * The producer's place, or the free place where it would go, or NULL if it is not there and all
+ * are taken.
+ */
 static struct mr_producer_entry *place_of(const struct mr_partition *partition, int64_t producer_id)
 {
 	uint32_t at = home_of(partition, producer_id);
@@ -183,8 +184,7 @@ uint32_t mr_partition_expire_producers(struct mr_partition *partition, int64_t b
 	return expired;
 }
 
-/* ---- init
- * ------------------------------------------------------------------------------------------ */
+/* ---- init ---------------------------------------------------------------- */
 
 int mr_partition_init(struct mr_partition *partition, uint32_t producers_max,
 		      uint32_t min_insync_replicas, struct mr_error *err)
@@ -215,11 +215,12 @@ void mr_partition_deinit(struct mr_partition *partition)
 	memset(partition, 0, sizeof(*partition));
 }
 
-/* ---- offsets
- * --------------------------------------------------------------------------------------- */
+/* ---- offsets ------------------------------------------------------------- */
 
-/* The high watermark follows the slowest in-sync replica, if there are enough of them. It never
- * goes back. */
+/*
+ * The high watermark follows the slowest in-sync replica, if there are enough of them. It never
+ * goes back.
+ */
 static bool raise_high_watermark(struct mr_partition *partition)
 {
 	uint64_t lowest = partition->log_end;
@@ -277,8 +278,7 @@ void mr_partition_raise_log_start(struct mr_partition *partition, uint64_t offse
 		partition->log_start = offset;
 }
 
-/* ---- batches
- * --------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------- */
 
 enum mr_sequence_verdict mr_partition_check(const struct mr_partition *partition,
 					    int64_t producer_id, int16_t epoch, int32_t sequence,

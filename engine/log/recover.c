@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recovery of one partition: what is kept after a crash, and why (recover.h). Runs before the
- *partition has a worker, on the thread that starts the engine; blocks. It reads
+ * partition has a worker, on the thread that starts the engine; blocks. It reads
  *
- *	1. the names of the segments, and each one's header under its lock: do they continue one
- *another?
- *	2. the index of each complete segment below the checkpoint (rebuilt by reading it if need
- *be);
- *	3. groups from the checkpoint on, as long as each continues the one before: the kept prefix;
- *	4. the in-flight window behind the prefix, for a group that proves that more had been
- *flushed.
+ *	1. the segments' names, and each one's header under its lock: do they follow each other?
+ *	2. the index of each complete segment below the checkpoint, rebuilt if need be;
+ *	3. groups from the checkpoint on, as long as each continues the one before: what is kept;
+ *	4. the in-flight window behind, for a group that proves that more had been flushed.
  *
  * With a proof the partition is corrupt and nothing is changed. Without one, what stands in the
- *window is zeroed, a segment begun behind the prefix is removed, and all that was read is flushed.
- *Each step may be cut off by another crash: the prefix is the same the next time, since only what
- *lies behind it is changed (I12).
+ * window is zeroed, a segment begun behind the prefix is removed, and all that was read is flushed.
+ * Each step may be cut off by another crash: the prefix is the same the next time, since only what
+ * lies behind it is changed (I12).
  */
 #include "recover.h"
 
@@ -63,8 +60,7 @@ struct recovery {
 	uint64_t told_bytes;
 };
 
-/* ---- 1. the segments
- * ------------------------------------------------------------------------------- */
+/* ---- 1. the segments ----------------------------------------------------- */
 
 static struct mr_segment *segment_of(const struct recovery *re, size_t i)
 {
@@ -132,8 +128,7 @@ static int open_segments(struct recovery *re, struct mr_error *err)
 	return 0;
 }
 
-/* ---- 3. groups that continue one another --------------------------------------------------------
- */
+/* ---- 3. groups that continue one another --------------------------------- */
 
 static void expect_segment(struct expected *expected, const struct mr_segment_header *header)
 {
@@ -220,8 +215,10 @@ static void tell(struct recovery *re, uint32_t bytes)
 	re->options->progress(re->out->checked_bytes, re->total_bytes, re->options->arg);
 }
 
-/* The group that is due in segment i: 1 and it is passed; 0: there is none, 'damage' says why; or
- * an I/O error. */
+/*
+ * The group that is due in segment i: 1 and it is passed; 0: there is none, 'damage' says why; or
+ * an I/O error.
+ */
 static int pass_group(struct recovery *re, size_t i, struct expected *expected, bool remember,
 		      struct mr_error *err)
 {
@@ -314,11 +311,12 @@ static int scan_groups(struct recovery *re, struct mr_error *err)
 	}
 }
 
-/* ---- 2. complete segments before the beginning, and their indexes -------------------------------
- */
+/* ---- 2. complete segments before the beginning, and their indexes -------- */
 
-/* Reads a whole segment below the checkpoint for its index. Damage found there breaks the log at
- * it. */
+/*
+ * Reads a whole segment below the checkpoint for its index. Damage found there breaks the log at
+ * it.
+ */
 static int rebuild_index(struct recovery *re, size_t i, struct mr_error *err)
 {
 	struct mr_segment *segment = segment_of(re, i);
@@ -363,8 +361,10 @@ static int load_indexes(struct recovery *re, struct mr_error *err)
 	return 0;
 }
 
-/* The segment that the checkpoint lies in is not read from its beginning: its index may tell what
- * stands there. */
+/*
+ * The segment that the checkpoint lies in is not read from its beginning: its index may tell what
+ * stands there.
+ */
 static void load_partial_index(struct recovery *re)
 {
 	struct mr_segment *segment = segment_of(re, re->first);
@@ -375,8 +375,10 @@ static void load_partial_index(struct recovery *re)
 		mr_segment_index_forget(segment, re->expected.position);
 	} else {
 		mr_segment_index_forget(segment, 0);
-		/* relaxed: nobody else has it. Any time may stand there: searches begin at the
-		 * segment's start. */
+		/*
+		 * relaxed: nobody else has it. Any time may stand there: searches begin at the
+		 * segment's start.
+		 */
 		atomic_store_explicit(&segment->index.max_timestamp_ms, INT64_MAX,
 				      memory_order_relaxed);
 	}
@@ -384,8 +386,7 @@ static void load_partial_index(struct recovery *re)
 	segment->end_position = 0;
 }
 
-/* ---- where to begin
- * --------------------------------------------------------------------------------- */
+/* ---- where to begin ------------------------------------------------------ */
 
 static int newest_first(const void *a, const void *b)
 {
@@ -499,8 +500,7 @@ static int begin(struct recovery *re, struct mr_error *err)
 	return re->from_checkpoint ? restore_producers(re, err) : 0;
 }
 
-/* ---- 4. behind the kept prefix
- * -------------------------------------------------------------------- */
+/* ---- 4. behind the kept prefix ------------------------------------------- */
 
 /* One segment's part of the window: groups that check out in file bytes [from, to). */
 static int search(struct recovery *re, size_t i, uint64_t from, uint64_t to, struct mr_error *err)
@@ -621,10 +621,11 @@ static void tell_nothing_usable(struct recovery *re)
 	re->partition->log_end = out->corrupt_offset;
 }
 
-/* ---- keeping
- * ---------------------------------------------------------------------------------------- */
+/* ---- keeping ------------------------------------------------------------- */
 
-/* What lies behind the prefix goes, durably, and what is kept is flushed before it counts (D3, D6).
+/*
+ * What lies behind the prefix goes, durably, and what is kept is flushed before it counts (D3,
+ * D6).
  */
 static int cut(struct recovery *re, struct mr_error *err)
 {
@@ -734,8 +735,10 @@ static int recover(struct recovery *re, struct mr_error *err)
 	r = load_indexes(re, err);
 	if (r < 0)
 		return r;
-	/* Damage below the beginning: the log ends there, and who its producers were no longer
-	 * matters. */
+	/*
+	 * Damage below the beginning: the log ends there, and who its producers were no longer
+	 * matters.
+	 */
 	if (re->current >= re->first) {
 		load_partial_index(re);
 		r = scan_groups(re, err);

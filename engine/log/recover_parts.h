@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What recovery and repair share: finding a partition's files, zeroing behind the log's end.
- * Private to log/. */
+/*
+ * What recovery and repair share: finding a partition's files, zeroing behind the log's end.
+ * Private to log/.
+ */
 #ifndef MR_RECOVER_PARTS_H
 #define MR_RECOVER_PARTS_H
 

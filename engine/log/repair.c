@@ -13,8 +13,7 @@
 #include "check.h"
 #include "recover_parts.h"
 
-/* ---- finding
- * ---------------------------------------------------------------------------------------- */
+/* ---- finding ------------------------------------------------------------- */
 
 /* "00000000000000000042.log" and nothing else. */
 static bool parse_name(const char *name, uint64_t *base_offset)
@@ -91,8 +90,7 @@ void mr_recover_found_free(struct mr_found_segment *found, size_t count)
 	free(found);
 }
 
-/* ---- zeroing
- * ----------------------------------------------------------------------------------------- */
+/* ---- zeroing ------------------------------------------------------------- */
 
 static bool is_zero(const uint8_t *block)
 {
@@ -132,8 +130,7 @@ int mr_recover_zero(struct mr_scan *scan, struct mr_segment *segment, uint64_t f
 	return mr_segment_zero(segment, dirty_from, to, err);
 }
 
-/* ---- making
- * ------------------------------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------- */
 
 /* Each folder of the path, from the top on, made and durable. */
 static int make_directories(struct mr_io *io, const char *directory, struct mr_error *err)
@@ -229,8 +226,7 @@ int mr_log_create(struct mr_io *io, const char *directory, const uint8_t topic_i
 	return 0;
 }
 
-/* ---- accepting a loss
- * ----------------------------------------------------------------------------------- */
+/* ---- accepting a loss ---------------------------------------------------- */
 
 /* Newest first, so that the log has no hole whenever this is cut off. */
 static int remove_above(struct mr_io *io, const char *directory, const struct mr_segment *last,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See scan.h. Nothing read here is trusted: lengths are bounded by the segment before memory is
- * taken for them. */
+/*
+ * See scan.h. Nothing read here is trusted: lengths are bounded by the segment before memory is
+ * taken for them.
+ */
 #include "scan.h"
 
 #include <errno.h>

@@ -22,8 +22,7 @@
 #define SEGMENT_BYTES_MAX    (1ull << 40) /* nobody's disk gives us more for one file */
 #define INDEX_FILE_BYTES_MAX (1u << 26)
 
-/* ---- names
- * ------------------------------------------------------------------------------------------ */
+/* ---- names --------------------------------------------------------------- */
 
 void mr_segment_file_name(uint64_t base_offset, char name[32])
 {
@@ -40,8 +39,7 @@ static void index_path(const struct mr_segment *segment, char path[160])
 	snprintf(path, 160, "%s/%020" PRIu64 ".index", segment->directory, segment->base_offset);
 }
 
-/* ---- the header block
- * ------------------------------------------------------------------------------ */
+/* ---- the header block ---------------------------------------------------- */
 
 /* To the disk's byte order and back: its own inverse. */
 static void swap_header(struct mr_segment_header *header)
@@ -113,8 +111,7 @@ int mr_segment_decode_header(const uint8_t block[MR_BLOCK_BYTES], struct mr_segm
 	return 0;
 }
 
-/* ---- the struct
- * -------------------------------------------------------------------------------------- */
+/* ---- the struct ---------------------------------------------------------- */
 
 static void index_begin(struct mr_segment_index *index)
 {
@@ -151,8 +148,7 @@ void mr_segment_close(struct mr_segment *segment)
 	free(segment);
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 int mr_segment_zero(struct mr_segment *segment, uint64_t from, uint64_t to, struct mr_error *err)
 {
@@ -344,8 +340,7 @@ int mr_segment_remove(struct mr_segment *segment, struct mr_error *err)
 	return mr_io_sync_directory(segment->io, segment->directory, err);
 }
 
-/* ---- the index
- * --------------------------------------------------------------------------------------- */
+/* ---- the index ----------------------------------------------------------- */
 
 void mr_segment_index_note(struct mr_segment *segment, uint64_t offset, uint64_t position,
 			   int64_t max_timestamp_ms, int64_t append_ms)
@@ -427,8 +422,10 @@ struct index_header {
 static_assert(sizeof(struct index_header) == 72, "index header size");
 static_assert(sizeof(struct mr_index_entry) == 24, "index entry size");
 
-/* Files are little-endian and so are the hosts that the engine runs on: entries go out as they
- * stand. */
+/*
+ * Files are little-endian and so are the hosts that the engine runs on: entries go out as they
+ * stand.
+ */
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "index files are written as they stand");
 
 static uint32_t index_crc(const struct index_header *header, const void *entries)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Record batches and groups for tests of the log: small, whole, and telling by their content which
- * offset they have. */
+/*
+ * Record batches and groups for tests of the log: small, whole, and telling by their content which
+ * offset they have.
+ */
 #ifndef MR_TEST_BATCHES_H
 #define MR_TEST_BATCHES_H
 

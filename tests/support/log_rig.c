@@ -64,6 +64,18 @@ void mr_test_rig_start(struct mr_test_rig *rig, struct mr_recovered *recovered)
 	mr_recovered_deinit(recovered);
 }
 
+void mr_test_rig_init(struct mr_test_rig *rig, const struct mr_test_rig_options *options,
+		      struct mr_io *io)
+{
+	struct mr_error err;
+
+	memset(rig, 0, sizeof(*rig));
+	rig->options = *options;
+	rig->io = io;
+	mr_test_clock_init(&rig->clock, 1000000);
+	must(mr_partition_init(&rig->partition, options->producers_max, 1, &err), &err);
+}
+
 void mr_test_rig_open(struct mr_test_rig *rig, const struct mr_test_rig_options *options,
 		      struct mr_io *io, const struct mr_checkpoint_partition *checkpoint)
 {
@@ -72,12 +84,8 @@ void mr_test_rig_open(struct mr_test_rig *rig, const struct mr_test_rig_options 
 	struct mr_error err;
 	int r;
 
-	memset(rig, 0, sizeof(*rig));
-	rig->options = *options;
-	rig->io = io;
-	mr_test_clock_init(&rig->clock, 1000000);
+	mr_test_rig_init(rig, options, io);
 	recover = mr_test_recover_options(rig);
-	must(mr_partition_init(&rig->partition, options->producers_max, 1, &err), &err);
 	r = mr_recover(io, RIG_DIRECTORY, mr_test_topic_id, 0, checkpoint, &recover,
 		       &rig->partition, &recovered, &err);
 	if (r == -ENOENT)
@@ -91,9 +99,11 @@ void mr_test_rig_open(struct mr_test_rig *rig, const struct mr_test_rig_options 
 	mr_test_rig_start(rig, &recovered);
 }
 
-static bool is_fake(const struct mr_io *io)
+static struct mr_io *fake_of(const struct mr_test_rig *rig)
 {
-	return strcmp(io->facts.backend, "fake") == 0;
+	if (rig->options.disk)
+		return rig->options.disk;
+	return strcmp(rig->io->facts.backend, "fake") == 0 ? rig->io : NULL;
 }
 
 void mr_test_rig_close(struct mr_test_rig *rig)
@@ -107,8 +117,8 @@ void mr_test_rig_close(struct mr_test_rig *rig)
 
 	mr_log_state(rig->log, &state);
 	for (int i = 0; i < 1000 && state.in_flight > 0; i++) {
-		if (is_fake(rig->io))
-			mr_io_fake_allow(rig->io, MR_IO_FAKE_ALL);
+		if (fake_of(rig))
+			mr_io_fake_allow(fake_of(rig), MR_IO_FAKE_ALL);
 		else
 			mr_io_queue_wait(rig->queue, 1000000);
 		n = mr_io_queue_reap(rig->queue, completions, 32);
@@ -237,6 +247,8 @@ bool mr_test_rig_spare(struct mr_test_rig *rig, struct mr_error *err)
 	r = mr_segment_make_spare(rig->io, RIG_DIRECTORY, rig->options.segment_bytes, &spare, err);
 	if (r < 0)
 		return false;
+	if (rig->options.zeroed_bytes)
+		spare->zeroed_bytes = rig->options.zeroed_bytes;
 	mr_assert(mr_log_wants_spare(rig->log));
 	mr_log_give_spare(rig->log, spare);
 	rig->spare_wanted = false;
@@ -249,7 +261,7 @@ void mr_test_rig_settle(struct mr_test_rig *rig)
 	struct mr_error err;
 
 	for (int i = 0; i < 100000; i++) {
-		if (mr_test_rig_turn(rig, true) == 0 && !is_fake(rig->io))
+		if (mr_test_rig_turn(rig, true) == 0 && !fake_of(rig))
 			mr_io_queue_wait(rig->queue, 1000000);
 		if (!mr_test_rig_chore(rig, &err) || !mr_test_rig_spare(rig, &err))
 			must(err.code, &err);

@@ -20,6 +20,8 @@ struct mr_test_rig_options {
 	uint64_t tail_bytes;
 	uint64_t segment_bytes;
 	uint32_t producers_max;
+	uint64_t zeroed_bytes; /* of a new spare, as the log is told; 0: as it is */
+	struct mr_io *disk;    /* the fake disk where the io is wrapped around it */
 };
 
 struct mr_test_rig {
@@ -49,7 +51,12 @@ struct mr_recover_options mr_test_recover_options(const struct mr_test_rig *rig)
 /* Recovers the log on 'io', or makes one if there is none, and begins a new leader epoch. */
 void mr_test_rig_open(struct mr_test_rig *rig, const struct mr_test_rig_options *options,
 		      struct mr_io *io, const struct mr_checkpoint_partition *checkpoint);
-/* The same after mr_recover() by the test: takes its segments and its partition. */
+/*
+ * The parts of it, where the test recovers itself: into rig->partition, then it takes the
+ * segments.
+ */
+void mr_test_rig_init(struct mr_test_rig *rig, const struct mr_test_rig_options *options,
+		      struct mr_io *io);
 void mr_test_rig_start(struct mr_test_rig *rig, struct mr_recovered *recovered);
 /* Lets what is in flight go by and frees all; the disk stays. */
 void mr_test_rig_close(struct mr_test_rig *rig);
@@ -58,7 +65,8 @@ void mr_test_rig_close(struct mr_test_rig *rig);
 enum mr_log_room mr_test_rig_append(struct mr_test_rig *rig, struct mr_test_batch *batch);
 /* Submits, reaps once and takes events over as chores. Returns completions. */
 int mr_test_rig_turn(struct mr_test_rig *rig, bool force);
-/* Does the oldest chore, if there is one, and tells the log; false if it could not (err says why).
+/*
+ * Does the oldest chore, if there is one, and tells the log; false if it could not (err says why).
  */
 bool mr_test_rig_chore(struct mr_test_rig *rig, struct mr_error *err);
 /* Makes a spare if one is wanted. */

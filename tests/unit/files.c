@@ -182,8 +182,10 @@ Test(files, ages_and_times_survive_a_restart)
 	end();
 }
 
-/* A log of many segments: the list grows, and no file is kept open behind the active one and the
- * one before. */
+/*
+ * A log of many segments: the list grows, and no file is kept open behind the active one and the
+ * one before.
+ */
 Test(files, holds_few_files_open)
 {
 	size_t open = 0;

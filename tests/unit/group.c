@@ -122,8 +122,10 @@ Test(group, that_fills_its_last_block_exactly_has_no_padding)
 	cr_assert_fail("no such group");
 }
 
-/* I8: whatever bit of header, batches and padding flips, the group is refused; most of all in the
- * 85 bytes that only our own checksum covers. */
+/*
+ * I8: whatever bit of header, batches and padding flips, the group is refused; most of all in the
+ * 85 bytes that only our own checksum covers.
+ */
 Test(group, refuses_every_flipped_bit)
 {
 	uint32_t crc;
@@ -202,8 +204,10 @@ Test(group, refuses_lengths_that_contradict_each_other)
 	cr_assert_eq(check(size), 0);
 }
 
-/* The checksum may be right and the content wrong all the same: whoever knows the segment's id can
- * make one (D5). */
+/*
+ * The checksum may be right and the content wrong all the same: whoever knows the segment's id can
+ * make one (D5).
+ */
 Test(group, refuses_batches_out_of_place_under_a_right_checksum)
 {
 	uint32_t crc;

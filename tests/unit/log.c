@@ -61,8 +61,7 @@ static enum mr_log_room append(int32_t records, uint32_t value_bytes)
 	return mr_test_rig_append(&rig, &batch);
 }
 
-/* ---- a queue by hand
- * ------------------------------------------------------------------------------ */
+/* ---- a queue by hand ----------------------------------------------------- */
 
 enum { HAND_MAX = 32 };
 
@@ -170,8 +169,7 @@ static struct mr_segment *spare_of(uint64_t bytes)
 	return spare;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 
 Test(log, the_file_gets_the_tails_bytes)
 {
@@ -359,8 +357,7 @@ Test(log, the_group_takes_no_batch_beyond_its_size)
 	end_by_hand(log, &made);
 }
 
-/* ---- the tail
- * ------------------------------------------------------------------------------------------ */
+/* ---- the tail ------------------------------------------------------------ */
 
 /* From 'reclaimed' on there are segment headers and groups, one behind the other, up to the end. */
 static void walk_tail(void)
@@ -447,8 +444,7 @@ Test(log, a_hold_is_never_passed)
 	end();
 }
 
-/* ---- segments
- * ------------------------------------------------------------------------------------------- */
+/* ---- segments ------------------------------------------------------------ */
 
 static uint32_t groups_of_a_segment(void)
 {
@@ -601,8 +597,7 @@ Test(log, an_open_group_at_the_segments_end_is_due)
 	end_by_hand(log, &made);
 }
 
-/* ---- zeros ahead
- * ------------------------------------------------------------------------------------------ */
+/* ---- zeros ahead --------------------------------------------------------- */
 
 static struct mr_log *log_with_zeros(struct mr_recovered *made, uint64_t zeroed, uint64_t written)
 {
@@ -738,8 +733,7 @@ Test(log, zeros_end_where_the_segment_ends)
 	end_by_hand(log, &made);
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------- */
 
 Test(log, refuses_options_that_cannot_work)
 {
@@ -792,8 +786,7 @@ Test(log, the_leader_epoch_never_falls, .signal = SIGABRT)
 	mr_log_submit(log, 4, true);
 }
 
-/* ---- real files
- * --------------------------------------------------------------------------------------------- */
+/* ---- real files ---------------------------------------------------------- */
 
 static void over_real_files(const char *backend)
 {

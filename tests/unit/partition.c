@@ -33,8 +33,7 @@ static enum mr_sequence_verdict check(int64_t id, int16_t epoch, int32_t sequenc
 	return mr_partition_check(&partition, id, epoch, sequence, count, &duplicates, &expected);
 }
 
-/* ---- sequences ---------------------------------------------------------------------------------
- */
+/* ---- sequences ----------------------------------------------------------- */
 
 Test(partition, sequences_are_serial_numbers)
 {
@@ -160,8 +159,7 @@ Test(partition, remembers_the_newest_runs)
 	end();
 }
 
-/* ---- the table ---------------------------------------------------------------------------------
- */
+/* ---- the table ----------------------------------------------------------- */
 
 Test(partition, a_full_table_forgets_the_quietest)
 {
@@ -218,8 +216,10 @@ Test(partition, expires_by_time)
 	end();
 }
 
-/* Entries must stay where a lookup finds them, whatever came and went around them: against a plain
- * array. */
+/*
+ * Entries must stay where a lookup finds them, whatever came and went around them: against a plain
+ * array.
+ */
 Test(partition, the_table_finds_all_after_many_changes)
 {
 	enum { IDS = 60 };
@@ -305,8 +305,7 @@ Test(partition, a_table_of_one_place_works)
 	end();
 }
 
-/* ---- offsets
- * ------------------------------------------------------------------------------------- */
+/* ---- offsets ------------------------------------------------------------- */
 
 Test(partition, alone_it_commits_what_is_flushed)
 {

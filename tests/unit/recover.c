@@ -91,8 +91,7 @@ static void wipe(const char *path, uint64_t at)
 	scribble(path, at, zeros, sizeof(zeros));
 }
 
-/* ---- a log that is well -------------------------------------------------------------------------
- */
+/* ---- a log that is well -------------------------------------------------- */
 
 Test(recover, an_empty_log)
 {
@@ -232,8 +231,7 @@ Test(recover, keeps_a_group_that_ends_at_the_segments_end)
 	end();
 }
 
-/* ---- the checkpoint ----------------------------------------------------------------------------
- */
+/* ---- the checkpoint ------------------------------------------------------ */
 
 static void put_of(int64_t id, int32_t sequence, int32_t records)
 {
@@ -371,11 +369,12 @@ Test(recover, a_checkpoint_above_the_log_is_corruption)
 	end();
 }
 
-/* ---- tails that a crash leaves ------------------------------------------------------------------
- */
+/* ---- tails that a crash leaves ------------------------------------------- */
 
-/* Groups in flight: 'keep' says which of four complete, the rest are lost. All before stays,
- * nothing behind does. */
+/*
+ * Groups in flight: 'keep' says which of four complete, the rest are lost. All before stays,
+ * nothing behind does.
+ */
 Test(recover, cuts_behind_the_first_group_that_is_missing)
 {
 	for (uint64_t seed = 0; seed < 100; seed++) {
@@ -404,8 +403,10 @@ Test(recover, cuts_behind_the_first_group_that_is_missing)
 	}
 }
 
-/* I12, and what is cut is gone: the next group in its place must not bring an old one behind it
- * back. */
+/*
+ * I12, and what is cut is gone: the next group in its place must not bring an old one behind it
+ * back.
+ */
 Test(recover, stale_groups_behind_the_cut_never_come_back)
 {
 	begin();
@@ -482,8 +483,10 @@ Test(recover, a_roll_without_a_name_is_discarded)
 	end();
 }
 
-/* The next segment is named while the last groups before it are still in flight, and those are
- * lost. */
+/*
+ * The next segment is named while the last groups before it are still in flight, and those are
+ * lost.
+ */
 Test(recover, a_segment_begun_behind_a_torn_end_is_removed)
 {
 	uint32_t groups;
@@ -555,10 +558,11 @@ Test(recover, a_crash_in_recovery_changes_nothing)
 	}
 }
 
-/* ---- damage
- * ---------------------------------------------------------------------------------------- */
+/* ---- damage -------------------------------------------------------------- */
 
-/* I8: each byte of a flushed group, once it is provably so, is reported with file, byte and offset.
+/*
+ * I8: each byte of a flushed group, once it is provably so, is reported with file, byte and
+ * offset.
  */
 Test(recover, a_flipped_bit_below_flushed_is_corruption)
 {
@@ -734,8 +738,7 @@ Test(recover, of_another_partition_is_refused)
 	end();
 }
 
-/* ---- locks and looking
- * ----------------------------------------------------------------------------- */
+/* ---- locks and looking --------------------------------------------------- */
 
 Test(recover, waits_for_the_locks)
 {
@@ -809,8 +812,7 @@ Test(recover, tells_its_progress)
 	end();
 }
 
-/* ---- accepting a loss
- * ----------------------------------------------------------------------------- */
+/* ---- accepting a loss ---------------------------------------------------- */
 
 static uint64_t accept(void)
 {

@@ -292,8 +292,7 @@ Test(segment, close_takes_null)
 	mr_segment_close(NULL);
 }
 
-/* ---- the index ---------------------------------------------------------------------------------
- */
+/* ---- the index ----------------------------------------------------------- */
 
 /* 100 groups of 16 KiB and ten records each, timestamps 1000, 1010, ... */
 static void note_groups(struct mr_segment *segment)
@@ -422,7 +421,9 @@ Test(segment, an_index_that_does_not_check_out_is_not_believed)
 	end();
 }
 
-/* A checksum is no proof of sense: entries outside the segment or out of order are refused as well.
+/*
+ * A checksum is no proof of sense: entries outside the segment or out of order are refused as
+ * well.
  */
 Test(segment, an_index_with_places_outside_the_segment_is_refused)
 {
