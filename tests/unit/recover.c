@@ -439,6 +439,67 @@ Test(recover, stale_groups_behind_the_cut_never_come_back)
 	end();
 }
 
+/* The same segment, the right number and offset, a right checksum: but it continues what was cut. */
+Test(recover, a_group_of_another_history_is_not_taken)
+{
+	uint8_t *stale;
+	size_t count;
+
+	begin();
+	put_many(5);
+	stop(1);
+	stale = mr_io_fake_bytes(io, FIRST, &count);
+	wipe(FIRST, 4 * 4096);
+	wipe(FIRST, 5 * 4096);
+	mr_test_rig_open(&rig, &options, io, NULL);
+	rig.leader_epoch = 1;	       /* else the epoch tells already */
+	mr_test_rig_put(&rig, 1, 200); /* another fourth */
+	stop(2);
+	scribble(FIRST, 5 * 4096, stale + 5 * 4096, 4096);
+	cr_assert_eq(look(NULL), 0);
+	cr_assert_not(found.corrupt, "%s", found.damage.what);
+	cr_assert_eq(found.start.offset, 4);
+	cr_assert_eq(found.start.group_number, 5);
+	free(stale);
+	done();
+	end();
+}
+
+/* After a kill a name may stand in a cache only: what recovery kept, no power cut takes any more. */
+Test(recover, makes_the_names_durable_that_it_counts_on)
+{
+	static _Alignas(4096) uint8_t block[4096];
+	struct mr_log_event chore;
+	uint64_t end_offset;
+
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		begin();
+		put_many((int)(options.segment_bytes / MR_BLOCK_BYTES) - 1);
+		cr_assert(mr_test_rig_spare(&rig, &err));
+		put_of(-1, 0, 1);
+		for (int i = 0; i < 10; i++)
+			mr_test_rig_turn(&rig, true);
+		cr_assert_eq(rig.chore_count, 1);
+		chore = rig.chores[0]; /* it gets as far as the rename */
+		mr_segment_encode_header(&chore.header, block);
+		cr_assert_eq(mr_io_write(chore.segment->file, block, 4096, 0, &err), 0);
+		cr_assert_eq(mr_io_sync(chore.segment->file, &err), 0);
+		cr_assert_eq(mr_io_rename(io, RIG_DIRECTORY "/spare",
+					  RIG_DIRECTORY "/00000000000000000031.log", &err),
+			     0);
+		mr_test_rig_close(&rig);
+		cr_assert_eq(look(NULL), 0);
+		end_offset = found.start.offset;
+		cr_assert_eq(end_offset, 32);
+		mr_io_fake_crash(io, seed);
+		done();
+		cr_assert_eq(look(NULL), 0, "%s", err.what);
+		cr_assert_eq(found.start.offset, end_offset);
+		done();
+		end();
+	}
+}
+
 Test(recover, garbage_where_the_next_group_would_be_is_cut)
 {
 	uint8_t garbage[512];
