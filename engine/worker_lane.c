@@ -310,6 +310,25 @@ static uint32_t slots_waiting(struct mr_worker_lane *lane)
 }
 
 /*
+ * Counts what is missing between the log's records of a weak lane and the next one, on the engine's
+ * page. What an engine before has told is not told again: it may have died before anything that it
+ * took behind the gap was durable, so that the gap is found once more, and longer.
+ */
+static void tell_lost(struct mr_worker_lane *lane, uint64_t missing)
+{
+	struct mr_lane_engine_page *page = lane->reader.engine;
+	uint64_t next = lane->reader.next_number, first = next - missing;
+
+	if (first < page->lost_before)
+		first = page->lost_before;
+	if (missing == 0 || first >= next)
+		return;
+	page->lost_before = next;
+	/* relaxed: a number for people */
+	atomic_fetch_add_explicit(&page->lost, next - first, memory_order_relaxed);
+}
+
+/*
  * A lane that was handed back: its frames say where it goes on (the old engine may have died
  * between writing number and index). What an acks level weaker than committed has cost is told at
  * once, on the engine's page.
@@ -318,7 +337,7 @@ void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_la
 {
 	uint32_t available = slots_waiting(lane), duplicates;
 	const struct mr_producer_entry *known;
-	uint64_t lost = 0;
+	uint64_t missing = 0;
 	int32_t sequence, expected;
 
 	if (available)
@@ -326,14 +345,12 @@ void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_la
 	known = mr_partition_find_producer(&partition->state, lane->producer_id);
 	sequence = (int32_t)(lane->reader.next_number & INT32_MAX);
 	if (!known)
-		lost = lane->reader.next_number;
+		missing = lane->reader.next_number;
 	else if (mr_partition_check(&partition->state, lane->producer_id, known->epoch, sequence, 1,
 				    &duplicates, &expected) == MR_SEQUENCE_GAP)
-		lost = (uint64_t)mr_sequence_distance(sequence, expected);
-	if (lane->acks == MR_ACKS_COMMITTED)
-		return; /* a gap is refused when it is met */
-	atomic_store_explicit(&lane->reader.engine->lost, lost,
-			      memory_order_relaxed); /* relaxed: a number for people */
+		missing = (uint64_t)mr_sequence_distance(sequence, expected);
+	if (lane->acks != MR_ACKS_COMMITTED) /* there a gap is refused when it is met */
+		tell_lost(lane, missing);
 }
 
 struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,

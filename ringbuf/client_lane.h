@@ -20,7 +20,7 @@ struct mr_lane_swap {
 	int engine_fd;
 	int bell_to_worker;
 	int bell_to_client;
-	uint64_t lost;	     /* at this hand-back, as the engine said */
+	uint64_t lost;	     /* at all hand-backs, as the engine said */
 	uint64_t hand_backs; /* of the lane so far */
 };
 

@@ -39,8 +39,7 @@ struct lane {
 	bool added;	      /* the connection's thread knows it */
 	bool dead;	      /* no engine takes it again: shared->error */
 	bool reserved;	      /* in producer->reserved */
-	uint64_t lost_before; /* with former engines */
-	uint64_t lost;	      /* with this one, as it said at the hand-back */
+	uint64_t lost;	      /* so far, as former engines and the hand-back said */
 	uint64_t hand_backs;
 	struct mr_receipt *saved; /* of former engines, not taken yet; MR_RECEIPTS at most */
 	uint32_t saved_at;
@@ -101,7 +100,7 @@ static void save_receipts(struct lane *lane)
 						    (uint32_t)MR_RECEIPTS - left);
 }
 
-/* What this engine lost of the lane: it says so in its reply, or on its page. */
+/* All that the lane lost: an engine goes on counting where the one before it stopped. */
 static uint64_t lost_now(const struct lane *lane)
 {
 	/* relaxed: a lone number, ordered with nothing */
@@ -116,8 +115,7 @@ static void change_engine(struct lane *lane, struct mr_lane_swap *swap)
 	const void *old;
 
 	save_receipts(lane);
-	lane->lost_before += lost_now(lane);
-	lane->lost = 0;
+	lane->lost = lost_now(lane);
 	if (mr_lane_writer_switch(&lane->writer, swap->engine_fd, &old, &err) < 0) {
 		mr_client_lane_fail(lane->shared, &err);
 		mr_lane_swap_free(swap);
@@ -129,7 +127,8 @@ static void change_engine(struct lane *lane, struct mr_lane_swap *swap)
 	close_fd(lane->bell_to_client);
 	lane->bell_to_worker = swap->bell_to_worker;
 	lane->bell_to_client = swap->bell_to_client;
-	lane->lost = swap->lost;
+	if (swap->lost > lane->lost)
+		lane->lost = swap->lost;
 	lane->hand_backs = swap->hand_backs;
 	swap->bell_to_worker = -1;
 	swap->bell_to_client = -1;
@@ -654,7 +653,7 @@ int mr_producer_state(struct mr_producer *producer, struct mr_producer_state *st
 		free_bytes = mr_lane_free_bytes(&lane->writer);
 		all.published += lane->writer.published;
 		all.acknowledged += mr_lane_acknowledged(&lane->writer);
-		all.lost += lane->lost_before + lost_now(lane);
+		all.lost += lost_now(lane);
 		if (lane->hand_backs > all.hand_backs)
 			all.hand_backs = lane->hand_backs;
 		if (free_bytes < all.lane_bytes_free)

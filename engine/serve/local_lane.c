@@ -332,28 +332,23 @@ int mr_local_lane_mapped(struct mr_local_session *session, const struct mr_packe
  * since its memory was sealed before the client got it, and an identity under our mark. Copied
  * once, then checked.
  */
-static int read_old_page(struct mr_local_session *session, int fd,
-			 struct mr_lane_identity *identity, uint32_t *index, uint64_t *number,
+static int read_old_page(struct mr_local_session *session, int fd, struct mr_lane_engine_page *page,
 			 struct mr_error *err)
 {
 	const struct mr_local_options *options = &session->local->options;
-	struct mr_lane_engine_page page;
-	int r = mr_lane_copy_engine(fd, &page, err);
+	const struct mr_lane_identity *identity = &page->identity;
+	int r = mr_lane_copy_engine(fd, page, err);
 
 	if (r < 0)
 		return r;
-	*identity = page.identity;
-	*index = atomic_load_explicit(&page.acknowledged,
-				      memory_order_relaxed);		    /* relaxed: a copy */
-	*number = atomic_load_explicit(&page.number, memory_order_relaxed); /* relaxed: a copy */
-	if (!mr_secret_check(options->secret, identity, sizeof(*identity), page.mac) ||
+	if (!mr_secret_check(options->secret, identity, sizeof(*identity), page->mac) ||
 	    memcmp(identity->log_id, options->log_id, 16) != 0)
 		return mr_error_set(err, -EACCES,
 				    "the lane was not made by an engine of this data directory");
 	/* the mark covers the identity only: a client can show a page of its own making */
-	if (*number > INT64_MAX)
+	if (page->number > INT64_MAX)
 		return mr_error_set(err, -EBADMSG, "the lane's page says record %llu",
-				    (unsigned long long)*number);
+				    (unsigned long long)page->number);
 	if (identity->uid != session->uid)
 		return mr_error_set(err, -EACCES, "the lane belongs to user %u, not to user %u",
 				    identity->uid, session->uid);
@@ -366,12 +361,12 @@ int mr_local_hand_back(struct mr_local_session *session, struct mr_packet *packe
 	const struct mr_local_host *host = session->local->options.host;
 	struct mr_local_partition partition;
 	struct mr_lane_identity identity;
+	struct mr_lane_engine_page page;
 	struct mr_local_lane *lane;
-	uint64_t number;
-	uint32_t index;
 	int r;
 
-	r = read_old_page(session, packet->fds[1], &identity, &index, &number, err);
+	r = read_old_page(session, packet->fds[1], &page, err);
+	identity = page.identity;
 	if (r == 0)
 		r = mr_region_check(packet->fds[0], MR_PAGE_BYTES + (size_t)identity.lane_bytes,
 				    false, err);
@@ -393,16 +388,18 @@ int mr_local_hand_back(struct mr_local_session *session, struct mr_packet *packe
 		return -ENOMEM;
 	lane->client_fd = packet->fds[0];
 	packet->fds[0] = -1;
-	r = make_engine_page(lane, &partition, index, number, err);
+	r = make_engine_page(lane, &partition, page.acknowledged, page.number, err);
 	if (r == 0)
 		r = make_bells(lane, err);
 	if (r < 0) {
 		lane_free(lane);
 		return r;
 	}
+	lane->engine->lost = page.lost; /* the worker adds what this hand-back costs */
+	lane->engine->lost_before = page.lost_before;
 	/* the answer carries descriptors that give_to_worker() closes: it is sent first, the lane
 	 * follows at once */
-	send_lane(lane, packet, &partition, number, false);
+	send_lane(lane, packet, &partition, page.number, false);
 	if (session->ended)
 		return 0; /* it hung up meanwhile, and the lane went with it */
 	r = give_to_worker(lane, &partition, true, err);

@@ -128,8 +128,9 @@ struct mr_lane_engine_page {
 	uint32_t reserved2;		  /* 132 zero */
 	_Atomic uint64_t number;	  /* 136 number of the first record not acknowledged (W4) */
 	_Atomic uint64_t receipts;	  /* 144 receipts written so far (W4) */
-	_Atomic uint64_t lost;		  /* 152 records lost at hand-back (weaker lanes) */
-	uint8_t reserved3[32];		  /* 160 zero */
+	_Atomic uint64_t lost;		  /* 152 records lost at all hand-backs (weaker lanes) */
+	uint64_t lost_before;		  /* 160 numbers before it are counted there, or are safe */
+	uint8_t reserved3[24];		  /* 168 zero */
 	_Atomic uint32_t asleep;	  /* 192 1: the worker sleeps, ring its doorbell (W5) */
 	uint8_t reserved4[60];		  /* 196 zero */
 	_Atomic uint32_t reason;	  /* 256 enum mr_lane_reason (W3: after the text) */
@@ -372,7 +373,7 @@ struct mr_lane_reply {
 	uint64_t number;     /* the next number to use: 0 in a new lane */
 	uint32_t lane_bytes;
 	uint32_t record_bytes_max;
-	uint64_t lost;
+	uint64_t lost; /* at all hand-backs of the lane, as far as is known yet */
 };
 
 struct mr_lane_id {

@@ -415,7 +415,7 @@ static struct answer hand_back(struct fake_engine *engine, int session)
 	mr_assert(mr_lane_reader_open(lane->client_fd, lane->engine, lane->lane_bytes,
 				      &lane->reader, NULL) == 0);
 	if (old.identity.acks != MR_ACKS_COMMITTED)
-		lane->reader.engine->lost = 3;
+		lane->reader.engine->lost = old.lost + 3;
 	lane->bell_to_worker = mr_doorbell_open(NULL);
 	lane->bell_to_client = mr_doorbell_open(NULL);
 	answer.fds[1] = same_fd(lane->bell_to_worker);
