@@ -64,6 +64,7 @@ const char *const mr_worker_counter_names[MR_WORKER_COUNTERS] = {
 	[MR_COUNT_BUSY_TURNS] = "busy_turns",
 	[MR_COUNT_PARKS] = "parks",
 	[MR_GAUGE_LONGEST_TURN_NS] = "longest_turn_ns",
+	[MR_GAUGE_IN_FLIGHT] = "writes_in_flight",
 };
 
 struct mr_worker {
@@ -739,6 +740,7 @@ static void note_turn(struct mr_worker *worker, uint64_t began_ns, uint32_t work
 	mr_counter_add(worker->options.counters[MR_COUNT_TURNS], 1);
 	if (work)
 		mr_counter_add(worker->options.counters[MR_COUNT_BUSY_TURNS], 1);
+	mr_counter_set(worker->options.counters[MR_GAUGE_IN_FLIGHT], worker->in_flight);
 	if (took > worker->longest_turn_ns) {
 		worker->longest_turn_ns = took;
 		mr_counter_set(worker->options.counters[MR_GAUGE_LONGEST_TURN_NS], took);

@@ -117,6 +117,7 @@ enum mr_worker_counter {
 	MR_COUNT_BUSY_TURNS,
 	MR_COUNT_PARKS,
 	MR_GAUGE_LONGEST_TURN_NS,
+	MR_GAUGE_IN_FLIGHT,
 	MR_WORKER_COUNTERS,
 };
 extern const char *const mr_partition_counter_names[MR_PARTITION_COUNTERS];
