@@ -4,9 +4,10 @@
  * RWF_DSYNC, so that a completion without an error means durable.
  *
  * A queue is made and used on one thread and owns its ring (SINGLE_ISSUER | DEFER_TASKRUN where the
- * kernel has them: nothing completes unless that thread asks, so reap asks every time; D10). Each
- * write in flight has a slot; the kernel's answer carries the slot's number. What comes back short
- * or interrupted is submitted again. A poll request that stays armed watches the bell. Nothing is
+ * kernel has them: nothing completes unless that thread asks; D10). The kernel says in the shared
+ * ring when there is something to ask for, so that a reap in vain costs no system call. Each write in
+ * flight has a slot; the kernel's answer carries the slot's number. What comes back short or
+ * interrupted is submitted again. A poll request that stays armed watches the bell. Nothing is
  * ordered by the ring: no drain, no links (D2).
  */
 #include <errno.h>
@@ -72,8 +73,8 @@ static struct uring_queue *queue_of(struct mr_io_queue *queue)
 static int ring_init(struct io_uring *ring, uint32_t entries)
 {
 	static const unsigned int flags[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-		IORING_SETUP_COOP_TASKRUN,
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		0,
 	};
 	int r = -EINVAL;
@@ -386,6 +387,12 @@ static int uring_queue_write(struct mr_io_queue *base, struct mr_io_file *file, 
 	return 0;
 }
 
+/* Completions that wait for this thread to run them, or that did not fit into the ring. */
+static bool kernel_has_news(const struct io_uring *ring)
+{
+	return IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
 static int uring_queue_reap(struct mr_io_queue *base, struct mr_io_completion *completions,
 			    uint32_t max)
 {
@@ -393,7 +400,8 @@ static int uring_queue_reap(struct mr_io_queue *base, struct mr_io_completion *c
 	uint32_t count = 0, index;
 
 	/* Errors here are not the writes': what is wrong with the ring shows at submission. */
-	(void)io_uring_get_events(&queue->ring);
+	if (kernel_has_news(&queue->ring))
+		(void)io_uring_get_events(&queue->ring);
 	collect(queue);
 	while (count < max && queue->finished_first != NONE) {
 		index = queue->finished_first;
