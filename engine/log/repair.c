@@ -228,9 +228,12 @@ int mr_log_create(struct mr_io *io, const char *directory, const uint8_t topic_i
 
 /* ---- accepting a loss ---------------------------------------------------- */
 
-/* Newest first, so that the log has no hole whenever this is cut off. */
-static int remove_above(struct mr_io *io, const char *directory, const struct mr_segment *last,
-			struct mr_error *err)
+/*
+ * All but those with base offsets from 'keep_from' to 'keep_to', newest first, so that the log has
+ * no hole whenever this is cut off.
+ */
+static int remove_others(struct mr_io *io, const char *directory, uint64_t keep_from,
+			 uint64_t keep_to, struct mr_error *err)
 {
 	struct mr_found_segment *found = NULL;
 	size_t count = 0;
@@ -241,8 +244,8 @@ static int remove_above(struct mr_io *io, const char *directory, const struct mr
 	for (size_t i = count; i > 0 && r == 0; i--) {
 		struct mr_segment gone = {.io = io, .base_offset = found[i - 1].base_offset};
 
-		if (last && gone.base_offset <= last->base_offset)
-			break;
+		if (gone.base_offset >= keep_from && gone.base_offset <= keep_to)
+			continue;
 		snprintf(gone.directory, sizeof(gone.directory), "%s", directory);
 		r = mr_segment_remove(&gone, err);
 	}
@@ -264,13 +267,34 @@ static int cut_last(struct mr_segment *last, uint64_t position, struct mr_error 
 	return mr_io_sync(last->file, err);
 }
 
+/*
+ * No segment is left: the log begins anew, but no offset is given twice. The new segment takes the
+ * place of the damaged one before others go: there is one at every moment.
+ */
+static int begin_anew(struct mr_io *io, const char *directory, const struct mr_recovered *recovered,
+		      struct mr_error *err)
+{
+	struct mr_log_start start = recovered->start;
+	int r = remove_spare(io, directory, err);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	start.offset = recovered->corrupt_offset;
+	start.position = 0;
+	start.group_number = 1;
+	r = make_first(io, directory, MR_ZERO_STEP_BYTES, &start, err);
+	if (r < 0)
+		return r;
+	mr_segment_close(start.active);
+	return remove_others(io, directory, start.offset, start.offset, err);
+}
+
 int mr_recover_accept_loss(struct mr_io *io, const char *directory,
 			   const struct mr_recovered *recovered, uint64_t *lost,
 			   struct mr_error *err)
 {
-	struct mr_log_start start = recovered->start;
 	size_t kept = recovered->segment_count;
-	struct mr_segment *last = NULL;
+	struct mr_segment *last;
 	int r;
 
 	mr_assert(recovered->corrupt);
@@ -279,21 +303,11 @@ int mr_recover_accept_loss(struct mr_io *io, const char *directory,
 		*lost = recovered->flushed_offset - recovered->corrupt_offset;
 	if (kept > 0 && recovered->segments[kept - 1]->base_position >= recovered->corrupt_position)
 		kept--; /* it does not continue what is kept: it goes as a whole */
-	if (kept > 0)
-		last = recovered->segments[kept - 1];
-	r = remove_above(io, directory, last, err);
-	if (r < 0)
+	if (kept == 0)
+		return begin_anew(io, directory, recovered, err);
+	last = recovered->segments[kept - 1];
+	r = remove_others(io, directory, 0, last->base_offset, err);
+	if (r < 0 || !last->file) /* complete: it ends at the damage */
 		return r;
-	if (last && last->file)
-		return cut_last(last, recovered->corrupt_position, err);
-	if (last)
-		return 0; /* complete: it ends at the damage */
-	/* No segment is left: the log begins anew, but no offset is given twice. */
-	start.offset = recovered->corrupt_offset;
-	start.position = 0;
-	start.group_number = 1;
-	r = make_first(io, directory, MR_ZERO_STEP_BYTES, &start, err);
-	if (r == 0)
-		mr_segment_close(start.active);
-	return r;
+	return cut_last(last, recovered->corrupt_position, err);
 }

@@ -439,7 +439,7 @@ Test(recover, stale_groups_behind_the_cut_never_come_back)
 	end();
 }
 
-/* The same segment, the right number and offset, a right checksum: but it continues what was cut. */
+/* Of the same segment, right in number, offset and checksum: but it continues what was cut. */
 Test(recover, a_group_of_another_history_is_not_taken)
 {
 	uint8_t *stale;
@@ -465,7 +465,7 @@ Test(recover, a_group_of_another_history_is_not_taken)
 	end();
 }
 
-/* After a kill a name may stand in a cache only: what recovery kept, no power cut takes any more. */
+/* After a kill a name may stand in a cache only: no power cut takes what recovery kept. */
 Test(recover, makes_the_names_durable_that_it_counts_on)
 {
 	static _Alignas(4096) uint8_t block[4096];
