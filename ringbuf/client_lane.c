@@ -57,14 +57,14 @@ void mr_lane_swap_free(struct mr_lane_swap *swap)
 
 static void tell(struct mr_client_lane *lane)
 {
-	/* W10: 'swap', 'failed' and what they bring are visible before. Pairs with R10. */
+	/* W13: 'swap', 'failed' and what they bring are visible before. Pairs with R13. */
 	atomic_store_explicit(&lane->news, 1, memory_order_release);
 }
 
 void mr_client_lane_fail(struct mr_client_lane *lane, const struct mr_error *error)
 {
 	lane->error = *error;
-	/* W10: the sentence is visible before the number. */
+	/* W13: the sentence is visible before the number. */
 	atomic_store_explicit(&lane->failed, error->code, memory_order_release);
 	tell(lane);
 }

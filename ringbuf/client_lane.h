@@ -39,7 +39,7 @@ struct mr_client_lane {
 	uint64_t hand_backs;
 	_Atomic(struct mr_lane_swap *) swap;
 	_Atomic uint64_t published; /* by the producing thread, for the engine's report */
-	_Atomic uint32_t news;	    /* 1: look at 'swap' and 'failed' (W10: after them) */
+	_Atomic uint32_t news;	    /* 1: look at 'swap' and 'failed' (W13: after them) */
 	_Atomic int failed; /* negative errno, after 'error': no engine will take it again */
 	struct mr_error error;
 };
@@ -59,7 +59,7 @@ struct mr_lane_swap *mr_client_lane_take(struct mr_client_lane *lane);
 
 static inline bool mr_client_lane_news(const struct mr_client_lane *lane)
 {
-	/* R10: pairs with W10. */
+	/* R13: pairs with W13. */
 	return atomic_load_explicit(&lane->news, memory_order_acquire) != 0;
 }
 

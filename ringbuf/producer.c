@@ -143,7 +143,7 @@ static int look(struct mr_producer *producer, struct lane *lane)
 
 		if (swap)
 			change_engine(lane, swap);
-		/* W10's partner as above: the sentence is whole */
+		/* W13's partner as above: the sentence is whole */
 		if (atomic_load_explicit(&lane->shared->failed, memory_order_acquire) < 0)
 			lane->dead = true;
 	}

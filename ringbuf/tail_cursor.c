@@ -32,7 +32,7 @@ static int look_at_group(const struct mr_tail_view *view, uint64_t position,
 	const uint8_t *at = mr_tail_view_at(view, position);
 	const uint32_t *length =
 		(const uint32_t *)(const void *)(at + offsetof(struct mr_group_header, bytes));
-	/* R11: pairs with W11, the close of the group: the rest of its header is visible. */
+	/* R14: pairs with W14, the close of the group: the rest of its header is visible. */
 	uint32_t bytes = __atomic_load_n(length, __ATOMIC_ACQUIRE);
 
 	memcpy(header, at, sizeof(*header));

@@ -5,8 +5,8 @@
  *
  * A queue is made and used on one thread and owns its ring (SINGLE_ISSUER | DEFER_TASKRUN where the
  * kernel has them: nothing completes unless that thread asks; D10). The kernel says in the shared
- * ring when there is something to ask for, so that a reap in vain costs no system call. Each write in
- * flight has a slot; the kernel's answer carries the slot's number. What comes back short or
+ * ring when there is something to ask for, so that a reap in vain costs no system call. Each write
+ * in flight has a slot; the kernel's answer carries the slot's number. What comes back short or
  * interrupted is submitted again. A poll request that stays armed watches the bell. Nothing is
  * ordered by the ring: no drain, no links (D2).
  */

@@ -92,8 +92,8 @@ uint32_t mr_group_close(struct mr_group *group, const struct mr_group_place *pla
 	       sizeof(header) - offsetof(struct mr_group_header, batch_bytes));
 	out->magic = header.magic;
 	/*
-	 * W10: the whole header is visible before 'bytes' says that the group is closed. Pairs
-	 * with R10 in readers.
+	 * W14: the whole header is visible before 'bytes' says that the group is closed. Pairs
+	 * with R14 in readers.
 	 */
 	__atomic_store_n(&out->bytes, header.bytes, __ATOMIC_RELEASE);
 	return bytes;

@@ -545,7 +545,7 @@ Test(producer, weaker_lanes_are_told_what_they_lost)
 		restart();
 		while (state_of(producer).hand_backs < (uint64_t)i)
 			usleep(1000);
-		cr_assert_eq(state_of(producer).lost, 3 * i);
+		cr_assert_eq(state_of(producer).lost, 3u * (uint32_t)i);
 	}
 	cr_assert_eq(mr_producer_put(producer, &record), 0);
 	cr_assert_eq(mr_producer_close(producer, 1000), 0);

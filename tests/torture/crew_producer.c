@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kill.h"
+#include "crew.h"
 
 #define RECORDS_MAX	32
 #define PATIENCE_MS	60000
@@ -17,15 +17,15 @@
 #define KEYS_VALUE_MOST 4096
 
 struct producer {
-	struct kill_page *page;
-	struct kill_producer_page *own;
+	struct crew_page *page;
+	struct crew_producer_page *own;
 	struct torture_random random;
 	struct mr_connection *connection;
 	struct mr_producer *handle;
-	enum kill_habit habit;
+	enum crew_habit habit;
 	uint32_t writer;
 	int report_fd;
-	uint64_t numbers[KILL_PARTITIONS_MAX]; /* of the next record there */
+	uint64_t numbers[CREW_PARTITIONS_MAX]; /* of the next record there */
 	uint64_t published;
 	uint8_t *values[RECORDS_MAX];
 };
@@ -64,25 +64,25 @@ static void connect_engine(struct producer *self, const char *socket)
 
 static void open_producer(struct producer *self)
 {
-	static const enum mr_acks acks[KILL_HABITS] = {
-		[KILL_SMALL] = MR_ACKS_MEMORY,
-		[KILL_MANY] = MR_ACKS_DISK,
-		[KILL_PLACE] = MR_ACKS_COMMITTED,
-		[KILL_KEYS] = MR_ACKS_COMMITTED,
+	static const enum mr_acks acks[CREW_HABITS] = {
+		[CREW_SMALL] = MR_ACKS_MEMORY,
+		[CREW_MANY] = MR_ACKS_DISK,
+		[CREW_PLACE] = MR_ACKS_COMMITTED,
+		[CREW_KEYS] = MR_ACKS_COMMITTED,
 	};
-	static const uint32_t lane_bytes[KILL_HABITS] = {
-		[KILL_SMALL] = 256u << 10,
-		[KILL_MANY] = 1u << 20,
-		[KILL_PLACE] = 1u << 20,
-		[KILL_KEYS] = 64u << 10,
+	static const uint32_t lane_bytes[CREW_HABITS] = {
+		[CREW_SMALL] = 256u << 10,
+		[CREW_MANY] = 1u << 20,
+		[CREW_PLACE] = 1u << 20,
+		[CREW_KEYS] = 64u << 10,
 	};
 	struct mr_producer_options options = {
 		.size = sizeof(options),
-		.topic = KILL_TOPIC,
-		.partition = self->habit == KILL_KEYS ? MR_PARTITION_BY_KEY : (int)self->habit,
+		.topic = CREW_TOPIC,
+		.partition = self->habit == CREW_KEYS ? MR_PARTITION_BY_KEY : (int)self->habit,
 		.acks = acks[self->habit],
 		.lane_bytes = lane_bytes[self->habit],
-		.full_wait_ms = self->habit == KILL_MANY ? 20 : 0,
+		.full_wait_ms = self->habit == CREW_MANY ? 20 : 0,
 	};
 	uint64_t end_us = torture_now_us() + PATIENCE_MS * UINT64_C(1000);
 	struct mr_error err;
@@ -99,7 +99,7 @@ static void open_producer(struct producer *self)
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
-static void send_reports(struct producer *self, struct kill_report *reports, int count)
+static void send_reports(struct producer *self, struct crew_report *reports, int count)
 {
 	ssize_t bytes = (ssize_t)sizeof(*reports) * count;
 
@@ -126,7 +126,7 @@ static void read_state(struct producer *self, struct mr_producer_state *state)
 
 static void tell_receipts(struct producer *self)
 {
-	struct kill_report reports[REPORTS_A_WRITE];
+	struct crew_report reports[REPORTS_A_WRITE];
 	struct mr_receipt receipts[REPORTS_A_WRITE];
 	struct mr_producer_state state;
 	int count, i;
@@ -137,7 +137,7 @@ static void tell_receipts(struct producer *self)
 			give_up(self, "receipts", count);
 		memset(reports, 0, sizeof(reports));
 		for (i = 0; i < count; i++) {
-			reports[i].kind = KILL_RECEIPT;
+			reports[i].kind = CREW_RECEIPT;
 			reports[i].receipt = receipts[i];
 		}
 		send_reports(self, reports, count);
@@ -147,7 +147,7 @@ static void tell_receipts(struct producer *self)
 
 static void tell_end(struct producer *self, int flushed)
 {
-	struct kill_report report = {.kind = KILL_END, .flushed = flushed};
+	struct crew_report report = {.kind = CREW_END, .flushed = flushed};
 
 	read_state(self, &report.state);
 	send_reports(self, &report, 1);
@@ -272,28 +272,28 @@ static uint64_t publish_by_key(struct producer *self)
 static uint64_t publish(struct producer *self)
 {
 	switch (self->habit) {
-	case KILL_SMALL:
+	case CREW_SMALL:
 		return publish_small(self);
-	case KILL_MANY:
+	case CREW_MANY:
 		return publish_many(self);
-	case KILL_PLACE:
+	case CREW_PLACE:
 		return publish_in_place(self);
-	case KILL_KEYS:
+	case CREW_KEYS:
 		return publish_by_key(self);
-	case KILL_HABITS:
+	case CREW_HABITS:
 		break;
 	}
 	return 0;
 }
 
-int kill_producer_main(int count, char **words)
+int crew_producer_main(int count, char **words)
 {
 	struct producer self = {.writer = (uint32_t)strtoul(words[5], NULL, 10)};
 	int flushed;
 
 	self.page = torture_map((int)strtol(words[2], NULL, 10), sizeof(*self.page));
 	self.report_fd = (int)strtol(words[3], NULL, 10);
-	self.habit = (enum kill_habit)strtol(words[4], NULL, 10);
+	self.habit = (enum crew_habit)strtol(words[4], NULL, 10);
 	self.own = &self.page->producers[self.habit];
 	self.random.state = strtoull(words[6], NULL, 10);
 	for (int i = 0; i < RECORDS_MAX; i++)

@@ -11,17 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kill.h"
+#include "crew.h"
 
 #define PATIENCE_MS 60000
 #define FAULTS_TOLD 20
 
 struct seer {
-	struct kill_page *page;
+	struct crew_page *page;
 	struct torture_random random;
 	struct mr_connection *connection;
 	struct mr_consumer *handle;
-	enum kill_seer seer;
+	enum crew_seer seer;
 };
 
 __attribute__((format(printf, 2, 3))) static void fault(struct seer *self, const char *format, ...)
@@ -30,7 +30,7 @@ __attribute__((format(printf, 2, 3))) static void fault(struct seer *self, const
 
 	if (atomic_fetch_add(&self->page->faults[self->seer], 1) >= FAULTS_TOLD)
 		return;
-	printf("%s: ", self->seer == KILL_READER ? "reader" : "consumer");
+	printf("%s: ", self->seer == CREW_READER ? "reader" : "consumer");
 	va_start(arguments, format);
 	vprintf(format, arguments);
 	va_end(arguments);
@@ -47,7 +47,7 @@ static bool open_consumer(struct seer *self, const char *socket)
 	};
 	struct mr_consumer_options options = {
 		.size = sizeof(options),
-		.topic = KILL_TOPIC,
+		.topic = CREW_TOPIC,
 		.from = MR_FROM_EARLIEST,
 	};
 	uint64_t end_us = torture_now_us() + PATIENCE_MS * UINT64_C(1000);
@@ -74,7 +74,7 @@ static void see(struct seer *self, const struct mr_message *messages, int count)
 
 	for (int i = 0; i < count; i++) {
 		const struct mr_message *message = &messages[i];
-		struct kill_entry *entry;
+		struct crew_entry *entry;
 		uint64_t number = 0;
 		uint32_t writer = 0;
 
@@ -83,7 +83,7 @@ static void see(struct seer *self, const struct mr_message *messages, int count)
 			      message->partition, message->offset, next);
 			return; /* of a view that was overtaken perhaps: release tells */
 		}
-		if (next >= KILL_OFFSETS_MAX)
+		if (next >= CREW_OFFSETS_MAX)
 			torture_die("partition %d: more records than the test can hold", partition);
 		if (!torture_value_read(message->value, (uint32_t)message->value_bytes, &writer,
 					&number))
@@ -162,9 +162,9 @@ static bool has_all(struct seer *self)
 	return lag == 0;
 }
 
-int kill_seer_main(int count, char **words)
+int crew_seer_main(int count, char **words)
 {
-	struct seer self = {.seer = (enum kill_seer)strtol(words[3], NULL, 10)};
+	struct seer self = {.seer = (enum crew_seer)strtol(words[3], NULL, 10)};
 
 	self.page = torture_map((int)strtol(words[2], NULL, 10), sizeof(*self.page));
 	self.random.state = strtoull(words[4], NULL, 10);

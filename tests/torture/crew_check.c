@@ -6,17 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kill.h"
+#include "crew.h"
 
 /* One producer's life. */
 struct writer {
-	enum kill_habit habit;
+	enum crew_habit habit;
 	bool begun;
 	bool killed;
-	bool ended; /* it told its end */
+	uint64_t left; /* published when it was killed, for the engine to take */
+	bool ended;    /* it told its end */
 	int32_t flushed;
 	struct mr_producer_state state;
-	uint64_t acknowledged[KILL_PARTITIONS_MAX]; /* receipts reach up to this number */
+	uint64_t acknowledged[CREW_PARTITIONS_MAX]; /* receipts reach up to this number */
 };
 
 struct told_receipt {
@@ -28,51 +29,52 @@ struct told_receipt {
 	uint32_t reserved;
 };
 
-struct kill_told {
-	struct writer writers[KILL_WRITERS_MAX];
+struct crew_told {
+	struct writer writers[CREW_WRITERS_MAX];
 	struct told_receipt *receipts;
 	size_t count, room;
 	uint64_t broken; /* receipts that left a number out or repeated one */
 };
 
-struct kill_told *kill_told_new(void)
+struct crew_told *crew_told_new(void)
 {
-	struct kill_told *told = calloc(1, sizeof(*told));
+	struct crew_told *told = calloc(1, sizeof(*told));
 
 	if (!told)
 		torture_die("no memory");
 	return told;
 }
 
-void kill_told_free(struct kill_told *told)
+void crew_told_free(struct crew_told *told)
 {
 	free(told->receipts);
 	free(told);
 }
 
-void kill_told_begin(struct kill_told *told, uint32_t writer, enum kill_habit habit)
+void crew_told_begin(struct crew_told *told, uint32_t writer, enum crew_habit habit)
 {
-	if (writer >= KILL_WRITERS_MAX)
+	if (writer >= CREW_WRITERS_MAX)
 		torture_die("more producers than the test can hold");
 	told->writers[writer].habit = habit;
 	told->writers[writer].begun = true;
 }
 
-void kill_told_killed(struct kill_told *told, uint32_t writer)
+void crew_told_killed(struct crew_told *told, uint32_t writer, uint64_t published)
 {
 	told->writers[writer].killed = true;
+	told->writers[writer].left = published;
 }
 
-bool kill_told_ended(const struct kill_told *told, uint32_t writer)
+bool crew_told_ended(const struct crew_told *told, uint32_t writer)
 {
 	return told->writers[writer].ended;
 }
 
-static void take_receipt(struct kill_told *told, uint32_t number, const struct mr_receipt *receipt)
+static void take_receipt(struct crew_told *told, uint32_t number, const struct mr_receipt *receipt)
 {
 	struct writer *writer = &told->writers[number];
 
-	if (receipt->partition < 0 || receipt->partition >= KILL_PARTITIONS_MAX ||
+	if (receipt->partition < 0 || receipt->partition >= CREW_PARTITIONS_MAX ||
 	    receipt->first != writer->acknowledged[receipt->partition]) {
 		told->broken++;
 		return;
@@ -93,20 +95,20 @@ static void take_receipt(struct kill_told *told, uint32_t number, const struct m
 	};
 }
 
-void kill_told_take(struct kill_told *told, const struct kill_report *report)
+void crew_told_take(struct crew_told *told, const struct crew_report *report)
 {
 	struct writer *writer;
 
-	if (report->writer >= KILL_WRITERS_MAX)
+	if (report->writer >= CREW_WRITERS_MAX)
 		torture_die("a report of producer %u", report->writer);
 	writer = &told->writers[report->writer];
-	if (report->kind == KILL_RECEIPT) {
+	if (report->kind == CREW_RECEIPT) {
 		take_receipt(told, report->writer, &report->receipt);
 		return;
 	}
 	writer->state = report->state;
 	writer->flushed = report->flushed;
-	writer->ended = report->kind == KILL_END;
+	writer->ended = report->kind == CREW_END;
 }
 
 /* ---- the verdict ----------------------------------------------------------------------------- */
@@ -118,28 +120,28 @@ struct found {
 };
 
 struct finding {
-	const struct kill_told *told;
-	const struct kill_page *page;
-	struct kill_verdict *verdict;
-	struct found found[KILL_WRITERS_MAX][KILL_PARTITIONS_MAX];
+	const struct crew_told *told;
+	const struct crew_page *page;
+	struct crew_verdict *verdict;
+	struct found found[CREW_WRITERS_MAX][CREW_PARTITIONS_MAX];
 };
 
 static bool is_weak(const struct writer *writer)
 {
-	return writer->habit == KILL_SMALL;
+	return writer->habit == CREW_SMALL;
 }
 
 static void read_partition(struct finding *finding, int32_t partition)
 {
-	uint64_t end = atomic_load(&finding->page->next[KILL_READER][partition]);
+	uint64_t end = atomic_load(&finding->page->next[CREW_READER][partition]);
 
 	for (uint64_t offset = 0; offset < end; offset++) {
-		const struct kill_entry *entry =
-			&finding->page->seen[KILL_READER][partition][offset];
+		const struct crew_entry *entry =
+			&finding->page->seen[CREW_READER][partition][offset];
 		struct found *found;
 
 		finding->verdict->records++;
-		if (entry->writer == 0 || entry->writer > KILL_WRITERS_MAX ||
+		if (entry->writer == 0 || entry->writer > CREW_WRITERS_MAX ||
 		    !finding->told->writers[entry->writer - 1].begun) {
 			finding->verdict->strange++;
 			continue;
@@ -158,24 +160,24 @@ static void read_partition(struct finding *finding, int32_t partition)
 
 static void compare_seers(struct finding *finding, int32_t partition)
 {
-	const struct kill_page *page = finding->page;
-	uint64_t end = atomic_load(&page->next[KILL_READER][partition]);
-	uint64_t seen = atomic_load(&page->next[KILL_CONSUMER][partition]);
+	const struct crew_page *page = finding->page;
+	uint64_t end = atomic_load(&page->next[CREW_READER][partition]);
+	uint64_t seen = atomic_load(&page->next[CREW_CONSUMER][partition]);
 
 	if (seen != end)
 		finding->verdict->differing += seen > end ? seen - end : end - seen;
 	for (uint64_t offset = 0; offset < end && offset < seen; offset++)
-		if (memcmp(&page->seen[KILL_READER][partition][offset],
-			   &page->seen[KILL_CONSUMER][partition][offset],
-			   sizeof(struct kill_entry)) != 0)
+		if (memcmp(&page->seen[CREW_READER][partition][offset],
+			   &page->seen[CREW_CONSUMER][partition][offset],
+			   sizeof(struct crew_entry)) != 0)
 			finding->verdict->differing++;
 }
 
 /* Each record that a receipt placed lies there, unless its lane promised less than the disk. */
 static void check_receipt(struct finding *finding, const struct told_receipt *receipt)
 {
-	const struct kill_entry *seen = finding->page->seen[KILL_READER][receipt->partition];
-	uint64_t end = atomic_load(&finding->page->next[KILL_READER][receipt->partition]);
+	const struct crew_entry *seen = finding->page->seen[CREW_READER][receipt->partition];
+	uint64_t end = atomic_load(&finding->page->next[CREW_READER][receipt->partition]);
 
 	finding->verdict->acknowledged += receipt->count;
 	if (receipt->base_offset == MR_OFFSET_UNKNOWN ||
@@ -193,18 +195,21 @@ static void check_receipt(struct finding *finding, const struct told_receipt *re
 static void check_writer(struct finding *finding, uint32_t number)
 {
 	const struct writer *writer = &finding->told->writers[number];
-	struct kill_verdict *verdict = finding->verdict;
+	struct crew_verdict *verdict = finding->verdict;
 	uint64_t count = 0;
 
-	for (int32_t i = 0; i < KILL_PARTITIONS_MAX; i++) {
+	for (int32_t i = 0; i < CREW_PARTITIONS_MAX; i++) {
 		const struct found *found = &finding->found[number][i];
 
 		count += found->count;
 		if (!is_weak(writer) && found->count < writer->acknowledged[i])
 			verdict->lost += writer->acknowledged[i] - found->count;
 	}
-	if (writer->killed)
+	if (writer->killed) {
+		if (count < writer->left)
+			verdict->left += writer->left - count;
 		return;
+	}
 	if (!writer->ended || writer->flushed < 0) {
 		verdict->unflushed++;
 		return;
@@ -217,8 +222,8 @@ static void check_writer(struct finding *finding, uint32_t number)
 	}
 }
 
-void kill_told_check(const struct kill_told *told, const struct kill_page *page,
-		     struct kill_verdict *verdict)
+void crew_told_check(const struct crew_told *told, const struct crew_page *page,
+		     struct crew_verdict *verdict)
 {
 	struct finding *finding = calloc(1, sizeof(*finding));
 
@@ -235,7 +240,7 @@ void kill_told_check(const struct kill_told *told, const struct kill_page *page,
 	}
 	for (size_t i = 0; i < told->count; i++)
 		check_receipt(finding, &told->receipts[i]);
-	for (uint32_t i = 0; i < KILL_WRITERS_MAX; i++)
+	for (uint32_t i = 0; i < CREW_WRITERS_MAX; i++)
 		if (told->writers[i].begun)
 			check_writer(finding, i);
 	free(finding);
