@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must hold of the catalogue: what was saved is read back, also after a power cut; a damaged
+ * file is refused, never half believed; names and ids keep to their bounds.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "io_fake.h"
+#include "topics.h"
+
+static struct mr_error err;
+
+static struct mr_topic *new_topic(const char *name, uint8_t id)
+{
+	struct mr_topic *topic = calloc(1, sizeof(*topic));
+
+	snprintf(topic->name, sizeof(topic->name), "%s", name);
+	memset(topic->id, id, sizeof(topic->id));
+	topic->partition_count = id + 1;
+	topic->created_ms = 1000 + id;
+	topic->retention_bytes = 10u * id;
+	topic->retention_ms = UINT64_C(1) << 40;
+	topic->segment_bytes = 1u << 24;
+	return topic;
+}
+
+static void add(struct mr_topics *topics, const char *name, uint8_t id)
+{
+	cr_assert_eq(mr_topics_add(topics, new_topic(name, id), &err), 0, "%s", err.what);
+}
+
+Test(topics, are_found_by_name_and_id_in_whatever_order_they_came)
+{
+	static const char *const names[] = {"m", "a", "zz", "b", "z"};
+	struct mr_topics topics = {0};
+
+	for (uint8_t i = 0; i < 5; i++)
+		add(&topics, names[i], i);
+	for (uint8_t i = 0; i < 5; i++) {
+		uint8_t id[16];
+
+		memset(id, i, sizeof(id));
+		cr_assert_str_eq(mr_topics_find(&topics, names[i])->name, names[i]);
+		cr_assert_str_eq(mr_topics_find_id(&topics, id)->name, names[i]);
+	}
+	cr_assert_null(mr_topics_find(&topics, "y"));
+	cr_assert_null(mr_topics_find(&topics, ""));
+	for (size_t i = 1; i < topics.count; i++)
+		cr_assert_lt(strcmp(topics.topics[i - 1]->name, topics.topics[i]->name), 0);
+	mr_topics_deinit(&topics);
+}
+
+Test(topics, a_name_is_there_once_and_gone_when_taken)
+{
+	struct mr_topics topics = {0};
+	struct mr_topic *second = new_topic("a", 2);
+
+	add(&topics, "a", 1);
+	cr_assert_eq(mr_topics_add(&topics, second, &err), -EEXIST);
+	free(second);
+	second = mr_topics_find(&topics, "a");
+	mr_topics_take(&topics, second);
+	cr_assert_null(mr_topics_find(&topics, "a"));
+	cr_assert_eq(topics.count, 0);
+	cr_assert_eq(mr_topics_add(&topics, second, &err), 0);
+	mr_topics_deinit(&topics);
+}
+
+Test(topics, survive_a_power_cut_once_saved)
+{
+	for (uint64_t seed = 1; seed <= 50; seed++) {
+		struct mr_io *io = mr_io_fake_new(seed);
+		struct mr_topics topics = {0}, found;
+
+		add(&topics, "prices", 3);
+		cr_assert_eq(mr_topics_save(io, &topics, &err), 0, "%s", err.what);
+		add(&topics, "trades", 4);
+		cr_assert_eq(mr_topics_save(io, &topics, &err), 0, "%s", err.what);
+		mr_io_fake_crash(io, seed);
+		cr_assert_eq(mr_topics_load(io, &found, &err), 0, "%s", err.what);
+		cr_assert_eq(found.count, 2);
+		for (size_t i = 0; i < 2; i++) {
+			cr_assert_str_eq(found.topics[i]->name, topics.topics[i]->name);
+			cr_assert_arr_eq(found.topics[i]->id, topics.topics[i]->id, 16);
+			cr_assert_eq(found.topics[i]->partition_count,
+				     topics.topics[i]->partition_count);
+			cr_assert_eq(found.topics[i]->created_ms, topics.topics[i]->created_ms);
+			cr_assert_eq(found.topics[i]->retention_bytes,
+				     topics.topics[i]->retention_bytes);
+			cr_assert_eq(found.topics[i]->retention_ms,
+				     topics.topics[i]->retention_ms);
+			cr_assert_eq(found.topics[i]->segment_bytes,
+				     topics.topics[i]->segment_bytes);
+		}
+		mr_topics_deinit(&found);
+		mr_topics_deinit(&topics);
+		mr_io_close(io);
+	}
+}
+
+Test(topics, no_file_is_an_empty_catalogue)
+{
+	struct mr_io *io = mr_io_fake_new(1);
+	struct mr_topics topics;
+
+	cr_assert_eq(mr_topics_load(io, &topics, &err), 0);
+	cr_assert_eq(topics.count, 0);
+	mr_topics_deinit(&topics);
+	mr_io_close(io);
+}
+
+/* The checksum covers all of the line, and the file is nothing but the two lines. */
+Test(topics, no_bit_and_no_byte_of_the_file_may_differ)
+{
+	struct mr_io *io = mr_io_fake_new(1);
+	struct mr_topics topics = {0}, found;
+	size_t bytes;
+	void *file;
+
+	add(&topics, "a", 1);
+	cr_assert_eq(mr_topics_save(io, &topics, &err), 0);
+	file = mr_io_fake_bytes(io, "catalog", &bytes);
+	for (uint64_t bit = 0; bit < 8 * bytes; bit++) {
+		mr_io_fake_flip_bit(io, "catalog", bit);
+		cr_assert_eq(mr_topics_load(io, &found, &err), -EBADMSG, "bit %lu",
+			     (unsigned long)bit);
+		cr_assert_eq(found.count, 0);
+		mr_io_fake_flip_bit(io, "catalog", bit);
+	}
+	cr_assert_eq(mr_topics_load(io, &found, &err), 0);
+	mr_topics_deinit(&found);
+	for (size_t cut = bytes; cut-- > 0;) {
+		mr_io_fake_cut(io, "catalog", cut);
+		cr_assert_eq(mr_topics_load(io, &found, &err), -EBADMSG, "cut to %zu", cut);
+	}
+	free(file);
+	mr_topics_deinit(&topics);
+	mr_io_close(io);
+}
+
+static int load_text(const char *json)
+{
+	struct mr_io *io = mr_io_fake_new(1);
+	struct mr_topics topics;
+	char text[2048];
+	int n = snprintf(text, sizeof(text), "%s\n%08x\n", json,
+			 mr_crc32c(0, json, strlen(json)));
+	int r;
+
+	cr_assert_eq(mr_io_replace(io, "catalog", text, (size_t)n, &err), 0);
+	r = mr_topics_load(io, &topics, &err);
+	if (r == 0)
+		mr_topics_deinit(&topics);
+	else
+		cr_assert_eq(topics.count, 0);
+	mr_io_close(io);
+	return r;
+}
+
+#define ID "00112233445566778899aabbccddeeff"
+#define ROW(name, id, partitions, bytes)                                                           \
+	"{\"name\":" name ",\"id\":" id ",\"partitions\":" partitions                              \
+	",\"created_ms\":1,\"retention_bytes\":" bytes ",\"retention_ms\":0,\"segment_bytes\":1}"
+#define CATALOG(rows) "{\"version\":1,\"topics\":[" rows "]}"
+
+/* A right checksum says who wrote it last, not that it makes sense. */
+Test(topics, a_whole_file_that_makes_no_sense_is_refused)
+{
+	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1", "0"))), 0, "%s", err.what);
+	cr_expect_eq(load_text(CATALOG(ROW("\"a/b\"", "\"" ID "\"", "1", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("\"..\"", "\"" ID "\"", "1", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("7", "\"" ID "\"", "1", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"0011\"", "1", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"X" ID "\"", "1", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "0", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1025", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "-1", "0"))), -EBADMSG);
+	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1", "-1"))), -EBADMSG);
+	cr_expect_lt(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1", "0") "," ROW(
+				"\"a\"", "\"" ID "\"", "1", "0"))),
+		     0);
+	cr_expect_eq(load_text("{\"version\":2,\"topics\":[]}"), -EBADMSG);
+	cr_expect_eq(load_text("{\"version\":1,\"topics\":{}}"), -EBADMSG);
+	cr_expect_eq(load_text("[]"), -EBADMSG);
+	cr_expect_eq(load_text("{"), -EBADMSG);
+	cr_expect_eq(load_text(""), -EBADMSG);
+}
+
+Test(topics, a_name_keeps_to_letters_and_length)
+{
+	char name[MR_TOPIC_NAME_MAX + 2];
+
+	cr_expect_eq(mr_topic_check_name("A.b_c-9", &err), 0);
+	cr_expect_eq(mr_topic_check_name("", &err), -EINVAL);
+	cr_expect_eq(mr_topic_check_name(".", &err), -EINVAL);
+	cr_expect_eq(mr_topic_check_name("..", &err), -EINVAL);
+	cr_expect_eq(mr_topic_check_name("...", &err), 0);
+	cr_expect_eq(mr_topic_check_name("a b", &err), -EINVAL);
+	cr_expect_eq(mr_topic_check_name("a/b", &err), -EINVAL);
+	cr_expect_eq(mr_topic_check_name("a\xff", &err), -EINVAL);
+	memset(name, 'x', sizeof(name));
+	name[MR_TOPIC_NAME_MAX + 1] = '\0';
+	cr_expect_eq(mr_topic_check_name(name, &err), -EINVAL);
+	name[MR_TOPIC_NAME_MAX] = '\0';
+	cr_expect_eq(mr_topic_check_name(name, &err), 0);
+}
+
+Test(topics, a_directory_comes_from_the_id_not_from_the_name)
+{
+	uint8_t id[16] = {0, 0x11, 0xab, 0xff};
+	char path[64], partition[80];
+
+	mr_topic_directory(id, path);
+	cr_assert_str_eq(path, "topics/0011abff000000000000000000000000");
+	mr_topic_partition_directory(id, 1023, partition);
+	cr_assert_str_eq(partition, "topics/0011abff000000000000000000000000/1023");
+}
