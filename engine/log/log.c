@@ -265,6 +265,8 @@ static bool reclaim(struct mr_log *log, uint64_t end)
 /* Whether a chore is zero-filling part of [from, to): writes there would be lost or torn. */
 static bool being_zeroed(const struct mr_log *log, uint64_t from, uint64_t to)
 {
+	if (log->zero_from == log->zero_to)
+		return false; /* none is, though that place may lie between the two */
 	return from < log->zero_to && log->zero_from < to;
 }
 

@@ -716,6 +716,26 @@ Test(log, at_streaming_rate_it_asks_for_no_zeros)
 	end_by_hand(log, &made);
 }
 
+/* The end of the last range counted as a range: a group that crossed it waited for ever. */
+Test(log, a_group_crosses_the_end_of_zeros_that_are_written)
+{
+	enum { MIB = 1 << 20 };
+	struct mr_recovered made;
+	struct mr_log_event event;
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 16 * MIB - 32768);
+	struct mr_log_state s;
+
+	put_and_flush(log, 100);
+	event = mr_log_next_event(log);
+	cr_assert_eq(event.to, 32 * MIB);
+	mr_log_zeroed(log, made.start.active, event.to);
+	do {
+		cr_assert_eq(put_and_flush(log, 250u << 10), MR_LOG_ROOM);
+		mr_log_state(log, &s);
+	} while (s.end_position < 34 * MIB);
+	end_by_hand(log, &made);
+}
+
 Test(log, zeros_end_where_the_segment_ends)
 {
 	enum { MIB = 1 << 20 };
