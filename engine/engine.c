@@ -192,7 +192,7 @@ static int open_parts(struct mr_engine *engine, const struct mr_engine_options *
 {
 	struct mr_control_options control = {
 		.config = engine->config,
-		.clock = &mr_clock_system,
+		.clock = options->clock ? options->clock : &mr_clock_system,
 		.data_path = engine->data_path,
 		.socket_path = engine->socket_path,
 		.say = say,

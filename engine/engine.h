@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/io.h"
 
@@ -18,6 +19,7 @@ struct mr_engine;
 struct mr_engine_options {
 	const struct mr_config *config; /* borrowed until closed */
 	struct mr_io *io;		/* NULL: opened from the configuration; else borrowed */
+	const struct mr_clock *clock;	/* NULL: the machine's; else borrowed */
 	FILE *out;			/* where the start-up block goes; NULL: nowhere */
 };
 
