@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,12 +20,15 @@ struct fault_io {
 	struct mr_io_fault_plan plan;
 	uint64_t counted; /* for the plan */
 	uint64_t hits;
+	enum mr_io_fault_kind struck;
+	char struck_path[MR_IO_PATH_BYTES];
 	uint64_t seen[MR_IO_FAULT_KIND_COUNT];
 };
 
 struct fault_file {
 	struct mr_io_file file;
 	struct mr_io_file *inner;
+	char path[MR_IO_PATH_BYTES];
 };
 
 /* A queued write on its way through the wrapper: its answer may be replaced. */
@@ -65,12 +69,17 @@ static struct mr_io_file *inner_of(struct mr_io_file *file)
 	return ((struct fault_file *)file)->inner;
 }
 
+static const char *path_of(struct mr_io_file *file)
+{
+	return ((struct fault_file *)file)->path;
+}
+
 static struct fault_queue *queue_of(struct mr_io_queue *queue)
 {
 	return (struct fault_queue *)queue;
 }
 
-static struct verdict judge(struct mr_io *io, enum mr_io_fault_kind kind)
+static struct verdict judge(struct mr_io *io, enum mr_io_fault_kind kind, const char *path)
 {
 	struct fault_io *fault = fault_of(io);
 	struct verdict verdict = {0};
@@ -84,6 +93,8 @@ static struct verdict judge(struct mr_io *io, enum mr_io_fault_kind kind)
 			verdict.error = fault->plan.error;
 			verdict.how = fault->plan.how;
 			fault->hits++;
+			fault->struck = kind;
+			snprintf(fault->struck_path, sizeof(fault->struck_path), "%s", path);
 		}
 	}
 	pthread_mutex_unlock(&fault->lock);
@@ -108,7 +119,7 @@ static int told(struct mr_error *err, const struct verdict *verdict, enum mr_io_
  */
 #define GUARD(io, kind, path, err, call)                                                           \
 	do {                                                                                       \
-		struct verdict verdict = judge(io, kind);                                          \
+		struct verdict verdict = judge(io, kind, path);                                    \
 		int64_t result;                                                                    \
                                                                                                    \
 		if (is_before(&verdict))                                                           \
@@ -120,7 +131,7 @@ static int told(struct mr_error *err, const struct verdict *verdict, enum mr_io_
 static int fault_open(struct mr_io *io, const char *path, enum mr_io_open_mode mode,
 		      struct mr_io_file **out, struct mr_error *err)
 {
-	struct verdict verdict = judge(io, MR_IO_FAULT_OPEN);
+	struct verdict verdict = judge(io, MR_IO_FAULT_OPEN, path);
 	struct mr_io_file *inner;
 	struct fault_file *file;
 	int r;
@@ -138,6 +149,7 @@ static int fault_open(struct mr_io *io, const char *path, enum mr_io_open_mode m
 	mr_assert(file);
 	file->file.io = io;
 	file->inner = inner;
+	snprintf(file->path, sizeof(file->path), "%s", path);
 	*out = &file->file;
 	return 0;
 }
@@ -150,31 +162,32 @@ static void fault_file_close(struct mr_io_file *file)
 
 static int fault_lock(struct mr_io_file *file, uint32_t wait_ms, struct mr_error *err)
 {
-	GUARD(file->io, MR_IO_FAULT_LOCK, "a file", err, mr_io_lock(inner_of(file), wait_ms, err));
+	GUARD(file->io, MR_IO_FAULT_LOCK, path_of(file), err,
+	      mr_io_lock(inner_of(file), wait_ms, err));
 }
 
 static int64_t fault_size(struct mr_io_file *file, struct mr_error *err)
 {
-	GUARD(file->io, MR_IO_FAULT_SIZE, "a file", err, mr_io_size(inner_of(file), err));
+	GUARD(file->io, MR_IO_FAULT_SIZE, path_of(file), err, mr_io_size(inner_of(file), err));
 }
 
 static int fault_allocate(struct mr_io_file *file, uint64_t offset, uint64_t bytes,
 			  struct mr_error *err)
 {
-	GUARD(file->io, MR_IO_FAULT_ALLOCATE, "a file", err,
+	GUARD(file->io, MR_IO_FAULT_ALLOCATE, path_of(file), err,
 	      mr_io_allocate(inner_of(file), offset, bytes, err));
 }
 
 static int fault_truncate(struct mr_io_file *file, uint64_t bytes, struct mr_error *err)
 {
-	GUARD(file->io, MR_IO_FAULT_TRUNCATE, "a file", err,
+	GUARD(file->io, MR_IO_FAULT_TRUNCATE, path_of(file), err,
 	      mr_io_truncate(inner_of(file), bytes, err));
 }
 
 static int64_t fault_read(struct mr_io_file *file, void *buffer, size_t bytes, uint64_t offset,
 			  struct mr_error *err)
 {
-	GUARD(file->io, MR_IO_FAULT_READ, "a file", err,
+	GUARD(file->io, MR_IO_FAULT_READ, path_of(file), err,
 	      mr_io_read(inner_of(file), buffer, bytes, offset, err));
 }
 
@@ -187,7 +200,7 @@ static size_t half(size_t bytes)
 static int fault_write(struct mr_io_file *file, const void *buffer, size_t bytes, uint64_t offset,
 		       struct mr_error *err)
 {
-	struct verdict verdict = judge(file->io, MR_IO_FAULT_WRITE);
+	struct verdict verdict = judge(file->io, MR_IO_FAULT_WRITE, path_of(file));
 	int r = 0;
 
 	if (verdict.error && verdict.how == MR_IO_FAULT_SHORT)
@@ -195,18 +208,18 @@ static int fault_write(struct mr_io_file *file, const void *buffer, size_t bytes
 	if (!verdict.error || verdict.how != MR_IO_FAULT_BEFORE)
 		r = mr_io_write(inner_of(file), buffer, bytes, offset, err);
 	if (r == 0 && verdict.error)
-		r = told(err, &verdict, MR_IO_FAULT_WRITE, "a file");
+		r = told(err, &verdict, MR_IO_FAULT_WRITE, path_of(file));
 	return r;
 }
 
 static int fault_sync(struct mr_io_file *file, struct mr_error *err)
 {
-	GUARD(file->io, MR_IO_FAULT_SYNC, "a file", err, mr_io_sync(inner_of(file), err));
+	GUARD(file->io, MR_IO_FAULT_SYNC, path_of(file), err, mr_io_sync(inner_of(file), err));
 }
 
 static int fault_read_fd(struct mr_io *io, const char *path, struct mr_error *err)
 {
-	struct verdict verdict = judge(io, MR_IO_FAULT_READ_FD);
+	struct verdict verdict = judge(io, MR_IO_FAULT_READ_FD, path);
 
 	if (verdict.error) /* there is no "after": it changes nothing */
 		return told(err, &verdict, MR_IO_FAULT_READ_FD, path);
@@ -238,7 +251,7 @@ static int fault_sync_directory(struct mr_io *io, const char *path, struct mr_er
 static int fault_list(struct mr_io *io, const char *path, struct mr_io_entry **entries,
 		      size_t *count, struct mr_error *err)
 {
-	struct verdict verdict = judge(io, MR_IO_FAULT_LIST);
+	struct verdict verdict = judge(io, MR_IO_FAULT_LIST, path);
 
 	if (verdict.error)
 		return told(err, &verdict, MR_IO_FAULT_LIST, path);
@@ -255,7 +268,7 @@ static int fault_space(struct mr_io *io, uint64_t *free_bytes, uint64_t *total_b
 static int fault_queue_open(struct mr_io *io, uint32_t depth, int bell_fd, struct mr_io_queue **out,
 			    struct mr_error *err)
 {
-	struct verdict verdict = judge(io, MR_IO_FAULT_QUEUE_OPEN);
+	struct verdict verdict = judge(io, MR_IO_FAULT_QUEUE_OPEN, ".");
 	struct fault_queue *queue;
 	int r;
 
@@ -318,7 +331,7 @@ static int fault_queue_write(struct mr_io_queue *base, struct mr_io_file *file, 
 
 	if (!record)
 		return -EAGAIN;
-	verdict = judge(base->io, MR_IO_FAULT_QUEUE_WRITE);
+	verdict = judge(base->io, MR_IO_FAULT_QUEUE_WRITE, path_of(file));
 	if (verdict.error == -EAGAIN)
 		return -EAGAIN;
 	if (verdict.error && verdict.how == MR_IO_FAULT_SHORT)
@@ -415,6 +428,7 @@ struct mr_io *mr_io_fault_new(struct mr_io *inner)
 	fault->io.operations = &fault_operations;
 	fault->io.facts = inner->facts;
 	fault->inner = inner;
+	fault->struck = MR_IO_FAULT_ANY;
 	pthread_mutex_init(&fault->lock, NULL);
 	return &fault->io;
 }
@@ -428,6 +442,7 @@ void mr_io_fault_set(struct mr_io *io, const struct mr_io_fault_plan *plan)
 	fault->plan = *plan;
 	fault->counted = 0;
 	fault->hits = 0;
+	fault->struck = MR_IO_FAULT_ANY;
 	pthread_mutex_unlock(&fault->lock);
 }
 
@@ -440,6 +455,18 @@ uint64_t mr_io_fault_hits(struct mr_io *io)
 	hits = fault->hits;
 	pthread_mutex_unlock(&fault->lock);
 	return hits;
+}
+
+enum mr_io_fault_kind mr_io_fault_struck(struct mr_io *io, char *path)
+{
+	struct fault_io *fault = fault_of(io);
+	enum mr_io_fault_kind kind;
+
+	pthread_mutex_lock(&fault->lock);
+	kind = fault->struck;
+	snprintf(path, MR_IO_PATH_BYTES, "%s", kind == MR_IO_FAULT_ANY ? "" : fault->struck_path);
+	pthread_mutex_unlock(&fault->lock);
+	return kind;
 }
 
 uint64_t mr_io_fault_seen(struct mr_io *io, enum mr_io_fault_kind kind)

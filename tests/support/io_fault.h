@@ -61,6 +61,11 @@ void mr_io_fault_set(struct mr_io *io, const struct mr_io_fault_plan *plan);
 uint64_t mr_io_fault_hits(struct mr_io *io);
 /* Operations seen of a kind, or of all, since the wrapper was made. */
 uint64_t mr_io_fault_seen(struct mr_io *io, enum mr_io_fault_kind kind);
+/*
+ * What the last of them was, and on which path; MR_IO_FAULT_ANY: none since the plan was set.
+ * 'path' has room for MR_IO_PATH_BYTES.
+ */
+enum mr_io_fault_kind mr_io_fault_struck(struct mr_io *io, char *path);
 /* "queue_write", for messages. */
 const char *mr_io_fault_kind_name(enum mr_io_fault_kind kind);
 
