@@ -76,7 +76,7 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		request_answered(hosted);
 		break;
 	case MR_WORKER_LOG_START:
-		hosted->log_start_out = false;
+		mr_control_log_start_known(hosted);
 		request_answered(hosted);
 		break;
 	case MR_WORKER_SNAPSHOT:
@@ -386,46 +386,6 @@ static int start_threads(struct mr_control *control, struct mr_error *err)
 	return r;
 }
 
-/*
- * A data directory without a checkpoint is new, unless it has topics: then the file was lost, and
- * with it which producer ids were given. An empty catalogue is written at once, so that a missing
- * one is a lost one.
- */
-static int begin_directory(struct mr_control *control, struct mr_error *err)
-{
-	int r = mr_topics_load(control->io, &control->topics, err);
-
-	if (r == 0 && control->topics.count > 0)
-		return mr_error_set(err, -EBADMSG,
-				    "the data directory has %zu topics but no checkpoint",
-				    control->topics.count);
-	if (r == 0)
-		r = mr_random(control->checkpoint.log_id, sizeof(control->checkpoint.log_id), err);
-	if (r == 0)
-		r = mr_io_make_directory(control->io, "topics", err);
-	if (r == 0)
-		r = mr_topics_save(control->io, &control->topics, err);
-	return r == 0 ? mr_io_sync_directory(control->io, ".", err) : r;
-}
-
-/* Without a catalogue every directory below "topics" would be taken for one that is left over. */
-static int load_catalogue(struct mr_control *control, struct mr_error *err)
-{
-	struct mr_io_entry *entries = NULL;
-	size_t count = 0;
-	int r = mr_topics_load(control->io, &control->topics, err);
-
-	if (r < 0 || mr_topics_saved(control->io))
-		return r;
-	r = mr_io_list(control->io, "topics", &entries, &count, err);
-	free(entries);
-	if (r >= 0 && count > 0)
-		r = mr_error_set(err, -EBADMSG,
-				 "the catalogue of topics is gone, but there are %zu topics' files",
-				 count);
-	return r < 0 ? r : 0;
-}
-
 /* What this data directory is, and what every start must change durably before anything else
  * happens. */
 static int begin_start(struct mr_control *control, struct mr_error *err)
@@ -435,9 +395,11 @@ static int begin_start(struct mr_control *control, struct mr_error *err)
 
 	if (r == -ENOENT) {
 		memset(checkpoint, 0, sizeof(*checkpoint));
-		r = begin_directory(control, err);
-	} else if (r == 0) {
-		r = load_catalogue(control, err);
+		r = mr_random(checkpoint->log_id, sizeof(checkpoint->log_id), err);
+		if (r == 0)
+			r = mr_io_make_directory(control->io, "topics", err);
+		if (r == 0)
+			r = mr_io_sync_directory(control->io, ".", err);
 	}
 	if (r < 0) {
 		mr_error_hint(err, "look with: millrace verify '%s'", control->data_path);
@@ -446,7 +408,7 @@ static int begin_start(struct mr_control *control, struct mr_error *err)
 	control->next_producer_id = checkpoint->next_producer_id;
 	checkpoint->next_producer_id += 4096;
 	checkpoint->engine_start++;
-	return 0;
+	return mr_topics_load(control->io, &control->topics, err);
 }
 
 static int open_local(struct mr_control *control, struct mr_error *err)

@@ -24,7 +24,9 @@
 #include "worker.h"
 
 struct mr_control;
-struct host_watch; /* control_host.c */
+struct host_watch;    /* control_host.c */
+struct segment_chore; /* control_log.c */
+struct drop_chore;    /* control_log.c */
 
 enum mr_hosted_state {
 	MR_HOSTED_OK,
@@ -53,6 +55,9 @@ struct mr_hosted {
 	bool spare_pending;
 	bool no_space;		     /* told once */
 	uint32_t chores;	     /* under way for this partition */
+	struct segment_chore *unnamed; /* its active segment's: no space, tried again */
+	struct drop_chore *undropped;  /* segments that could not be removed, tried again */
+	bool dropping;
 	uint32_t lanes, watches;     /* that the worker has */
 	struct host_watch *watch_list;
 	uint32_t posts;		     /* requests that the worker has not answered */
@@ -178,11 +183,15 @@ void mr_control_remove_partition(struct mr_hosted *hosted, int why);
 void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *message);
 void mr_control_make_spare(struct mr_hosted *hosted);
 void mr_control_every_second(struct mr_control *control);
+void mr_control_log_start_known(struct mr_hosted *hosted);
+void mr_control_forget_chores(struct mr_hosted *hosted); /* those that wait to be tried again */
 void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message);
 /* Collects snapshots, then writes by a chore; or writes at once what is known. */
 void mr_control_checkpoint(struct mr_control *control);
 int mr_control_checkpoint_now(struct mr_control *control, struct mr_error *err);
 void mr_control_fail(struct mr_control *control, int status, const char *what);
+/* A request met 'status' on the disk: -EIO is no matter of that request only (D3). */
+void mr_control_suspect(struct mr_control *control, int status, const struct mr_error *err);
 
 /* control_host.c */
 extern const struct mr_local_host

@@ -36,6 +36,7 @@ int mr_control_new_producer_id(struct mr_control *control, int64_t *id, struct m
 			    : mr_control_checkpoint_now(control, err);
 		if (r < 0)
 			control->checkpoint.next_producer_id -= PRODUCER_ID_BLOCK;
+		mr_control_suspect(control, r, err);
 	}
 	if (r == 0)
 		*id = control->next_producer_id++;

@@ -25,6 +25,7 @@ struct segment_chore {
 	struct mr_segment_header header;
 	uint64_t bytes; /* SPARE: its size; ZERO: up to here */
 	uint64_t from;
+	bool again; /* NAME: the disk is full */
 };
 
 static struct segment_chore *chore_new(struct mr_hosted *hosted,
@@ -33,7 +34,8 @@ static struct segment_chore *chore_new(struct mr_hosted *hosted,
 {
 	struct segment_chore *work = calloc(1, sizeof(*work));
 
-	mr_assert(work != NULL); /* 400 bytes: without them the engine cannot keep its promises */
+	if (!work)
+		return NULL;
 	work->chore.run = run;
 	work->chore.done = done;
 	work->hosted = hosted;
@@ -84,11 +86,17 @@ void mr_control_fail(struct mr_control *control, int status, const char *what)
 	for (i = 0; i < control->worker_count; i++) {
 		struct mr_worker_message *message = calloc(1, sizeof(*message));
 
-		mr_assert(message != NULL); /* see chore_new() */
+		mr_assert(message != NULL); /* as in segment_started() */
 		message->kind = MR_WORKER_FAIL;
 		message->status = status;
 		mr_worker_send(control->workers[i], message);
 	}
+}
+
+void mr_control_suspect(struct mr_control *control, int status, const struct mr_error *err)
+{
+	if (status == -EIO && !control->stopping)
+		mr_control_fail(control, status, err && err->what[0] ? err->what : "a request");
 }
 
 /* ---- segments ahead of need
@@ -124,6 +132,8 @@ static void done_spare(struct mr_chore *chore)
 		hosted->no_space = false;
 	} else if (chore->status == 0) {
 		mr_segment_close(work->segment);
+	} else if (chore->status == -EEXIST && hosted->unnamed) {
+		hosted->spare_wanted = true; /* the name is still the active segment's */
 	} else if (may_pass(chore->status)) {
 		/* full: producers wait, readers go on, and every second it is tried again */
 		if (!hosted->no_space)
@@ -146,10 +156,23 @@ void mr_control_make_spare(struct mr_hosted *hosted)
 	if (hosted->spare_pending || hosted->remove_posted || control->failed)
 		return;
 	work = chore_new(hosted, run_spare, done_spare);
+	if (!work) {
+		hosted->spare_wanted = true; /* no memory: in a second, perhaps */
+		return;
+	}
 	work->bytes = mr_control_segment_bytes(hosted, hosted->next_segment_bytes);
 	hosted->spare_pending = true;
 	hosted->spare_wanted = false;
 	mr_chores_send(control->chores, &work->chore);
+}
+
+/*
+ * No space, but what was written before is safe: its flush still says so. A flush that failed for
+ * want of space is as final as any (D3).
+ */
+static bool is_only_full(int status, struct mr_segment *segment)
+{
+	return (status == -ENOSPC || status == -EDQUOT) && mr_io_sync(segment->file, NULL) == 0;
 }
 
 static int run_name(struct mr_chore *chore, struct mr_error *err)
@@ -157,6 +180,7 @@ static int run_name(struct mr_chore *chore, struct mr_error *err)
 	struct segment_chore *work = (struct segment_chore *)chore;
 	int r = mr_segment_name(work->segment, &work->header, err);
 
+	work->again = is_only_full(r, work->segment);
 	if (r == 0 && work->complete)
 		(void)mr_segment_index_save(work->complete,
 					    NULL); /* a hint: made again when missing */
@@ -169,6 +193,12 @@ static void done_name(struct mr_chore *chore)
 	struct mr_hosted *hosted = work->hosted;
 
 	hosted->chores--;
+	if (work->again) {
+		/* nothing in it counts as flushed until then: producers wait */
+		mr_diag_warn("no space to name a segment", "error=\"%s\"", chore->err.what);
+		hosted->unnamed = work;
+		return;
+	}
 	if (chore->status < 0)
 		mr_control_fail(hosted->control, chore->status, chore->err.what);
 	else if (hosted->part && !hosted->let_go)
@@ -176,11 +206,24 @@ static void done_name(struct mr_chore *chore)
 	free(work);
 }
 
+static void name_again(struct mr_hosted *hosted)
+{
+	struct segment_chore *work = hosted->unnamed;
+
+	if (!work || hosted->remove_posted || hosted->control->failed)
+		return;
+	hosted->unnamed = NULL;
+	hosted->chores++;
+	mr_chores_send(hosted->control->chores, &work->chore);
+}
+
 static int run_zero(struct mr_chore *chore, struct mr_error *err)
 {
 	struct segment_chore *work = (struct segment_chore *)chore;
+	int r = mr_segment_zero(work->segment, work->from, work->bytes, err);
 
-	return mr_segment_zero(work->segment, work->from, work->bytes, err);
+	/* zeros ahead only save time: without space for them the log goes on */
+	return is_only_full(r, work->segment) ? 0 : r;
 }
 
 static void done_zero(struct mr_chore *chore)
@@ -205,6 +248,7 @@ static void segment_started(struct mr_hosted *hosted, const struct mr_log_event 
 	struct mr_error err;
 	int r;
 
+	mr_assert(work != NULL); /* 400 bytes: without them the engine cannot keep its promises */
 	work->segment = event->segment;
 	work->header = event->header;
 	memcpy(work->header.topic_id, hosted->topic->id, 16);
@@ -228,6 +272,7 @@ void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *me
 		segment_started(hosted, event);
 	} else if (event->kind == MR_LOG_EVENT_ZERO) {
 		work = chore_new(hosted, run_zero, done_zero);
+		mr_assert(work != NULL); /* as in segment_started() */
 		work->segment = event->segment;
 		work->from = event->from;
 		work->bytes = event->to;
@@ -239,24 +284,83 @@ void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *me
 /* ---- retention
  * ------------------------------------------------------------------------------------------- */
 
+/*
+ * Segments that retention let go, oldest first. One of these is out at a time for a partition, and
+ * none is removed before the one in front of it is gone: a hole would be damage.
+ */
+struct drop_chore {
+	struct mr_chore chore;
+	struct mr_hosted *hosted;
+	struct mr_segment *segments[DROPS_A_SECOND];
+	uint32_t count, removed;
+};
+
 static int run_drop(struct mr_chore *chore, struct mr_error *err)
 {
-	struct segment_chore *work = (struct segment_chore *)chore;
-	int r = mr_segment_remove(work->segment, err);
+	struct drop_chore *work = (struct drop_chore *)chore;
 
-	mr_segment_close(work->segment);
-	return r;
+	while (work->removed < work->count) {
+		int r = mr_segment_remove(work->segments[work->removed], err);
+
+		if (r < 0)
+			return r;
+		mr_segment_close(work->segments[work->removed++]);
+	}
+	return 0;
+}
+
+static void free_drops(struct drop_chore *work)
+{
+	while (work && work->removed < work->count)
+		mr_segment_close(work->segments[work->removed++]);
+	free(work);
 }
 
 static void done_drop(struct mr_chore *chore)
 {
-	struct segment_chore *work = (struct segment_chore *)chore;
+	struct drop_chore *work = (struct drop_chore *)chore;
+	struct mr_hosted *hosted = work->hosted;
 
-	work->hosted->chores--;
-	if (chore->status < 0)
-		mr_diag_warn("cannot remove a segment that is no longer kept", "error=\"%s\"",
-			     chore->err.what);
-	free(work);
+	hosted->chores--;
+	hosted->dropping = false;
+	if (chore->status == 0) {
+		free_drops(work);
+		return;
+	}
+	mr_diag_warn("cannot remove a segment that is no longer kept", "error=\"%s\"",
+		     chore->err.what);
+	hosted->undropped = work; /* tried again in a second */
+}
+
+static void drop(struct mr_hosted *hosted)
+{
+	struct drop_chore *work = hosted->undropped;
+
+	if (!work || hosted->remove_posted || hosted->control->failed)
+		return;
+	hosted->undropped = NULL;
+	hosted->dropping = true;
+	hosted->chores++;
+	mr_chores_send(hosted->control->chores, &work->chore);
+}
+
+/* Readers know the new start, and the worker has nothing open below it: the files may go. */
+void mr_control_log_start_known(struct mr_hosted *hosted)
+{
+	hosted->log_start_out = false;
+	drop(hosted);
+}
+
+static struct drop_chore *drops_new(struct mr_hosted *hosted)
+{
+	struct drop_chore *work = calloc(1, sizeof(*work));
+
+	if (!work)
+		return NULL;
+	work->chore.run = run_drop;
+	work->chore.done = done_drop;
+	work->hosted = hosted;
+	return work;
 }
 
 static void retain(struct mr_hosted *hosted, int64_t now_ms)
@@ -265,25 +369,41 @@ static void retain(struct mr_hosted *hosted, int64_t now_ms)
 	int64_t before_ms = topic->retention_ms ? now_ms - (int64_t)topic->retention_ms : 0;
 	uint64_t log_start = 0;
 	struct mr_segment *segment;
-	uint32_t dropped = 0;
+	struct drop_chore *work;
 
-	if ((!topic->retention_bytes && !before_ms) || hosted->state != MR_HOSTED_OK ||
-	    hosted->log_start_out || mr_chores_pending(hosted->control->chores) > CHORES_MANY)
+	if (hosted->state != MR_HOSTED_OK || hosted->log_start_out || hosted->dropping)
 		return;
-	/* a checkpoint must never point below what is kept */
-	while (dropped < DROPS_A_SECOND &&
-	       (segment = mr_log_files_retain(hosted->files, topic->retention_bytes, before_ms,
-					      hosted->checkpointed_offset, &log_start)) != NULL) {
-		struct segment_chore *work = chore_new(hosted, run_drop, done_drop);
-
-		work->segment = segment;
-		mr_chores_send(hosted->control->chores, &work->chore);
-		dropped++;
+	if (hosted->undropped) {
+		drop(hosted);
+		return;
 	}
-	if (!dropped)
+	if ((!topic->retention_bytes && !before_ms) ||
+	    mr_chores_pending(hosted->control->chores) > CHORES_MANY)
 		return;
+	work = drops_new(hosted);
+	if (!work)
+		return; /* no memory: looked at again in a second */
+	/* a checkpoint must never point below what is kept */
+	while (work->count < DROPS_A_SECOND &&
+	       (segment = mr_log_files_retain(hosted->files, topic->retention_bytes, before_ms,
+					      hosted->checkpointed_offset, &log_start)) != NULL)
+		work->segments[work->count++] = segment;
+	if (!work->count) {
+		free_drops(work);
+		return;
+	}
+	hosted->undropped = work;
 	hosted->log_start_out = true;
-	post(hosted, &hosted->log_start, MR_WORKER_LOG_START, NULL, log_start);
+	post(hosted, &hosted->log_start, MR_WORKER_LOG_START, work->segments[work->count - 1],
+	     log_start);
+}
+
+void mr_control_forget_chores(struct mr_hosted *hosted)
+{
+	free_drops(hosted->undropped);
+	free(hosted->unnamed);
+	hosted->undropped = NULL;
+	hosted->unnamed = NULL;
 }
 
 /* ---- the checkpoint
@@ -498,6 +618,7 @@ void mr_control_every_second(struct mr_control *control)
 
 	mr_control_each(control, hosted)
 	{
+		name_again(hosted);
 		if (hosted->spare_wanted)
 			mr_control_make_spare(hosted);
 		retain(hosted, now_ms);

@@ -113,6 +113,7 @@ void mr_control_free_topic(struct mr_topic *topic)
 
 	for (i = 0; hosted && i < topic->partition_count; i++) {
 		mr_log_files_close(hosted->partitions[i].files);
+		mr_control_forget_chores(&hosted->partitions[i]);
 		free(hosted->partitions[i].snapshot.producers);
 		free(hosted->partitions[i].last.producers);
 	}
@@ -497,6 +498,7 @@ int mr_control_create_topic(struct mr_control *control, const char *name, int32_
 			take_down(control, topic, NULL);
 		else
 			free(topic);
+		mr_control_suspect(control, r, err);
 		return r;
 	}
 	*out = topic;

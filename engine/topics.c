@@ -273,16 +273,6 @@ int mr_topics_load(struct mr_io *io, struct mr_topics *out, struct mr_error *err
 	return r;
 }
 
-bool mr_topics_saved(struct mr_io *io)
-{
-	struct mr_io_file *file;
-
-	if (mr_io_open(io, CATALOG_FILE, MR_IO_READ, &file, NULL) < 0)
-		return false;
-	mr_io_file_close(file);
-	return true;
-}
-
 int mr_topics_save(struct mr_io *io, const struct mr_topics *topics, struct mr_error *err)
 {
 	json_t *rows = json_array();

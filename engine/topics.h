@@ -36,8 +36,6 @@ struct mr_topics {
 
 /* -EBADMSG: the file is damaged. No file: an empty catalogue. */
 int mr_topics_load(struct mr_io *io, struct mr_topics *out, struct mr_error *err);
-/* Whether there is such a file. */
-bool mr_topics_saved(struct mr_io *io);
 int mr_topics_save(struct mr_io *io, const struct mr_topics *topics, struct mr_error *err);
 void mr_topics_deinit(struct mr_topics *topics);
 

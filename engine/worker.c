@@ -358,6 +358,16 @@ static void follow_roll(struct mr_worker *worker, struct mr_worker_partition *pa
 		(void)mr_io_queue_register_file(worker->queue, active); /* plain descriptors do */
 }
 
+/* Retention may let go of the segment before the active one. */
+static void forget_file(struct mr_worker *worker, struct mr_worker_partition *partition,
+			const struct mr_io_file *file)
+{
+	if (!file || partition->files[1] != file)
+		return;
+	mr_io_queue_unregister_file(worker->queue, partition->files[1]);
+	partition->files[1] = NULL;
+}
+
 /* One log event is out at a time; the next follows when the control thread gave the message back.
  */
 static void pass_events(struct mr_worker *worker, struct mr_worker_partition *partition)
@@ -590,6 +600,7 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		mr_log_give_spare(partition->log, message->segment);
 		break;
 	case MR_WORKER_LOG_START:
+		forget_file(worker, partition, message->segment->file);
 		mr_partition_raise_log_start(&partition->state, message->offset);
 		atomic_store_explicit(
 			&partition->tail.page->log_start_offset, message->offset,

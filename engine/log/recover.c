@@ -583,6 +583,8 @@ static void tell_damage(struct recovery *re)
 
 	out->corrupt_offset = re->expected.offset;
 	out->corrupt_position = re->expected.position;
+	if (out->log_start > out->corrupt_offset)
+		out->log_start = out->corrupt_offset; /* damage below what was still kept */
 	out->cut_bytes = 0;
 	out->cut_groups = 0;
 	out->damage = re->damage;

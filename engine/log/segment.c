@@ -245,9 +245,10 @@ int mr_segment_name(struct mr_segment *segment, const struct mr_segment_header *
 		return r;
 	snprintf(from, sizeof(from), "%s/spare", segment->directory);
 	snprintf(to, sizeof(to), "%s/%020" PRIu64 ".log", segment->directory, header->base_offset);
-	r = mr_io_rename(segment->io, from, to, err);
+	r = segment->renamed ? 0 : mr_io_rename(segment->io, from, to, err);
 	if (r < 0)
 		return r;
+	segment->renamed = true;
 	return mr_io_sync_directory(segment->io, segment->directory, err);
 }
 

@@ -55,6 +55,7 @@ struct mr_segment {
 	uint64_t end_offset;
 	uint64_t zeroed_bytes;	  /* file bytes from the start that are zero-filled or were
 				     written */
+	bool renamed;		  /* by mr_segment_name(), which may be tried again */
 	struct mr_segment_index index;
 };
 
