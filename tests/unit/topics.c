@@ -110,11 +110,6 @@ Test(topics, no_file_is_an_empty_catalogue)
 
 	cr_assert_eq(mr_topics_load(io, &topics, &err), 0);
 	cr_assert_eq(topics.count, 0);
-	cr_assert_not(mr_topics_saved(io));
-	cr_assert_eq(mr_topics_save(io, &topics, &err), 0);
-	cr_assert(mr_topics_saved(io));
-	cr_assert_eq(mr_topics_load(io, &topics, &err), 0);
-	cr_assert_eq(topics.count, 0);
 	mr_topics_deinit(&topics);
 	mr_io_close(io);
 }
