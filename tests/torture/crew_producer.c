@@ -313,5 +313,7 @@ int crew_producer_main(int count, char **words)
 	if (mr_producer_close(self.handle, PATIENCE_MS) < 0)
 		return 1;
 	mr_disconnect(self.connection);
+	for (int i = 0; i < RECORDS_MAX; i++)
+		free(self.values[i]);
 	return 0;
 }

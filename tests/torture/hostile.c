@@ -45,17 +45,15 @@ static const struct hostile_attack *find_attack(const char *name)
 /* "hostile" SOCKET ATTACK SEED */
 static int attack_main(char **words)
 {
-	struct hostile *self = calloc(1, sizeof(*self));
+	static struct hostile self;
 
-	if (!self)
-		torture_die("no memory");
-	self->path = words[1];
-	self->random.state = strtoull(words[3], NULL, 10);
-	self->conversation.socket = -1;
-	self->conversation.wake = -1;
+	self.path = words[1];
+	self.random.state = strtoull(words[3], NULL, 10);
+	self.conversation.socket = -1;
+	self.conversation.wake = -1;
 	for (int i = 0; i < MR_MESSAGE_FDS_MAX; i++)
-		self->reply.fds[i] = -1;
-	find_attack(words[2])->run(self);
+		self.reply.fds[i] = -1;
+	find_attack(words[2])->run(&self);
 	return 0;
 }
 
