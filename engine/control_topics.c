@@ -63,6 +63,21 @@ static struct mr_log_options log_options(const struct mr_config *config)
 	};
 }
 
+/* A tail holds the largest group and a segment's first block, or its log cannot be opened. */
+static int check_tail(const struct mr_config *config, struct mr_error *err)
+{
+	struct mr_log_options one = log_options(config);
+	uint64_t least;
+
+	one.groups_in_flight = 1;
+	least = mr_log_window_bytes(&one) + MR_BLOCK_BYTES;
+	if (least <= config->tail_bytes)
+		return 0;
+	mr_error_set(err, -EINVAL, "tail_bytes is %" PRIu64 ": a group needs %" PRIu64,
+		     config->tail_bytes, least);
+	return mr_error_hint(err, "raise tail_bytes, or lower group_bytes or record_bytes_max");
+}
+
 uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wanted)
 {
 	struct mr_log_options options = log_options(hosted->control->config);
@@ -182,6 +197,9 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	};
 	int r = 0;
 
+	r = check_tail(config, err);
+	if (r < 0)
+		return r;
 	if (control->partitions[hosted->worker_number] >= MR_WORKER_PARTITIONS_MAX)
 		return mr_error_set(err, -ENOBUFS, "worker %u has %u partitions already",
 				    hosted->worker_number, MR_WORKER_PARTITIONS_MAX);
