@@ -4,8 +4,8 @@
  * owns what it has read. Layout, little-endian, no padding:
  *
  *	head		magic u32, version u32, bytes u64 (of all, with the checksum),
- *			generation u64, engine start u64, log id 16 bytes, next producer id i64, commits offset u64,
- *			partitions u32, commits u32
+ *			generation u64, engine start u64, log id 16 bytes, next producer id i64,
+ *			commits offset u64, partitions u32, commits u32
  *	partitions	72 bytes each, and right behind each its producers, 112 bytes each
  *	commits		topic id 16 bytes, partition i32, name's bytes u32, offset u64, name
  *	checksum	CRC-32C of all before it, u32
