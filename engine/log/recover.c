@@ -285,7 +285,7 @@ static bool enter_next(struct recovery *re)
 	}
 	re->current++;
 	re->expected.position += MR_BLOCK_BYTES;
-	mr_scan_file(&re->scan, segment_of(re, re->current)->file);
+	mr_scan_segment(&re->scan, segment_of(re, re->current));
 	return true;
 }
 
@@ -293,7 +293,7 @@ static int scan_groups(struct recovery *re, struct mr_error *err)
 {
 	struct mr_segment *segment = segment_of(re, re->current);
 
-	mr_scan_file(&re->scan, segment->file);
+	mr_scan_segment(&re->scan, segment);
 	if (re->expected.position == segment->base_position) {
 		if (!continues(re, re->current)) {
 			break_at(re, re->usable);
@@ -325,7 +325,7 @@ static int rebuild_index(struct recovery *re, size_t i, struct mr_error *err)
 	int r;
 
 	mr_segment_index_forget(segment, 0);
-	mr_scan_file(&re->scan, segment->file);
+	mr_scan_segment(&re->scan, segment);
 	expect_segment(&expected, &re->found[i].header);
 	expected.position += MR_BLOCK_BYTES;
 	do {
@@ -508,7 +508,7 @@ static int search(struct recovery *re, size_t i, uint64_t from, uint64_t to, str
 	struct mr_segment *segment = segment_of(re, i);
 	struct mr_recovered *out = re->out;
 
-	mr_scan_file(&re->scan, segment->file);
+	mr_scan_segment(&re->scan, segment);
 	while (from < to) {
 		struct mr_group_header header;
 		const uint8_t *bytes;
@@ -780,9 +780,8 @@ int mr_recover(struct mr_io *io, const char *directory, const uint8_t topic_id[1
 		r = mr_error_set(err, -ENOENT, "there is no segment in '%s'", directory);
 		goto out;
 	}
-	r = mr_scan_init(&re.scan, err);
-	if (r == 0)
-		r = recover(&re, err);
+	mr_scan_init(&re.scan);
+	r = recover(&re, err);
 	mr_scan_deinit(&re.scan);
 out:
 	mr_recover_found_free(re.found, re.count);

@@ -105,7 +105,7 @@ int mr_recover_zero(struct mr_scan *scan, struct mr_segment *segment, uint64_t f
 	size_t have;
 	int r;
 
-	mr_scan_file(scan, segment->file);
+	mr_scan_segment(scan, segment);
 	for (uint64_t at = from; at < to; at += MR_BLOCK_BYTES) {
 		r = mr_scan_bytes(scan, at, MR_BLOCK_BYTES, &bytes, &have, err);
 		if (r < 0)
@@ -256,10 +256,9 @@ static int remove_others(struct mr_io *io, const char *directory, uint64_t keep_
 static int cut_last(struct mr_segment *last, uint64_t position, struct mr_error *err)
 {
 	struct mr_scan scan;
-	int r = mr_scan_init(&scan, err);
+	int r;
 
-	if (r < 0)
-		return r;
+	mr_scan_init(&scan);
 	r = mr_recover_zero(&scan, last, position - last->base_position, last->file_bytes, err);
 	mr_scan_deinit(&scan);
 	if (r < 0)

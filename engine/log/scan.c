@@ -13,14 +13,9 @@
 
 #define SCAN_BYTES (4u << 20)
 
-int mr_scan_init(struct mr_scan *scan, struct mr_error *err)
+void mr_scan_init(struct mr_scan *scan)
 {
 	memset(scan, 0, sizeof(*scan));
-	scan->buffer = aligned_alloc(MR_BLOCK_BYTES, SCAN_BYTES);
-	if (!scan->buffer)
-		return mr_error_set(err, -ENOMEM, "no memory to read a segment");
-	scan->capacity = SCAN_BYTES;
-	return 0;
 }
 
 void mr_scan_deinit(struct mr_scan *scan)
@@ -29,9 +24,10 @@ void mr_scan_deinit(struct mr_scan *scan)
 	memset(scan, 0, sizeof(*scan));
 }
 
-void mr_scan_file(struct mr_scan *scan, struct mr_io_file *file)
+void mr_scan_segment(struct mr_scan *scan, const struct mr_segment *segment)
 {
-	scan->file = file;
+	scan->file = segment->file;
+	scan->piece = segment->file_bytes < SCAN_BYTES ? segment->file_bytes : SCAN_BYTES;
 	scan->at = 0;
 	scan->have = 0;
 }
@@ -62,11 +58,13 @@ int mr_scan_bytes(struct mr_scan *scan, uint64_t from, size_t want, const uint8_
 	if (from < scan->at || from - scan->at > scan->have ||
 	    scan->have - (from - scan->at) < want) {
 		want = (want + MR_BLOCK_BYTES - 1) & ~(size_t)(MR_BLOCK_BYTES - 1);
+		if (want < scan->piece)
+			want = scan->piece;
 		r = grow(scan, want, err);
 		if (r < 0)
 			return r;
 		scan->have = 0;
-		got = mr_io_read(scan->file, scan->buffer, scan->capacity, from, err);
+		got = mr_io_read(scan->file, scan->buffer, want, from, err);
 		if (got < 0)
 			return (int)got;
 		scan->at = from;

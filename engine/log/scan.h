@@ -11,16 +11,17 @@
 
 struct mr_scan {
 	struct mr_io_file *file; /* borrowed */
+	size_t piece;		 /* how much is read at a time */
 	uint8_t *buffer;
 	size_t capacity;
 	uint64_t at; /* file byte that the buffer begins with */
 	size_t have;
 };
 
-int mr_scan_init(struct mr_scan *scan, struct mr_error *err);
+void mr_scan_init(struct mr_scan *scan); /* takes memory when it reads */
 void mr_scan_deinit(struct mr_scan *scan);
-/* Goes on with another file, or reads one anew that was written meanwhile. */
-void mr_scan_file(struct mr_scan *scan, struct mr_io_file *file);
+/* Goes on with another segment's file, or reads one anew that was written meanwhile. */
+void mr_scan_segment(struct mr_scan *scan, const struct mr_segment *segment);
 /*
  * At least 'want' bytes of the file from the block at 'from' on, less only at its end. *bytes stays
  * valid until the next call.
