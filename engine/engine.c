@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,9 @@
 #include "control.h"
 #include "crc32c.h"
 #include "engine_checks.h"
+
+#define LOCK_TRIES  50
+#define LOCK_TRY_MS 20
 
 struct mr_engine {
 	const struct mr_config *config;
@@ -45,17 +49,36 @@ static void read_owner(int fd, char owner[32])
 	owner[strcspn(owner, "\n")] = '\0';
 }
 
+/*
+ * A killed engine keeps its lock until the kernel has taken it down, which can outlast the moment
+ * in which whoever watches it starts the next one. So a lock that is held is asked for a little
+ * longer.
+ */
+static int lock_patiently(int fd)
+{
+	int tries, r = -EWOULDBLOCK;
+
+	for (tries = 0; tries < LOCK_TRIES && r == -EWOULDBLOCK; tries++) {
+		if (tries)
+			(void)poll(NULL, 0, LOCK_TRY_MS);
+		r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	}
+	return r;
+}
+
 static int take_lock(struct mr_engine *engine, struct mr_error *err)
 {
 	char path[1100], owner[32];
+	int r;
 
 	snprintf(path, sizeof(path), "%s/LOCK", engine->data_path);
 	engine->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (engine->lock_fd < 0)
 		return mr_error_set(err, -errno, "cannot open '%s'", path);
-	if (flock(engine->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return mr_error_set(err, -errno, "cannot lock '%s'", path);
+	r = lock_patiently(engine->lock_fd);
+	if (r < 0 && r != -EWOULDBLOCK)
+		return mr_error_set(err, r, "cannot lock '%s'", path);
+	if (r < 0) {
 		read_owner(engine->lock_fd, owner);
 		mr_error_set(err, -EBUSY,
 			     "the data directory '%s' is in use by the engine with pid %s",
