@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -210,6 +211,17 @@ static uint32_t isal_update(uint32_t state, const void *bytes, size_t count)
 	return mr_engine_crc32c_update(state, bytes, count);
 }
 
+/* A lane takes two descriptors, a segment one: as many as the administrator allows. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* fewer do, until they are used up */
+}
+
 static int open_parts(struct mr_engine *engine, const struct mr_engine_options *options,
 		      struct mr_error *err)
 {
@@ -223,6 +235,7 @@ static int open_parts(struct mr_engine *engine, const struct mr_engine_options *
 	};
 	int r = mr_engine_check_host(err);
 
+	raise_descriptors();
 	if (r == 0)
 		r = find_places(engine, err);
 	if (r == 0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -398,6 +399,22 @@ static int admit_session(struct mr_local *local, int socket)
 	return 0;
 }
 
+/*
+ * No descriptor is left: one that was kept for this moment takes a client in, to hang up on it.
+ * Else it would stay in the queue, and the loop would spin on it.
+ */
+static void turn_one_away(struct mr_local *local)
+{
+	int socket;
+
+	if (local->spare_fd >= 0)
+		(void)close(local->spare_fd); /* holds nothing */
+	socket = accept4(local->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (socket >= 0)
+		(void)close(socket); /* the client sees a hang-up, and comes again */
+	local->spare_fd = eventfd(0, EFD_CLOEXEC);
+}
+
 static void listener_ready(struct mr_local_source *source, uint32_t events)
 {
 	struct mr_local *local = (struct mr_local *)source;
@@ -406,6 +423,8 @@ static void listener_ready(struct mr_local_source *source, uint32_t events)
 	for (i = 0; i < ACCEPTS_A_TURN; i++) {
 		int socket = accept4(local->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+		if (socket < 0 && (errno == EMFILE || errno == ENFILE))
+			turn_one_away(local);
 		if (socket < 0)
 			return;
 		if (admit_session(local, socket) < 0)
@@ -486,12 +505,15 @@ int mr_local_open(const struct mr_local_options *options, struct mr_local **out,
 	local->source.ready = listener_ready;
 	local->options = *options;
 	local->listener = -1;
+	local->spare_fd = eventfd(0, EFD_CLOEXEC);
 	snprintf(local->socket_path, sizeof(local->socket_path), "%s", options->socket_path);
 	local->options.socket_path = local->socket_path;
 	r = listen_at(local, err);
 	if (r < 0) {
 		if (local->listener >= 0)
 			(void)close(local->listener); /* never served */
+		if (local->spare_fd >= 0)
+			(void)close(local->spare_fd); /* holds nothing */
 		free(local);
 		return r;
 	}
@@ -528,6 +550,8 @@ void mr_local_close(struct mr_local *local)
 		mr_local_ticket_free(local->tickets);
 	mr_local_sweep(local);
 	mr_assert(local->sessions == NULL);
+	if (local->spare_fd >= 0)
+		(void)close(local->spare_fd); /* holds nothing */
 	free(local);
 }
 

@@ -9,7 +9,7 @@
 #include "attach.h"
 #include "local.h"
 
-#define MR_LOCAL_WAITS_MAX   256  /* per session */
+#define MR_LOCAL_WAITS_MAX   64	  /* per session */
 #define MR_LOCAL_WATCHES_MAX 4096 /* per wait page */
 
 enum mr_local_lane_stage {
@@ -32,7 +32,7 @@ struct mr_local_lane {
 	int bell_to_worker;
 	int bell_to_client; /* the end that is rung */
 	int bell_at_client; /* the end that it sleeps on: handed out, then closed here */
-	int bells;			    /* the worker's set */
+	int bells;	    /* the worker's set */
 	struct mr_lane_engine_page *engine; /* until a worker's reader has it */
 	void *handle;
 };
@@ -43,8 +43,8 @@ struct mr_local_wait {
 	struct mr_local_wait *next;
 	uint64_t id;
 	int memory_fd;
-	int bell;      /* the end that is rung */
-	int wait_bell; /* the end that is handed out */
+	int bell;			 /* the end that is rung */
+	int wait_bell;			 /* the end that is handed out */
 	const struct mr_wait_page *page; /* NULL until "mapped" */
 	struct mr_local_watch *watches;
 	uint32_t watch_count;
@@ -90,6 +90,7 @@ struct mr_local {
 	struct mr_local_options options;
 	char socket_path[108];
 	int listener;
+	int spare_fd; /* let go when no descriptor is left, to turn a client away */
 	struct mr_local_session *sessions;
 	struct mr_local_lane *lanes;
 	struct mr_local_ticket *tickets;
