@@ -320,7 +320,7 @@ static int publish_lines(struct put *put)
 	size_t bytes;
 	int r = 0;
 
-	while (r >= 0 && !mr_stop_asked()) {
+	while (r >= 0) {
 		r = mr_lines_next(&put->lines, &line, &bytes);
 		if (r == 0)
 			break;
@@ -328,6 +328,9 @@ static int publish_lines(struct put *put)
 			r = take_line(put, line, bytes);
 		} else if (r == -EAGAIN) {
 			r = publish(put);
+			/* Asked here and not for each line: it is a system call. */
+			if (r == 0 && mr_stop_asked())
+				break;
 			if (r == 0)
 				r = mr_lines_fill(&put->lines, &put->err);
 			mr_put_report_progress(&put->report, now_ns());
@@ -395,7 +398,9 @@ static int run(struct put *put)
 		mr_put_report_end_progress(&put->report);
 		code = mr_cli_fail(&put->err);
 	}
-	if (r != -EPIPE) {
+	if (r == -EPIPE) { /* the engine closed the lane: some may be safe, some may not */
+		code = MR_EXIT_DEGRADED;
+	} else {
 		r = flush(put);
 		if (r < 0) {
 			mr_put_report_end_progress(&put->report);

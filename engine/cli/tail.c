@@ -356,8 +356,11 @@ int mr_command_tail(int argc, char **argv)
 		arguments.from = MR_FROM_COMMITTED;
 	mr_stop_watch();
 	code = open_consumer(&tail);
-	if (code == MR_EXIT_DONE && run(&tail) < 0)
-		code = mr_cli_fail(&tail.err);
+	if (code == MR_EXIT_DONE && run(&tail) < 0) {
+		mr_cli_error(&tail.err);
+		/* The engine answers: -EPIPE says that the topic is gone. */
+		code = tail.err.code == -EPIPE ? MR_EXIT_REFUSED : mr_cli_exit_code(tail.err.code);
+	}
 	mr_consumer_close(tail.consumer);
 	mr_disconnect(tail.connection);
 	free(tail.ends);

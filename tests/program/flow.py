@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold: what was put is what is tailed, in every format; each refusal has its code."""
 import base64
+import contextlib
 import csv
 import io
 import json
@@ -228,6 +229,28 @@ class Flow(support.Program):
         ran = self.good("put", "t", "--acks", "memory", stdin="a\n")
         self.assertIn("memory: lost if", ran.out)
         self.assertIn("disk: durable", self.good("put", "t", "--acks", "disk", stdin="a\n").out)
+
+    def test_a_topic_that_goes_under_a_producer_is_told(self):
+        put = self.start("put", "t", "--socket", self.socket, stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            put.stdin.write(b"a\n")
+            put.stdin.flush()
+            self.wait_for(lambda: self.client("tail", "t").out == "a\n", "a record")
+            tail = self.start("tail", "t", "--follow", "--socket", self.socket,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(tail.stdout.readline(), b"a\n")
+            self.good("topic", "delete", "t")
+            put.stdin.write(b"b\n")
+            put.stdin.flush()
+            self.assertEqual(put.wait(timeout=support.PATIENCE), 4)
+            self.assertIn(b"deleted", put.stderr.read())
+            self.assertEqual(tail.wait(timeout=support.PATIENCE), 1)
+            self.assertIn(b"topic 't' is gone", tail.stderr.read())
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                put.stdin.close()
+            put.stdin = None
 
     # ---- topics --------------------------------------------------------------------------
 
