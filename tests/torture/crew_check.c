@@ -152,8 +152,9 @@ static void read_partition(struct finding *finding, int32_t partition)
 		else if (entry->number > found->next &&
 			 !is_weak(&finding->told->writers[entry->writer - 1]))
 			finding->verdict->disordered++;
-		if (entry->number >= found->next)
-			found->next = (uint64_t)entry->number + 1;
+		if (entry->number < found->next)
+			continue; /* no further record, but one of those again */
+		found->next = (uint64_t)entry->number + 1;
 		found->count++;
 	}
 }
@@ -202,7 +203,7 @@ static void check_writer(struct finding *finding, uint32_t number)
 		const struct found *found = &finding->found[number][i];
 
 		count += found->count;
-		if (!is_weak(writer) && found->count < writer->acknowledged[i])
+		if (writer->killed && !is_weak(writer) && found->count < writer->acknowledged[i])
 			verdict->lost += writer->acknowledged[i] - found->count;
 	}
 	if (writer->killed) {
