@@ -465,6 +465,8 @@ static int open_parts(struct mr_control *control, const struct mr_control_option
 	if (r == 0)
 		r = begin_start(control, err);
 	if (r == 0)
+		r = mr_control_load_offsets(control, err);
+	if (r == 0)
 		r = start_threads(control, err);
 	if (r == 0)
 		r = mr_control_recover_topics(control, options, err);

@@ -189,6 +189,8 @@ void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message
 /* Collects snapshots, then writes by a chore; or writes at once what is known. */
 void mr_control_checkpoint(struct mr_control *control);
 int mr_control_checkpoint_now(struct mr_control *control, struct mr_error *err);
+/* What must not go back even if one slot is damaged later: producer ids, the start, epochs. */
+int mr_control_checkpoint_twice(struct mr_control *control, struct mr_error *err);
 void mr_control_fail(struct mr_control *control, int status, const char *what);
 /* A request met 'status' on the disk: -EIO is no matter of that request only (D3). */
 void mr_control_suspect(struct mr_control *control, int status, const struct mr_error *err);
@@ -210,6 +212,7 @@ int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t
 void mr_control_commits_acknowledged(struct mr_control *control);
 void mr_control_commit_lane_closed(struct mr_control *control, int bells);
 void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why);
+int mr_control_load_offsets(struct mr_control *control, struct mr_error *err);
 int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);
 
 /* control_admin.c */

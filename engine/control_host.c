@@ -33,7 +33,7 @@ int mr_control_new_producer_id(struct mr_control *control, int64_t *id, struct m
 		control->checkpoint.next_producer_id += PRODUCER_ID_BLOCK;
 		r = control->failed || control->checkpoint_running
 			    ? mr_error_set(err, -EAGAIN, "no producer id is free at this moment")
-			    : mr_control_checkpoint_now(control, err);
+			    : mr_control_checkpoint_twice(control, err);
 		if (r < 0)
 			control->checkpoint.next_producer_id -= PRODUCER_ID_BLOCK;
 		mr_control_suspect(control, r, err);

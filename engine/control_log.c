@@ -440,6 +440,7 @@ static int build_checkpoint(struct mr_control *control, struct mr_checkpoint *ou
 	memset(out, 0, sizeof(*out));
 	out->generation = control->checkpoint.generation;
 	out->engine_start = control->checkpoint.engine_start;
+	out->window_bytes = control->checkpoint.window_bytes;
 	memcpy(out->log_id, control->checkpoint.log_id, 16);
 	out->next_producer_id = control->checkpoint.next_producer_id;
 	out->commits_offset = control->commits_applied;
@@ -512,6 +513,13 @@ int mr_control_checkpoint_now(struct mr_control *control, struct mr_error *err)
 		checkpoint_written(control, &checkpoint);
 	mr_checkpoint_deinit(&checkpoint);
 	return r;
+}
+
+int mr_control_checkpoint_twice(struct mr_control *control, struct mr_error *err)
+{
+	int r = mr_control_checkpoint_now(control, err);
+
+	return r < 0 ? r : mr_control_checkpoint_now(control, err);
 }
 
 static bool snapshots_out(struct mr_control *control)

@@ -156,17 +156,10 @@ static int replay_batch(const uint8_t *bytes, const struct mr_batch_header *head
 	return 0;
 }
 
-/* The checkpoint's rows, then what "__offsets" says since. */
-int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
+/* The checkpoint's rows: before the next checkpoint is written, which must hold them too. */
+int mr_control_load_offsets(struct mr_control *control, struct mr_error *err)
 {
 	const struct mr_checkpoint *checkpoint = &control->checkpoint;
-	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
-	struct mr_hosted_topic *hosted = topic ? topic->owner : NULL;
-	struct mr_replay_options options = {
-		.from_offset = checkpoint->commits_offset,
-		.batch = replay_batch,
-		.arg = control,
-	};
 	uint32_t i;
 	int r = 0;
 
@@ -178,6 +171,21 @@ int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
 	if (r < 0)
 		return mr_error_set(err, r, "no memory for %u offsets of groups",
 				    checkpoint->commit_count);
+	return 0;
+}
+
+/* What "__offsets" says since. */
+int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err)
+{
+	const struct mr_checkpoint *checkpoint = &control->checkpoint;
+	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
+	struct mr_hosted_topic *hosted = topic ? topic->owner : NULL;
+	struct mr_replay_options options = {
+		.from_offset = checkpoint->commits_offset,
+		.batch = replay_batch,
+		.arg = control,
+	};
+
 	if (!hosted || hosted->partitions[0].state != MR_HOSTED_OK)
 		return 0; /* none yet, or damaged: said already */
 	options.end_offset = hosted->partitions[0].last.offset;

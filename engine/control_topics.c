@@ -213,8 +213,8 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	mr_partition_start(state, recovered->log_start, recovered->start.offset,
 			   control->leader_epoch);
 	if (recovered->segment_count) /* a damaged log may have none */
-		r = mr_log_files_open(recovered->segments, recovered->segment_count,
-				      &hosted->files, err);
+		r = mr_log_files_open(recovered->segments, recovered->segment_count, &hosted->files,
+				      err);
 	if (r < 0)
 		return r;
 	if (recovered->start.active)
@@ -243,6 +243,14 @@ struct recovery {
 	struct mr_partition state;
 };
 
+/* How far ahead of what is flushed this engine may write; a configuration after it may say
+ * otherwise. */
+static uint64_t window_bytes(const struct mr_config *config)
+{
+	return (uint64_t)MR_GROUPS_IN_FLIGHT_MAX *
+	       (config->group_bytes + batch_bytes_max(config) + MR_BLOCK_BYTES);
+}
+
 static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery,
 			     struct mr_error *err)
 {
@@ -251,8 +259,8 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 	const struct mr_checkpoint_partition *old =
 		mr_checkpoint_find(&control->checkpoint, hosted->topic->id, hosted->number);
 	struct mr_recover_options options = {
-		.window_bytes = (uint64_t)MR_GROUPS_IN_FLIGHT_MAX *
-				(config->group_bytes + batch_bytes_max(config) + MR_BLOCK_BYTES),
+		.window_bytes = control->checkpoint.window_bytes ? control->checkpoint.window_bytes
+								 : window_bytes(config),
 		.lock_wait_ms = RECOVERY_LOCK_WAIT_MS,
 	};
 	int r;
@@ -396,8 +404,9 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 	if (r == 0) {
 		choose_epoch(control, recoveries, count);
 		mr_control_each(control, hosted) hosted->last.leader_epoch = control->leader_epoch;
-		r = mr_control_checkpoint_now(control,
-					      err); /* the epoch is durable before any append */
+		control->checkpoint.window_bytes = window_bytes(control->config);
+		/* the epoch is durable before any append */
+		r = mr_control_checkpoint_twice(control, err);
 	}
 	if (r == 0)
 		r = bring_up_all(control, recoveries, err);

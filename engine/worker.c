@@ -600,7 +600,8 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		mr_log_give_spare(partition->log, message->segment);
 		break;
 	case MR_WORKER_LOG_START:
-		forget_file(worker, partition, message->segment->file);
+		if (message->segment) /* the newest that goes: its file may be registered */
+			forget_file(worker, partition, message->segment->file);
 		mr_partition_raise_log_start(&partition->state, message->offset);
 		atomic_store_explicit(
 			&partition->tail.page->log_start_offset, message->offset,

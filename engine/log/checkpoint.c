@@ -25,7 +25,7 @@
 #include "crc32c.h"
 #include "millrace/format.h"
 
-#define HEAD_BYTES	     72u
+#define HEAD_BYTES	     80u
 #define PARTITION_BYTES	     72u
 #define PRODUCER_BYTES	     112u
 #define COMMIT_BYTES	     32u
@@ -186,6 +186,7 @@ int mr_checkpoint_encode(const struct mr_checkpoint *checkpoint, uint8_t **out, 
 	put(&c, checkpoint->log_id, sizeof(checkpoint->log_id));
 	put_u64(&c, (uint64_t)checkpoint->next_producer_id);
 	put_u64(&c, checkpoint->commits_offset);
+	put_u64(&c, checkpoint->window_bytes);
 	put_u32(&c, checkpoint->partition_count);
 	put_u32(&c, checkpoint->commit_count);
 	mr_assert(c.at == start + HEAD_BYTES);
@@ -362,6 +363,7 @@ int mr_checkpoint_decode(const uint8_t *bytes, size_t count, struct mr_checkpoin
 	get(&c, checkpoint.log_id, sizeof(checkpoint.log_id));
 	checkpoint.next_producer_id = (int64_t)get_u64(&c);
 	checkpoint.commits_offset = get_u64(&c);
+	checkpoint.window_bytes = get_u64(&c);
 	partition_count = get_u32(&c);
 	commit_count = get_u32(&c);
 	r = get_partitions(&c, partition_count, &checkpoint);

@@ -40,6 +40,7 @@ struct mr_checkpoint_commit {
 
 struct mr_checkpoint {
 	uint64_t generation;
+	uint64_t window_bytes;	   /* how far the engine may have written ahead: recovery's */
 	uint64_t engine_start;	   /* counts starts */
 	uint8_t log_id[16];
 	int64_t next_producer_id;  /* ids below it may be in use */

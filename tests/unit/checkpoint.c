@@ -40,6 +40,7 @@ static void make(struct mr_checkpoint *checkpoint)
 	memset(checkpoint->log_id, 0xab, 16);
 	checkpoint->next_producer_id = 12345;
 	checkpoint->commits_offset = 99;
+	checkpoint->window_bytes = 33 << 20;
 	checkpoint->partition_count = 3;
 	checkpoint->partitions = calloc(3, sizeof(*checkpoint->partitions));
 	for (uint32_t i = 0; i < 3; i++) {
@@ -74,6 +75,7 @@ static void assert_same(const struct mr_checkpoint *a, const struct mr_checkpoin
 	cr_assert_eq(memcmp(a->log_id, b->log_id, 16), 0);
 	cr_assert_eq(a->next_producer_id, b->next_producer_id);
 	cr_assert_eq(a->commits_offset, b->commits_offset);
+	cr_assert_eq(a->window_bytes, b->window_bytes);
 	cr_assert_eq(a->partition_count, b->partition_count);
 	for (uint32_t i = 0; i < a->partition_count; i++) {
 		const struct mr_checkpoint_partition *p = &a->partitions[i];
