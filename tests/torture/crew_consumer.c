@@ -22,13 +22,15 @@ struct seer {
 	struct mr_connection *connection;
 	struct mr_consumer *handle;
 	enum crew_seer seer;
+	bool provisional; /* what is looked at may be overwritten: release tells */
 };
 
 __attribute__((format(printf, 2, 3))) static void fault(struct seer *self, const char *format, ...)
 {
 	va_list arguments;
 
-	if (atomic_fetch_add(&self->page->faults[self->seer], 1) >= FAULTS_TOLD)
+	if (atomic_fetch_add(&self->page->faults[self->seer], 1) >= FAULTS_TOLD ||
+	    self->provisional)
 		return;
 	printf("%s: ", self->seer == CREW_READER ? "reader" : "consumer");
 	va_start(arguments, format);
@@ -134,8 +136,13 @@ static int poll_in_place(struct seer *self)
 		return r;
 	partition = messages[0].partition;
 	next = messages[r - 1].offset + 1;
+	self->provisional = true;
 	see(self, messages, r);
+	self->provisional = false;
 	released = mr_consumer_release(self->handle);
+	if (released == 0 && atomic_load(&self->page->faults[self->seer]) > faults)
+		fault(self, "partition %d: a view before offset %" PRIu64 " was good, by release",
+		      partition, next);
 	if (released == 0)
 		count_seen(self, partition, next);
 	else if (released == -EOVERFLOW)
