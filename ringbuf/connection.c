@@ -27,6 +27,7 @@
 #define TIMEOUT_MS_DEFAULT 5000u
 #define BACK_OFF_MS_FIRST  10u
 #define BACK_OFF_MS_MOST   1000u
+#define SETTLED_MS	   100u /* an engine that was there this long is tried at once when it goes */
 #define NOTICE_MS	   200u /* within this the thread has seen a hang-up */
 #define ADMIN_BYTES_MAX	   (64u << 20)
 #define PATH_BYTES	   108 /* of a socket's address */
@@ -344,18 +345,23 @@ fail:
 static void *run(void *arg)
 {
 	struct mr_connection *connection = arg;
+	uint64_t settled = 0;
 
 	while (watch(connection, connection->conversation.socket)) {
+		/* an engine that takes us in only to hang up again is not asked anew at once */
 		uint32_t back_off_ms = BACK_OFF_MS_FIRST;
+		bool hasty = !mr_deadline_over(settled);
 
 		go_down(connection);
-		while (come_back(connection) < 0) {
+		while (hasty || come_back(connection) < 0) {
 			if (rest(connection, back_off_ms))
 				return NULL;
+			hasty = false;
 			back_off_ms *= 2;
 			if (back_off_ms > BACK_OFF_MS_MOST)
 				back_off_ms = BACK_OFF_MS_MOST;
 		}
+		settled = mr_deadline_after(SETTLED_MS);
 	}
 	return NULL;
 }
