@@ -27,7 +27,7 @@
 #define TIMEOUT_MS_DEFAULT 5000u
 #define BACK_OFF_MS_FIRST  10u
 #define BACK_OFF_MS_MOST   1000u
-#define SETTLED_MS	   100u /* an engine that was there this long is tried at once when it goes */
+#define SETTLED_MS	   100u /* an engine that was there this long is asked at once again */
 #define NOTICE_MS	   200u /* within this the thread has seen a hang-up */
 #define ADMIN_BYTES_MAX	   (64u << 20)
 #define PATH_BYTES	   108 /* of a socket's address */
