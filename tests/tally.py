@@ -19,6 +19,7 @@ import sys
 SYNTHESIS = re.compile(r"Synthesis: Tested: .*?(\d+).*?\| Passing: .*?(\d+).*?\| Failing: .*?(\d+)"
                        r".*?\| Crashing: .*?(\d+)")
 COUNTED = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
+LINES_SHOWN = 300
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 REPORT = re.compile(r"ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|"
                     r"^.*: runtime error: ", re.MULTILINE)
@@ -54,6 +55,12 @@ def read_log(path):
             for row in lines]
 
 
+def last_lines(output):
+    """Enough of a failed program's output to see why."""
+    lines = output.strip().splitlines()
+    return "\n".join(lines[-LINES_SHOWN:])
+
+
 def add_log(path):
     """Adds up one testlog.json, says what failed."""
     rows = read_log(path)
@@ -68,10 +75,9 @@ def add_log(path):
         good, bad, note = count(output, result in ("OK", "EXPECTEDFAIL"))
         passed += good
         failed += bad
-        if note:
-            print(f"tally: {name}: {note}\n{output}")
         if bad:
-            print(f"tally: FAILED: {name}: {bad} failed")
+            print(last_lines(output))
+            print(f"tally: FAILED: {name}: {bad} failed {note}")
     return passed, failed
 
 
