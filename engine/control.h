@@ -57,7 +57,8 @@ struct mr_hosted {
 	uint32_t chores;	     /* under way for this partition */
 	struct segment_chore *unnamed; /* its active segment's: no space, tried again */
 	struct drop_chore *undropped;  /* segments that could not be removed, tried again */
-	bool dropping;
+	bool dropping;		       /* segments, oldest first */
+	bool naming;		       /* its active segment is called "spare" still */
 	uint32_t lanes, watches;     /* that the worker has */
 	struct host_watch *watch_list;
 	uint32_t posts;		     /* requests that the worker has not answered */
@@ -127,6 +128,7 @@ struct mr_control {
 	uint64_t checkpoint_sum; /* log end offsets added up when the last checkpoint was begun */
 	bool checkpoint_running; /* snapshots are out, or it is being written */
 	bool checkpoint_writing;
+	bool checkpoint_again; /* there was no space for one */
 	bool stopping;
 	bool failed; /* the data directory failed */
 	struct mr_error failure;
@@ -183,6 +185,7 @@ void mr_control_remove_partition(struct mr_hosted *hosted, int why);
 void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *message);
 void mr_control_make_spare(struct mr_hosted *hosted);
 void mr_control_every_second(struct mr_control *control);
+void mr_control_give_up_name(struct mr_hosted *hosted);
 void mr_control_log_start_known(struct mr_hosted *hosted);
 void mr_control_forget_chores(struct mr_hosted *hosted); /* those that wait to be tried again */
 void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message);

@@ -132,7 +132,7 @@ static void done_spare(struct mr_chore *chore)
 		hosted->no_space = false;
 	} else if (chore->status == 0) {
 		mr_segment_close(work->segment);
-	} else if (chore->status == -EEXIST && hosted->unnamed) {
+	} else if (chore->status == -EEXIST && hosted->naming) {
 		hosted->spare_wanted = true; /* the name is still the active segment's */
 	} else if (may_pass(chore->status)) {
 		/* full: producers wait, readers go on, and every second it is tried again */
@@ -187,6 +187,15 @@ static int run_name(struct mr_chore *chore, struct mr_error *err)
 	return r;
 }
 
+/* The engine stops, the disk is full: the worker shall not wait for the name of its segment. */
+void mr_control_give_up_name(struct mr_hosted *hosted)
+{
+	if (!hosted->unnamed || !hosted->part || hosted->let_go)
+		return;
+	hosted->named.status = -ENOSPC;
+	post(hosted, &hosted->named, MR_WORKER_SEGMENT_NAMED, hosted->unnamed->segment, 0);
+}
+
 static void done_name(struct mr_chore *chore)
 {
 	struct segment_chore *work = (struct segment_chore *)chore;
@@ -197,12 +206,17 @@ static void done_name(struct mr_chore *chore)
 		/* nothing in it counts as flushed until then: producers wait */
 		mr_diag_warn("no space to name a segment", "error=\"%s\"", chore->err.what);
 		hosted->unnamed = work;
+		if (hosted->remove_posted)
+			mr_control_give_up_name(hosted);
 		return;
 	}
+	hosted->naming = false;
 	if (chore->status < 0)
 		mr_control_fail(hosted->control, chore->status, chore->err.what);
-	else if (hosted->part && !hosted->let_go)
+	else if (hosted->part && !hosted->let_go) {
+		hosted->named.status = 0;
 		post(hosted, &hosted->named, MR_WORKER_SEGMENT_NAMED, work->segment, 0);
+	}
 	free(work);
 }
 
@@ -249,6 +263,7 @@ static void segment_started(struct mr_hosted *hosted, const struct mr_log_event 
 	int r;
 
 	mr_assert(work != NULL); /* 400 bytes: without them the engine cannot keep its promises */
+	hosted->naming = true;
 	work->segment = event->segment;
 	work->header = event->header;
 	memcpy(work->header.topic_id, hosted->topic->id, 16);
@@ -491,9 +506,12 @@ static void done_checkpoint(struct mr_chore *chore)
 	control->checkpoint_writing = false;
 	if (chore->status == 0)
 		checkpoint_written(control, &work->checkpoint);
-	else if (may_pass(chore->status))
+	else if (may_pass(chore->status)) {
+		/* retention needs it, too: tried again in a second */
+		control->checkpoint_again = true;
 		mr_diag_warn("no space for a checkpoint: the next start reads more of the log",
 			     "error=\"%s\"", chore->err.what);
+	}
 	else
 		mr_control_fail(control, chore->status, chore->err.what);
 	mr_checkpoint_deinit(&work->checkpoint);
@@ -624,6 +642,10 @@ void mr_control_every_second(struct mr_control *control)
 	int64_t now_ms = mr_clock_wall_ms(control->clock);
 	struct mr_hosted *hosted;
 
+	if (control->checkpoint_again && !control->checkpoint_running) {
+		control->checkpoint_again = false;
+		mr_control_checkpoint(control);
+	}
 	mr_control_each(control, hosted)
 	{
 		name_again(hosted);

@@ -615,6 +615,7 @@ void mr_control_remove_partition(struct mr_hosted *hosted, int why)
 	hosted->remove.status = why;
 	hosted->remove.owner = hosted;
 	mr_worker_send(hosted->worker, &hosted->remove);
+	mr_control_give_up_name(hosted);
 }
 
 /* The worker let go of it. */

@@ -440,7 +440,7 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 		return;
 	/* at a stop what memory lanes were answered for is written, too */
 	if (partition->removing->status == -ESHUTDOWN && !partition->failed &&
-	    log.flushed_offset < log.end_offset)
+	    !partition->nameless && log.flushed_offset < log.end_offset)
 		return;
 	for (i = 0; i < worker->partition_count; i++)
 		if (worker->partitions[i] == partition)
@@ -466,14 +466,15 @@ static int add_partition(struct mr_worker *worker, struct mr_worker_partition *p
 	if (!partition->read_only) {
 		r = mr_log_open(&partition->log_options, &partition->start, &partition->tail,
 				worker->queue, worker->options.clock, &partition->log, &err);
-		if (r < 0)
-			return r;
+		partition->failed = r < 0;
+	}
+	if (partition->log) {
 		follow_roll(worker, partition, partition->start.active->file);
 		(void)mr_io_queue_register(worker->queue, partition->tail.data,
 					   2 * partition->tail.tail_bytes); /* plain buffers do */
 	}
-	worker->partitions[worker->partition_count++] = partition;
-	return 0;
+	worker->partitions[worker->partition_count++] = partition; /* it is removed as any other */
+	return r;
 }
 
 static int add_lane(struct mr_worker *worker, struct mr_worker_lane *lane)
@@ -536,6 +537,14 @@ static void remove_partition(struct mr_worker *worker, struct mr_worker_partitio
 		wake_all_watches(worker, partition); /* the tail says closed: they come and look */
 }
 
+/* What its segment holds is never answered here. The next engine finds it still in the lanes. */
+static void give_up_name(struct mr_worker_partition *partition)
+{
+	partition->nameless = true;
+	drop_answers(&partition->disk);
+	drop_answers(&partition->committed);
+}
+
 static int add_watch(struct mr_worker_partition *partition, struct mr_waker *waker)
 {
 	if (partition->watch_count == MR_WORKER_WATCHES_MAX)
@@ -589,7 +598,9 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		remove_watch(partition, message->waker);
 		break;
 	case MR_WORKER_SEGMENT_NAMED:
-		if (!partition->failed)
+		if (message->status < 0)
+			give_up_name(partition);
+		else if (!partition->failed)
 			raise_flushed(worker, partition,
 				      mr_log_segment_named(partition->log, message->segment));
 		break;
@@ -597,7 +608,10 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		mr_log_zeroed(partition->log, message->segment, message->offset);
 		break;
 	case MR_WORKER_GIVE_SPARE:
-		mr_log_give_spare(partition->log, message->segment);
+		if (partition->log)
+			mr_log_give_spare(partition->log, message->segment);
+		else
+			status = -ENOENT; /* no memory for a log: the sender keeps it */
 		break;
 	case MR_WORKER_LOG_START:
 		if (message->segment) /* the newest that goes: its file may be registered */

@@ -72,6 +72,7 @@ struct mr_worker_partition {
 	bool read_only;
 	bool failed;
 	bool failure_sent;
+	bool nameless; /* its active segment cannot be named before the engine stops */
 	bool waiting_for_room; /* a lane has data that nothing can be done about now */
 	char read_only_reason[248];
 };
