@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must hold of a whole engine in the test's own process, over both back ends. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine_rig.h"
+
+#define TOPIC	    "things"
+#define VALUE_BYTES 1000
+#define PATIENCE_MS 20000
+
+static struct mr_test_engine rig;
+static struct mr_connection *connection;
+static struct mr_error err;
+
+static bool have_uring(void)
+{
+	struct mr_io *io;
+
+	if (mr_io_open_directory("/tmp", "uring", &io, NULL) < 0)
+		return false;
+	mr_io_close(io);
+	return true;
+}
+
+static void start(void)
+{
+	cr_assert_eq(mr_test_engine_start(&rig, &err), 0, "%s", err.what);
+}
+
+/* Runs 'body' over each back end, with an engine set up by 'configure' that runs already. */
+static void over_both(void (*configure)(struct mr_config *config), void (*body)(void))
+{
+	static const char *const backends[] = {"posix", "uring"};
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		if (i == 1 && !have_uring())
+			continue;
+		mr_test_engine_init(&rig, backends[i]);
+		if (configure)
+			configure(&rig.config);
+		start();
+		connection = mr_test_engine_connect(&rig);
+		body();
+		mr_disconnect(connection);
+		if (rig.engine)
+			cr_expect_eq(mr_test_engine_stop(&rig), 0);
+		mr_test_engine_deinit(&rig);
+	}
+}
+
+/* ---- producing and reading ------------------------------------------------------------------- */
+
+static int open_producer(enum mr_acks acks, struct mr_producer **out)
+{
+	struct mr_producer_options options = {.size = sizeof(options),
+					      .topic = TOPIC,
+					      .acks = acks,
+					      .lane_bytes = 64 << 10,
+					      .full_wait_ms = PATIENCE_MS};
+
+	return mr_producer_open(connection, &options, out, &err);
+}
+
+static struct mr_producer *producer_of(enum mr_acks acks)
+{
+	struct mr_producer *producer = NULL;
+
+	cr_assert_eq(open_producer(acks, &producer), 0, "%s", err.what);
+	return producer;
+}
+
+/* Record 'number' says so in its value, and is 'number' seconds old since 1970. */
+static int put(struct mr_producer *producer, uint64_t number)
+{
+	uint8_t value[VALUE_BYTES];
+	struct mr_record record = {.value = value,
+				   .value_bytes = VALUE_BYTES,
+				   .key_bytes = MR_NULL_BYTES,
+				   .timestamp_ms = (int64_t)number * 1000};
+
+	memset(value, (int)(number & 0xff), sizeof(value));
+	memcpy(value, &number, sizeof(number));
+	return mr_producer_put(producer, &record);
+}
+
+static void put_some(struct mr_producer *producer, uint64_t from, uint64_t to)
+{
+	for (; from < to; from++)
+		cr_assert_eq(put(producer, from), 0, "record %" PRIu64, from);
+}
+
+static void flush(struct mr_producer *producer)
+{
+	cr_assert_eq(mr_producer_flush(producer, PATIENCE_MS), 0);
+}
+
+static void publish(uint64_t from, uint64_t to)
+{
+	struct mr_producer *producer = producer_of(MR_ACKS_COMMITTED);
+
+	put_some(producer, from, to);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+static struct mr_consumer *consumer_of(enum mr_from from, int64_t value, enum mr_view view)
+{
+	struct mr_consumer_options options = {.size = sizeof(options),
+					      .topic = TOPIC,
+					      .from = from,
+					      .from_value = value,
+					      .group = "readers",
+					      .view = view};
+	struct mr_consumer *consumer = NULL;
+
+	cr_assert_eq(mr_consumer_open(connection, &options, &consumer, &err), 0, "%s", err.what);
+	return consumer;
+}
+
+static void check(const struct mr_message *message, uint64_t number)
+{
+	uint64_t found;
+
+	cr_assert_eq(message->offset, number);
+	cr_assert_eq(message->value_bytes, VALUE_BYTES);
+	memcpy(&found, message->value, sizeof(found));
+	cr_assert_eq(found, number, "offset %" PRIu64 " holds %" PRIu64, number, found);
+	cr_assert_eq(message->timestamp_ms, (int64_t)number * 1000);
+}
+
+/* Reads [from, to); returns the last record's leader epoch. */
+static int32_t read_some(struct mr_consumer *consumer, uint64_t from, uint64_t to)
+{
+	const struct mr_message *messages;
+	int32_t epoch = -1;
+	int count, i;
+
+	while (from < to) {
+		count = mr_consumer_poll(consumer, PATIENCE_MS, &messages);
+		mr_consumer_error(consumer, &err);
+		cr_assert_gt(count, 0, "at offset %" PRIu64 ": %d %s", from, count, err.what);
+		for (i = 0; i < count; i++, from++) {
+			check(&messages[i], from);
+			epoch = messages[i].leader_epoch;
+		}
+	}
+	cr_assert_eq(from, to);
+	return epoch;
+}
+
+static int32_t read_all(uint64_t from, uint64_t to)
+{
+	struct mr_consumer *consumer = consumer_of(MR_FROM_EARLIEST, 0, MR_VIEW_COMMITTED);
+	int32_t epoch = read_some(consumer, from, to);
+	const struct mr_message *messages;
+
+	cr_expect_eq(mr_consumer_poll(consumer, 20, &messages), 0, "more than was published");
+	mr_consumer_close(consumer);
+	return epoch;
+}
+
+static void restart(void)
+{
+	mr_disconnect(connection);
+	cr_assert_eq(mr_test_engine_stop(&rig), 0);
+	start();
+	connection = mr_test_engine_connect(&rig);
+}
+
+static int64_t number_of(const char *name)
+{
+	return mr_test_engine_number(connection, TOPIC, 0, name);
+}
+
+static void await(const char *name, int64_t value)
+{
+	cr_assert(mr_test_engine_await(connection, TOPIC, 0, name, value, PATIENCE_MS),
+		  "%s is %" PRId64 ", expected %" PRId64, name, number_of(name), value);
+}
+
+static void ask(const char *request)
+{
+	char *reply = mr_test_engine_ask(connection, request, &err);
+
+	cr_assert_not_null(reply, "%s: %s", request, err.what);
+	free(reply);
+}
+
+/* ---- one engine a data directory ------------------------------------------------------------- */
+
+static void second_engine(void)
+{
+	struct mr_engine_options options = {.config = &rig.config, .io = rig.disk};
+	struct mr_engine *second;
+	char pid[32];
+
+	snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
+	cr_expect_eq(mr_engine_open(&options, &second, &err), -EBUSY);
+	cr_expect(strstr(err.what, pid), "%s", err.what);
+	cr_expect(strstr(err.what, rig.data), "%s", err.what);
+	cr_expect(err.hint[0]);
+	publish(0, 10); /* and the first one does not care */
+	read_all(0, 10);
+}
+
+Test(engine, refuses_a_second_one_and_names_the_first)
+{
+	over_both(NULL, second_engine);
+}
+
+/* ---- restart --------------------------------------------------------------------------------- */
+
+static void survive(void)
+{
+	struct mr_consumer_position position = {.size = sizeof(position)};
+	struct mr_consumer *consumer;
+	int32_t epoch, last = -1;
+	uint64_t i;
+
+	for (i = 0; i < 4; i++) {
+		publish(i * 300, i * 300 + 300);
+		epoch = read_all(0, i * 300 + 300);
+		cr_expect_gt(epoch, last, "start %" PRIu64 ": epoch %d after %d", i, epoch, last);
+		last = epoch;
+		consumer = consumer_of(MR_FROM_COMMITTED, 0, MR_VIEW_COMMITTED);
+		cr_assert_eq(mr_consumer_position(consumer, 0, &position), 0);
+		cr_expect_eq(position.offset, i * 250, "the group's offset");
+		read_some(consumer, i * 250, i * 300 + 300);
+		cr_assert_eq(mr_consumer_seek(consumer, 0, i * 250 + 250), 0);
+		cr_assert_eq(mr_consumer_commit(consumer, PATIENCE_MS), 0);
+		mr_consumer_close(consumer);
+		restart();
+	}
+}
+
+Test(engine, keeps_records_offsets_and_groups_over_restarts)
+{
+	over_both(NULL, survive);
+}
+
+/* ---- topics ---------------------------------------------------------------------------------- */
+
+static void make_again(void)
+{
+	struct mr_producer *producer = producer_of(MR_ACKS_COMMITTED);
+	struct mr_consumer *consumer;
+	const struct mr_message *messages;
+	int r, tries;
+
+	put_some(producer, 0, 100);
+	flush(producer);
+	consumer = consumer_of(MR_FROM_EARLIEST, 0, MR_VIEW_COMMITTED);
+	read_some(consumer, 0, 100);
+	ask("{\"do\":\"topic.delete\",\"name\":\"" TOPIC "\"}");
+	for (tries = 0, r = 0; tries < 2000 && r == 0; tries++) {
+		r = put(producer, 100);
+		(void)poll(NULL, 0, 1);
+	}
+	cr_expect_eq(r, -EPIPE);
+	mr_producer_error(producer, &err);
+	cr_expect(strstr(err.what, "delete") || strstr(err.why, "delete"), "%s / %s", err.what,
+		  err.why);
+	(void)mr_producer_close(producer, 0);
+	for (tries = 0, r = 0; tries < 2000 && r == 0; tries++)
+		r = mr_consumer_poll(consumer, 1, &messages);
+	cr_expect_eq(r, -EPIPE);
+	mr_consumer_error(consumer, &err);
+	cr_expect(err.what[0]);
+	mr_consumer_close(consumer);
+	publish(0, 50); /* a topic of the same name, with nothing of the old one */
+	read_all(0, 50);
+	restart();
+	read_all(0, 50);
+}
+
+Test(engine, makes_another_topic_of_a_deleted_ones_name)
+{
+	over_both(NULL, make_again);
+}
+
+/* ---- retention ------------------------------------------------------------------------------- */
+
+static void keep_bytes(struct mr_config *config)
+{
+	config->retention_bytes = 300 << 10;
+}
+
+static void keep_an_hour(struct mr_config *config)
+{
+	config->retention_ms = 3600 * 1000;
+}
+
+static void await_retention(void)
+{
+	int tries;
+
+	for (tries = 0; tries < PATIENCE_MS && number_of("log_start_offset") <= 0; tries++) {
+		mr_test_engine_advance(&rig, 1001);
+		(void)poll(NULL, 0, 1);
+	}
+	cr_assert_gt(number_of("log_start_offset"), 0);
+}
+
+/* Who asks for what is gone hears so, and goes on from where he chooses. */
+static void lose_the_start(void)
+{
+	struct mr_consumer *consumer = consumer_of(MR_FROM_LATEST, 0, MR_VIEW_COMMITTED);
+	const struct mr_message *messages;
+	uint64_t log_start;
+
+	await_retention();
+	(void)poll(NULL, 0, 50);
+	log_start = (uint64_t)number_of("log_start_offset");
+	cr_assert_eq(mr_consumer_seek(consumer, 0, 0), 0);
+	cr_expect_eq(mr_consumer_poll(consumer, PATIENCE_MS, &messages), -ERANGE);
+	mr_consumer_error(consumer, &err);
+	cr_expect(err.what[0]);
+	cr_assert_eq(mr_consumer_seek(consumer, 0, log_start), 0);
+	read_some(consumer, log_start, 1000);
+	mr_consumer_close(consumer);
+	restart();
+	read_all(log_start, 1000);
+}
+
+static void drop_by_bytes(void)
+{
+	int tries;
+
+	publish(0, 1000);
+	lose_the_start();
+	for (tries = 0; tries < PATIENCE_MS && number_of("bytes") > 300 << 10; tries++) {
+		mr_test_engine_advance(&rig, 1001);
+		(void)poll(NULL, 0, 1);
+	}
+	cr_expect_leq(number_of("bytes"), 300 << 10);
+}
+
+Test(engine, lets_go_by_bytes)
+{
+	over_both(keep_bytes, drop_by_bytes);
+}
+
+static void drop_by_age(void)
+{
+	publish(0, 900);
+	(void)poll(NULL, 0, 20); /* a checkpoint */
+	mr_test_engine_advance(&rig, 2000);
+	cr_expect_eq(number_of("log_start_offset"), 0);
+	mr_test_engine_advance(&rig, 3600 * 1000);
+	publish(900, 1000); /* young */
+	lose_the_start();
+	cr_expect_leq(number_of("log_start_offset"), 900);
+}
+
+Test(engine, lets_go_by_age)
+{
+	over_both(keep_an_hour, drop_by_age);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static void find_by_time(void)
+{
+	static const uint64_t numbers[] = {0, 1, 57, 58, 500, 999};
+	struct mr_consumer *consumer;
+	size_t i;
+
+	publish(0, 1000);
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		consumer = consumer_of(MR_FROM_TIME, (int64_t)numbers[i] * 1000, MR_VIEW_COMMITTED);
+		read_some(consumer, numbers[i], 1000);
+		mr_consumer_close(consumer);
+	}
+	restart(); /* from the files' own indexes */
+	consumer = consumer_of(MR_FROM_TIME, 500 * 1000 - 1, MR_VIEW_COMMITTED);
+	read_some(consumer, 500, 1000);
+	mr_consumer_close(consumer);
+}
+
+Test(engine, finds_by_time)
+{
+	over_both(NULL, find_by_time);
+}
+
+static void overtake(void)
+{
+	struct mr_consumer_position position = {.size = sizeof(position)};
+	struct mr_producer *producer = producer_of(MR_ACKS_COMMITTED);
+	struct mr_consumer *consumer;
+	uint64_t i;
+
+	put_some(producer, 0, 10);
+	flush(producer);
+	consumer = consumer_of(MR_FROM_EARLIEST, 0, MR_VIEW_COMMITTED);
+	read_some(consumer, 0, 10);
+	for (i = 0; i < 3; i++) { /* the tail holds about 250 of them */
+		put_some(producer, 10 + i * 1000, 10 + (i + 1) * 1000);
+		flush(producer);
+		read_some(consumer, 10 + i * 1000, 10 + (i + 1) * 1000);
+	}
+	cr_assert_eq(mr_consumer_position(consumer, 0, &position), 0);
+	cr_expect_geq(position.overtaken, 3);
+	mr_consumer_close(consumer);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+Test(engine, lets_an_overtaken_consumer_go_on_from_the_files)
+{
+	over_both(NULL, overtake);
+}
+
+/* While no segment can be named, nothing in it is committed. */
+static void names_fail(bool fail)
+{
+	mr_io_fault_set(rig.fault, &(struct mr_io_fault_plan){.kind = MR_IO_FAULT_RENAME,
+							      .nth = fail,
+							      .error = -ENOSPC,
+							      .from_then_on = true});
+}
+
+static void look_ahead(void)
+{
+	struct mr_producer *producer = producer_of(MR_ACKS_MEMORY);
+	struct mr_consumer *committed, *appended;
+	const struct mr_message *messages;
+	int64_t end;
+
+	put_some(producer, 0, 10);
+	flush(producer);
+	await("high_watermark", 10);
+	names_fail(true);
+	put_some(producer, 10, 100);
+	flush(producer);
+	await("log_end_offset", 100);
+	await("high_watermark", 11); /* at least one record more */
+	(void)poll(NULL, 0, 100);    /* and its last writes end */
+	end = number_of("high_watermark");
+	cr_assert_lt(end, 100);
+	committed = consumer_of(MR_FROM_EARLIEST, 0, MR_VIEW_COMMITTED);
+	appended = consumer_of(MR_FROM_EARLIEST, 0, MR_VIEW_APPENDED);
+	read_some(appended, 0, 100);
+	read_some(committed, 0, (uint64_t)end);
+	cr_expect_eq(mr_consumer_poll(committed, 50, &messages), 0);
+	names_fail(false);
+	mr_test_engine_advance(&rig, 1001);
+	await("high_watermark", 100);
+	read_some(committed, (uint64_t)end, 100);
+	mr_consumer_close(committed);
+	mr_consumer_close(appended);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+Test(engine, shows_the_appended_before_it_is_committed)
+{
+	over_both(NULL, look_ahead);
+}
+
+/* ---- hand-back ------------------------------------------------------------------------------- */
+
+/* The producer lives on while engines come and go. */
+static void hand_back(void)
+{
+	struct mr_producer_state state = {.size = sizeof(state)};
+	struct mr_producer *producer = producer_of(MR_ACKS_COMMITTED);
+	uint64_t i;
+
+	for (i = 0; i < 3; i++) {
+		put_some(producer, i * 100, i * 100 + 100); /* some of it stays in the lane */
+		cr_assert_eq(mr_test_engine_stop(&rig), 0);
+		start();
+	}
+	put_some(producer, 300, 400);
+	flush(producer);
+	cr_assert_eq(mr_producer_state(producer, &state), 0);
+	cr_expect_eq(state.published, 400);
+	cr_expect_eq(state.acknowledged, 400);
+	cr_expect_eq(state.lost, 0);
+	cr_expect_geq(state.hand_backs, 3);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+	read_all(0, 400);
+}
+
+Test(engine, takes_lanes_back_and_each_record_once)
+{
+	over_both(NULL, hand_back);
+}
+
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+/* The partition's directory below the data directory, and its segments in order. */
+static void find_segment(size_t which, char path[700])
+{
+	struct dirent **names;
+	char topics[128], directory[420];
+	int count, i;
+	size_t seen = 0;
+
+	snprintf(topics, sizeof(topics), "%s/topics", rig.data);
+	count = scandir(topics, &names, NULL, alphasort);
+	cr_assert_eq(count, 3); /* one topic, and the two dots */
+	snprintf(directory, sizeof(directory), "%s/%s/0", topics, names[2]->d_name);
+	for (i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+	count = scandir(directory, &names, NULL, alphasort);
+	path[0] = '\0';
+	for (i = 0; i < count; i++) {
+		if (strstr(names[i]->d_name, ".log") && seen++ == which)
+			snprintf(path, 700, "%s/%s", directory, names[i]->d_name);
+		free(names[i]);
+	}
+	free(names);
+	cr_assert(path[0]);
+}
+
+static void flip(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR);
+	uint8_t byte;
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+	cr_assert_eq(fsync(fd), 0);
+	close(fd);
+}
+
+static void meet_damage(void)
+{
+	struct mr_producer *producer = NULL;
+	const struct mr_message *messages;
+	struct mr_consumer *consumer;
+	uint64_t next = 0;
+	char path[700];
+	int count, r;
+
+	publish(0, 30);
+	publish(30, 300);
+	find_segment(1, path);
+	mr_disconnect(connection);
+	cr_assert_eq(mr_test_engine_stop(&rig), 0);
+	flip(path, 4096 + 5000);
+	/* a checkpoint further on would keep recovery from reading it */
+	snprintf(path, sizeof(path), "%s/checkpoint.0", rig.data);
+	cr_expect_eq(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/checkpoint.1", rig.data);
+	cr_expect_eq(unlink(path), 0);
+	start();
+	connection = mr_test_engine_connect(&rig);
+	consumer = consumer_of(MR_FROM_EARLIEST, 0, MR_VIEW_COMMITTED);
+	while ((count = mr_consumer_poll(consumer, PATIENCE_MS, &messages)) > 0)
+		for (int i = 0; i < count; i++, next++)
+			check(&messages[i], next);
+	cr_expect_eq(count, -EBADMSG);
+	cr_expect_geq(next, 30);
+	cr_expect_lt(next, 300);
+	mr_consumer_error(consumer, &err);
+	cr_expect(strstr(err.what, ".log") && strstr(err.what, "offset"), "%s", err.what);
+	mr_consumer_close(consumer);
+	r = open_producer(MR_ACKS_COMMITTED, &producer);
+	if (r == 0) {
+		r = put(producer, 300);
+		if (r == 0)
+			r = mr_producer_flush(producer, PATIENCE_MS);
+		mr_producer_error(producer, &err);
+		(void)mr_producer_close(producer, 0);
+	}
+	cr_expect(r == -EPIPE || r == -EBADMSG, "%d", r);
+	cr_expect(strstr(err.what, "damaged") || strstr(err.why, "damaged"), "%s / %s", err.what,
+		  err.why);
+}
+
+Test(engine, reads_up_to_damage_and_takes_nothing_behind_it)
+{
+	over_both(NULL, meet_damage);
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void few(struct mr_config *config)
+{
+	config->lanes_per_user = 2;
+	config->connections_per_user = 2;
+}
+
+static void reach_limits(void)
+{
+	struct mr_connect_options options = {.size = sizeof(options),
+					     .socket_path = rig.config.socket};
+	struct mr_producer *one = producer_of(MR_ACKS_COMMITTED);
+	struct mr_producer *two = producer_of(MR_ACKS_COMMITTED), *three = NULL;
+	struct mr_connection *second, *third = NULL;
+
+	cr_expect_eq(open_producer(MR_ACKS_COMMITTED, &three), -ENOBUFS);
+	cr_expect(strstr(err.what, "2"), "%s", err.what);
+	cr_expect(err.hint[0]);
+	second = mr_test_engine_connect(&rig);
+	cr_expect_lt(mr_connect(&options, &third, &err), 0);
+	cr_expect(err.what[0] && err.hint[0], "'%s' '%s'", err.what, err.hint);
+	mr_disconnect(second);
+	put_some(one, 0, 10); /* the others do not notice */
+	flush(one);
+	cr_assert_eq(mr_producer_close(one, PATIENCE_MS), 0);
+	cr_assert_eq(open_producer(MR_ACKS_COMMITTED, &three), 0, "%s", err.what);
+	cr_assert_eq(mr_producer_close(two, PATIENCE_MS), 0);
+	cr_assert_eq(mr_producer_close(three, PATIENCE_MS), 0);
+}
+
+Test(engine, refuses_more_than_a_users_share_with_a_hint)
+{
+	over_both(few, reach_limits);
+}
