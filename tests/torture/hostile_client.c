@@ -175,9 +175,17 @@ void hostile_open_lane(struct hostile *self, const char *topic, uint32_t acks, b
 	hostile_open_topic(self, topic, &opened);
 	memcpy(body.topic_id, opened.topic_id, sizeof(body.topic_id));
 	body.producer_id = opened.producer_id;
-	if (hostile_ask(self, MR_MESSAGE_OPEN_LANE, &body, sizeof(body), NULL, 0) < 0 ||
-	    self->reply.head.status < 0 || self->reply.head.fd_count != 4)
-		torture_die("cannot open a lane");
+	/* lanes of sessions that ended count until the worker has let go of them */
+	for (int tries = 0; tries < 300; tries++) {
+		if (hostile_ask(self, MR_MESSAGE_OPEN_LANE, &body, sizeof(body), NULL, 0) < 0)
+			torture_die("cannot ask for a lane");
+		if (self->reply.head.status != -ENOBUFS)
+			break;
+		torture_sleep_us(10000);
+	}
+	if (self->reply.head.status < 0 || self->reply.head.fd_count != 4)
+		torture_die("cannot open a lane: %d %.320s", self->reply.head.status,
+			    (const char *)self->reply.body);
 	memcpy(&reply, self->reply.body, sizeof(reply));
 	*lane = (struct hostile_lane){
 		.id = reply.lane,

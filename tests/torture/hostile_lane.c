@@ -167,6 +167,9 @@ static void *flip(void *arg)
 		uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
 
 		__atomic_store_n(byte, (uint8_t)(old ^ (luck >> 32)), __ATOMIC_RELAXED);
+		for (uint64_t held = luck >> 40 & 0xff; held > 0; held--)
+			__builtin_ia32_pause(); /* long enough for the engine to meet it now and
+						   then */
 		__atomic_store_n(byte, old, __ATOMIC_RELAXED);
 	}
 	return NULL;
@@ -174,10 +177,11 @@ static void *flip(void *arg)
 
 static void changing_frames(struct hostile *self)
 {
-	uint64_t end_us = torture_now_us() + 4000000;
+	uint64_t end_us = torture_now_us() + 4000000, most_us = end_us + 16000000;
 	int lanes = 0, lost = 0;
 
-	while (torture_now_us() < end_us) {
+	/* on busy cores it takes longer until the engine reads while something is changed */
+	while (torture_now_us() < (lost ? end_us : most_us)) {
 		struct hostile_lane lane;
 		struct flipper flipper = {.lane = &lane, .random = self->random};
 		uint8_t payload[32] = {0};

@@ -206,6 +206,8 @@ static void read_while_it_is_written_over(bool in_place)
 	cr_assert_eq(asked, 1, "it goes on from the files");
 	mr_source_close(&source);
 	mr_tail_destroy(&tail);
+	free(reading.messages);
+	free(reading.copy);
 }
 
 Test(source, a_copy_that_is_written_over_is_dropped)
