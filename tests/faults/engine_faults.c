@@ -6,6 +6,7 @@
  *
  *	engine_faults				some sweeps in steps, for every day
  *	engine_faults --every			every N of each
+ *	engine_faults --coarse			some, under a sanitizer
  *	engine_faults BACKEND SWEEP N		one story alone, for a debugger
  */
 #include <errno.h>
@@ -105,7 +106,7 @@ static const struct sweep {
 	{"full", "a full disk for a while", tell_long, "posix uring", 1},
 };
 
-static bool every; /* N, whatever the step */
+static uint64_t coarse = 1; /* times the step; 0: every N */
 
 struct child {
 	pid_t pid; /* 0: none */
@@ -181,7 +182,7 @@ static unsigned sweep_all(const struct sweep *sweep, const char *backend, unsign
 			if (children[i].pid)
 				continue;
 			children[i].nth = next;
-			next += every ? 1 : sweep->step;
+			next += coarse ? coarse * sweep->step : 1;
 			tell_in_child(sweep, backend, &children[i]);
 			running++;
 			over = next > NTH_MAX;
@@ -225,7 +226,8 @@ int main(int argc, char **argv)
 	unsigned told = 0, broken = 0;
 	size_t i, j;
 
-	every = argc == 2 && strcmp(argv[1], "--every") == 0;
+	if (argc == 2)
+		coarse = strcmp(argv[1], "--every") == 0 ? 0 : 5;
 	if (argc == 4)
 		return tell_one(argv[1], argv[2], strtoull(argv[3], NULL, 10));
 	for (i = 0; i < mr_array_count(backends); i++)
