@@ -124,7 +124,10 @@ static void show_segment(const char *path, const struct mr_segment_header *heade
 {
 	char created[MR_TIME_TEXT_BYTES];
 
-	mr_time_format(header->created_ms, created);
+	if (header->created_ms) /* the first segment of a log has no time */
+		mr_time_format(header->created_ms, created);
+	else
+		snprintf(created, sizeof(created), "with the topic");
 	printf("segment %s: base offset %" PRIu64 ", position %" PRIu64 ", id %016" PRIx64
 	       ", %" PRIu64 " bytes, made %s\n",
 	       path, header->base_offset, header->base_position, header->segment_id,

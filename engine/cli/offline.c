@@ -86,11 +86,13 @@ void mr_offline_close(struct mr_offline *offline)
 
 /* ---- as recovery sees it ------------------------------------------------------------------- */
 
-/* As large as any configuration allows: looking too far behind the end costs time only. */
-static uint64_t window_bytes(void)
+/* The checkpoint says how far ahead the engine may have written; without it, as by default. */
+static uint64_t window_bytes(const struct mr_offline *offline)
 {
 	struct mr_config config;
 
+	if (offline->has_checkpoint && offline->checkpoint.window_bytes)
+		return offline->checkpoint.window_bytes;
 	mr_config_defaults(&config);
 	return MR_GROUPS_IN_FLIGHT_MAX *
 	       (config.group_bytes + config.record_bytes_max + MR_BLOCK_BYTES);
@@ -100,7 +102,7 @@ int mr_offline_look(const struct mr_offline *offline, const struct mr_topic *top
 		    unsigned how, struct mr_offline_partition *out, struct mr_error *err)
 {
 	struct mr_recover_options options = {
-		.window_bytes = window_bytes(),
+		.window_bytes = window_bytes(offline),
 		.lock_wait_ms = LOCK_WAIT_MS,
 		.read_only = !(how & MR_OFFLINE_WRITABLE),
 	};
