@@ -86,7 +86,6 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		request_answered(hosted);
 		break;
 	case MR_WORKER_FAIL:
-		free(message);
 		break;
 	case MR_WORKER_LOG_EVENT:
 		mr_control_log_event(message->owner, message);
@@ -371,7 +370,8 @@ static int start_threads(struct mr_control *control, struct mr_error *err)
 		return r;
 	chores = mr_place_find(&control->plan, MR_PLACE_CHORES);
 	control->workers = calloc(control->plan.worker_count, sizeof(struct mr_worker *));
-	if (!control->workers)
+	control->failures = calloc(control->plan.worker_count, sizeof(*control->failures));
+	if (!control->workers || !control->failures)
 		return mr_error_set(err, -ENOMEM, "no memory for workers");
 	r = mr_chores_start(chores, &control->chores, err);
 	for (i = 0; r == 0 && i < control->plan.worker_count; i++) {
@@ -580,5 +580,6 @@ void mr_control_close(struct mr_control *control)
 	close_fd(control->stop_fd);
 	close_fd(control->epoll_fd);
 	free(control->workers);
+	free(control->failures);
 	free(control);
 }

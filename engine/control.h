@@ -105,6 +105,7 @@ struct mr_control {
 	int32_t leader_epoch;		 /* of this start */
 	struct mr_place_plan plan;
 	struct mr_worker **workers;
+	struct mr_worker_message *failures; /* MR_WORKER_FAIL, one a worker, sent at most once */
 	uint32_t worker_count;
 	uint32_t guests[MR_PLACE_WORKERS_MAX];	   /* lanes and watches that each worker has */
 	uint32_t partitions[MR_PLACE_WORKERS_MAX]; /* and partitions */

@@ -84,9 +84,8 @@ void mr_control_fail(struct mr_control *control, int status, const char *what)
 		hosted->reason = control->failure;
 	}
 	for (i = 0; i < control->worker_count; i++) {
-		struct mr_worker_message *message = calloc(1, sizeof(*message));
+		struct mr_worker_message *message = &control->failures[i];
 
-		mr_assert(message != NULL); /* as in segment_started() */
 		message->kind = MR_WORKER_FAIL;
 		message->status = status;
 		mr_worker_send(control->workers[i], message);
