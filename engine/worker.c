@@ -747,7 +747,8 @@ static void rest(struct mr_worker *worker, uint32_t idle)
 		(void)mr_io_queue_wait(worker->queue, IN_FLIGHT_WAIT_NS); /* always 0 */
 		return;
 	}
-	if (mode == MR_CONFIG_IDLE_SPIN) {
+	/* where the kernel needs the core for the disk, spinning is not had for the asking */
+	if (mode == MR_CONFIG_IDLE_SPIN && worker->place.may_spin) {
 		__builtin_ia32_pause();
 		return;
 	}

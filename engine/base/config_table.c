@@ -68,8 +68,9 @@ static const struct mr_option general[] = {
 	{"groups_in_flight", MR_OPTION_COUNT, "4", 1, 16, NULL, FIELD(groups_in_flight),
 	 "Durable writes of a partition that may be under way at once."},
 	{"idle", MR_OPTION_WORD, "adaptive", 0, 0, "spin|adaptive|park", FIELD(idle),
-	 "What a worker does that finds nothing to do: spin burns its core for the lowest latency, "
-	 "park sleeps at once, adaptive spins a while and then sleeps."},
+	 "What a worker does that finds nothing to do: spin burns its core for the lowest latency "
+	 "(but not a core that the disk's interrupts need), park sleeps at once, adaptive spins a "
+	 "while and then sleeps."},
 	{"workers", MR_OPTION_COUNT, "0", 0, MR_PLACE_WORKERS_MAX, NULL, FIELD(workers),
 	 "Worker threads, each with a core of its own; 0: as many as leaves room for the programs "
 	 "beside the engine."},
