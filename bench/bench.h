@@ -125,10 +125,14 @@ struct mr_bench_question {
 	const char *details; /* what is measured against what; for `millrace bench NAME --help` */
 	bool long_running;   /* left out of `millrace bench all` */
 	int (*run)(struct mr_bench_run *run, struct mr_error *err);
+	uint64_t free_bytes; /* of the disk that must be free at its start; 0: little */
 };
 
 extern const struct mr_bench_question mr_bench_questions[];
 extern const size_t mr_bench_question_count;
+
+/* By its name; NULL: there is none. */
+const struct mr_bench_question *mr_bench_find(const char *name);
 
 int mr_bench_limits(struct mr_bench_run *run, struct mr_error *err);
 int mr_bench_lane(struct mr_bench_run *run, struct mr_error *err);
@@ -146,6 +150,7 @@ struct mr_bench_options {
 	double seconds;	      /* of a sample; 0: each question's own */
 	bool json;	      /* to 'out', one document a question; else a table */
 	FILE *out, *progress; /* progress NULL: nobody watches */
+	const char *save;     /* a directory: each question's JSON goes into it, too; or NULL */
 };
 
 /* Runs what is asked; 0, also with bars not met: a measurement is not a test. */

@@ -8,7 +8,7 @@ import os
 import support
 
 COMMANDS = ("serve", "demo", "topology", "topic", "put", "tail", "collect", "verify", "dump",
-            "repair", "version")
+            "repair", "bench", "version")
 
 WRONG = (
     ((), "usage"),
