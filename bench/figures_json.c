@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "jitter.h"
+
 static json_t *number(double value)
 {
 	return isfinite(value) ? json_real(value) : json_null();
@@ -83,6 +85,7 @@ json_t *mr_bench_json(const struct mr_bench_run *run)
 	for (uint32_t i = 0; i < run->curve_count; i++)
 		json_array_append_new(series, series_of(&run->curves[i]));
 	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "question", run->question, "machine",
-			 mr_bench_machine_json(&run->machine), "jitter", json_null(), "figures",
+			 mr_bench_machine_json(&run->machine), "jitter",
+			 run->jitter ? mr_jitter_json(run->jitter) : json_null(), "figures",
 			 figures, "series", series);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "jitter.h"
 
 #define NAME_COLUMNS   30
 #define WIDTH	       98
@@ -139,10 +140,23 @@ static void print_row(const struct mr_bench_row *row, FILE *out)
 	print_wrapped(out, "    ", row->note);
 }
 
+static void print_jitter(const struct mr_bench_run *run, FILE *out)
+{
+	uint64_t longest_ns;
+	double lost;
+
+	if (!run->jitter)
+		return;
+	mr_jitter_worst(run->jitter, &lost, &longest_ns);
+	fprintf(out, "    jitter: up to %.1f %% of a core's time lost, longest gap %.1f ms\n",
+		lost * 100, (double)longest_ns / 1e6);
+}
+
 void mr_bench_table(const struct mr_bench_run *run, FILE *out)
 {
 	fprintf(out, "\n%-*s %11s %11s %6s %12s %8s\n", NAME_COLUMNS, run->question, "value",
 		"limit", "ratio", "spread", "bar");
 	for (uint32_t i = 0; i < run->row_count; i++)
 		print_row(&run->rows[i], out);
+	print_jitter(run, out);
 }

@@ -39,8 +39,8 @@ struct mr_bench_event {
 };
 
 struct mr_bench_load_result {
-	uint64_t began_ns, ended_ns; /* after the warm-up; of the last event counted */
-	uint64_t published, acknowledged, consumed;
+	uint64_t began_ns, ended_ns;		    /* after the warm-up; of publishing */
+	uint64_t published, acknowledged, consumed; /* in all, with the warm-up */
 	double rate; /* as asked: for due times. Record i of the events is due at
 			due_ns + i / rate */
 	uint64_t due_ns;

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/diag.h"
+#include "jitter.h"
 
 #define REAP_STEP_NS  10000000
 #define REAP_PATIENCE 2000 /* steps */
@@ -132,6 +133,14 @@ static int hand_out(const struct mr_bench_run *run, const struct mr_bench_option
 	return r;
 }
 
+static int start_probe(struct mr_bench_run *run, struct mr_error *err)
+{
+	run->jitter = mr_jitter_new(run->cores, run->core_count);
+	if (!run->jitter)
+		return mr_error_set(err, -ENOMEM, "no memory for the jitter probe");
+	return mr_jitter_start(run->jitter, err);
+}
+
 static int answer(const struct mr_bench_question *question, const struct mr_bench_options *options,
 		  const char *data, struct mr_error *err)
 {
@@ -147,9 +156,12 @@ static int answer(const struct mr_bench_question *question, const struct mr_benc
 	if (r == 0 && chdir(data) < 0) /* names of sockets are short then */
 		r = mr_error_set(err, -errno, "cannot go into '%s'", data);
 	if (r == 0)
+		r = start_probe(&run, err);
+	if (r == 0)
 		r = question->run(&run, err);
 	if (r == 0)
 		r = hand_out(&run, options, err);
+	mr_jitter_free(run.jitter);
 	mr_bench_figures_free(&run);
 	return r;
 }
@@ -157,7 +169,7 @@ static int answer(const struct mr_bench_question *question, const struct mr_benc
 bool mr_bench_disturbed(const struct mr_bench_run *run, uint64_t mask, uint64_t from_ns,
 			uint64_t to_ns)
 {
-	return false;
+	return run->jitter && mr_jitter_disturbed(run->jitter, mask, from_ns, to_ns);
 }
 
 /* ---- the two processes --------------------------------------------------------------------- */
