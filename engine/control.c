@@ -327,11 +327,14 @@ static int plan_threads(struct mr_control *control, struct mr_error *err)
 	struct mr_place_request request = {
 		.policy = control->config->placement,
 		.workers = control->config->workers,
+		.workers_spin = control->config->idle == MR_CONFIG_IDLE_SPIN,
+		.cpu_percent = mr_place_cpu_percent(""),
 	};
-	cpu_set_t disk_cpus;
+	struct mr_place_disk disk;
 
-	if (mr_place_disk_interrupt_cpus("", control->io->facts.device, &disk_cpus, NULL) == 0)
-		request.disk_cpus = &disk_cpus;
+	/* what is not known of the disk is no reason to fail */
+	(void)mr_place_disk_read("", control->io->facts.device, &disk, NULL);
+	request.disk = &disk;
 	return mr_place_plan(&request, &control->plan, err);
 }
 

@@ -170,18 +170,26 @@ static void print_flush(const struct mr_engine *engine)
 static void print_threads(const struct mr_engine *engine)
 {
 	const struct mr_place_plan *plan = &engine->control->plan;
+	char list[40];
 	uint32_t i;
 
 	for (i = 0; i < plan->entry_count; i++) {
 		const struct mr_place_entry *entry = &plan->entries[i];
-		char name[32];
+		char name[32], where[64] = "";
 
 		if (entry->role == MR_PLACE_WORKER)
 			snprintf(name, sizeof(name), "worker %u", entry->worker);
 		else
 			snprintf(name, sizeof(name), "%s", mr_place_role_word(entry->role));
-		fprintf(engine->out, "  %-11s %s\n", name, entry->reason);
+		if (entry->cpu != MR_PLACE_ANY && plan->host.nodes > 1)
+			snprintf(where, sizeof(where), "cpu %d, node %d: ", entry->cpu,
+				 entry->node);
+		else if (entry->cpu != MR_PLACE_ANY)
+			snprintf(where, sizeof(where), "cpu %d: ", entry->cpu);
+		fprintf(engine->out, "  %-11s %s%s\n", name, where, entry->reason);
 	}
+	mr_place_format_list(&plan->beside, list, sizeof(list));
+	fprintf(engine->out, "  clients     %s%s\n", list[0] ? "cpu " : "no core is left", list);
 }
 
 static void print_ready(const struct mr_engine *engine)

@@ -15,7 +15,7 @@
 
 #include "check.h"
 
-void mr_place_parse_list(const char *text, cpu_set_t *out)
+bool mr_place_parse_list(const char *text, cpu_set_t *out)
 {
 	for (;;) {
 		char *end;
@@ -23,13 +23,17 @@ void mr_place_parse_list(const char *text, cpu_set_t *out)
 		unsigned long last = first;
 
 		if (end == text)
-			return;
-		if (*end == '-')
-			last = strtoul(end + 1, &end, 10);
+			return false;
+		if (*end == '-') {
+			text = end + 1;
+			last = strtoul(text, &end, 10);
+			if (end == text)
+				return false;
+		}
 		for (; first <= last && first < CPU_SETSIZE; first++)
 			CPU_SET(first, out);
 		if (*end != ',')
-			return;
+			return *end == '\0' || *end == '\n';
 		text = end + 1;
 	}
 }
@@ -97,6 +101,13 @@ static void allowed_cpus(bool synthetic, cpu_set_t *out)
 		CPU_SET(cpu, out);
 }
 
+static int32_t cache_of(hwloc_topology_t topology, hwloc_obj_t core, hwloc_obj_type_t level)
+{
+	hwloc_obj_t cache = hwloc_get_ancestor_obj_by_type(topology, level, core);
+
+	return cache ? (int32_t)cache->logical_index : MR_PLACE_ANY;
+}
+
 /* False if no thread of the core may be used. */
 static bool read_core(hwloc_topology_t topology, hwloc_obj_t object, const cpu_set_t *allowed,
 		      struct mr_place_core *row)
@@ -108,6 +119,8 @@ static bool read_core(hwloc_topology_t topology, hwloc_obj_t object, const cpu_s
 	row->core = (int32_t)object->logical_index;
 	row->package = package ? (int32_t)package->logical_index : MR_PLACE_ANY;
 	row->node = object->nodeset ? hwloc_bitmap_first(object->nodeset) : MR_PLACE_ANY;
+	row->l2 = cache_of(topology, object, HWLOC_OBJ_L2CACHE);
+	row->l3 = cache_of(topology, object, HWLOC_OBJ_L3CACHE);
 	row->cpu = MR_PLACE_ANY;
 	hwloc_bitmap_foreach_begin(cpu, object->cpuset)
 	{
@@ -121,25 +134,20 @@ static bool read_core(hwloc_topology_t topology, hwloc_obj_t object, const cpu_s
 	return row->cpu != MR_PLACE_ANY;
 }
 
-/* Where a core is among its node's, and its node among its package's: what "spread" sorts by. */
-static void rank_rows(struct mr_place_cores *cores)
+/* The most cores of ours that lie under one cache of that level; 0: the machine has none. */
+static uint32_t cores_under(const struct mr_place_cores *cores, int level)
 {
+	uint32_t most = 0;
+
 	for (uint32_t i = 0; i < cores->count; i++) {
-		struct mr_place_core *row = &cores->rows[i];
-		int32_t last_node = MR_PLACE_ANY;
+		int32_t cache = level == 2 ? cores->rows[i].l2 : cores->rows[i].l3;
+		uint32_t count = 0;
 
-		for (uint32_t k = 0; k < i; k++) {
-			const struct mr_place_core *before = &cores->rows[k];
-
-			if (before->package != row->package)
-				continue;
-			if (before->node == row->node)
-				row->round++;
-			else if (before->node != last_node)
-				row->sibling++;
-			last_node = before->node;
-		}
+		for (uint32_t k = i; cache != MR_PLACE_ANY && k < cores->count; k++)
+			count += (level == 2 ? cores->rows[k].l2 : cores->rows[k].l3) == cache;
+		most = count > most ? count : most;
 	}
+	return most;
 }
 
 static void describe(hwloc_topology_t topology, struct mr_place_cores *cores)
@@ -153,6 +161,8 @@ static void describe(hwloc_topology_t topology, struct mr_place_cores *cores)
 	host->packages = packages > 0 ? (uint32_t)packages : 1;
 	host->nodes = nodes > 0 ? (uint32_t)nodes : 1;
 	host->cores = cores->count;
+	host->l2_cores = cores_under(cores, 2);
+	host->l3_cores = cores_under(cores, 3);
 	host->memory_bytes = hwloc_get_root_obj(topology)->total_memory;
 	snprintf(host->model, sizeof(host->model), "%s", model ? model : "");
 	snprintf(host->hypervisor, sizeof(host->hypervisor), "%s",
@@ -186,7 +196,6 @@ static int read_rows(hwloc_topology_t topology, struct mr_place_cores *cores, st
 	}
 	if (cores->count == 0)
 		return mr_error_set(err, -ENODEV, "no core that this process may use was found");
-	rank_rows(cores);
 	describe(topology, cores);
 	return 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which CPUs finish a disk's writes. From the device number to the disk's place in sysfs, from
- * there to the name under which its driver asks for interrupts, from /proc/interrupts to their
- * numbers, and from those to the CPUs that take them now. Runs at start on one thread, owns
- * nothing.
+ * Which CPUs finish a disk's writes, and where the disk itself is. From the device number to the
+ * disk's place in sysfs, from there to the name under which its driver asks for interrupts, from
+ * /proc/interrupts to their numbers, and from those to the CPUs that take them now. Runs at start
+ * on one thread, owns nothing.
  *
  * Known: virtio (virtio1-req.0, also virtio-scsi), NVMe (nvme0q1, ...), and controllers whose
  * interrupts carry their PCI address (ahci[0000:00:1f.2]). Partitions, device mapper and md
@@ -23,10 +23,13 @@
 
 #define LAYERS_MAX 4 /* of devices on devices */
 
-/* What to look for in /proc/interrupts. */
+/* What to look for in /proc/interrupts, and what sysfs told on the way. */
 struct wanted {
 	char names[8][64]; /* beginnings of interrupts' names */
 	size_t count;
+	uint32_t queues; /* of all disks under the device */
+	int32_t node;	 /* of their controllers; MR_PLACE_ANY: not told, or they differ */
+	bool node_seen;
 };
 
 static void want(struct wanted *wanted, const char *format, const char *part, size_t bytes)
@@ -107,6 +110,55 @@ static bool want_slaves(const char *path, struct wanted *wanted, int layers)
 	return any;
 }
 
+/* The hardware queues that the kernel fills for the disk: directories of its mq. */
+static uint32_t count_queues(const char *disk)
+{
+	char path[PATH_MAX + 8];
+	struct dirent *entry;
+	uint32_t count = 0;
+	DIR *list;
+
+	snprintf(path, sizeof(path), "%s/mq", disk);
+	list = opendir(path);
+	while (list && (entry = readdir(list)))
+		count += isdigit((unsigned char)entry->d_name[0]) != 0;
+	if (list)
+		closedir(list);
+	return count;
+}
+
+/* The node of the first device on the way up that tells one; the kernel writes -1 for "none". */
+static int32_t find_node(const char *disk)
+{
+	char path[PATH_MAX], file_path[PATH_MAX + 16], text[32];
+
+	snprintf(path, sizeof(path), "%s", disk);
+	for (char *slash; (slash = strrchr(path, '/')) && slash > path; *slash = '\0') {
+		long node = MR_PLACE_ANY;
+		FILE *file;
+
+		snprintf(file_path, sizeof(file_path), "%s/numa_node", path);
+		file = fopen(file_path, "re");
+		if (file && fgets(text, sizeof(text), file))
+			node = strtol(text, NULL, 10);
+		if (file)
+			fclose(file);
+		if (node >= 0 && node < MR_PLACE_NODES_MAX)
+			return (int32_t)node;
+	}
+	return MR_PLACE_ANY;
+}
+
+static void want_disk(const char *path, struct wanted *wanted)
+{
+	int32_t node = find_node(path);
+
+	want_from_path(path, wanted);
+	wanted->queues += count_queues(path);
+	wanted->node = !wanted->node_seen || wanted->node == node ? node : MR_PLACE_ANY;
+	wanted->node_seen = true;
+}
+
 static void want_device(const char *device, struct wanted *wanted, int layers)
 {
 	char path[PATH_MAX], mark[PATH_MAX + 16];
@@ -117,7 +169,7 @@ static void want_device(const char *device, struct wanted *wanted, int layers)
 	if (access(mark, F_OK) == 0)
 		*strrchr(path, '/') = '\0';
 	if (!want_slaves(path, wanted, layers))
-		want_from_path(path, wanted);
+		want_disk(path, wanted);
 }
 
 /*
@@ -193,25 +245,70 @@ static void add_wanted_interrupts(const char *root, const struct wanted *wanted,
 		fclose(file);
 }
 
-int mr_place_disk_interrupt_cpus(const char *root, dev_t device, cpu_set_t *cpus,
-				 struct mr_error *err)
+/* 'root'/path, its first line; empty where there is none. */
+static void read_line(const char *root, const char *path, char *text, size_t room)
 {
-	struct wanted wanted = {.count = 0};
-	char path[PATH_MAX];
-	cpu_set_t found;
+	char whole[PATH_MAX];
+	FILE *file;
 
-	CPU_ZERO(&found);
+	text[0] = '\0';
+	snprintf(whole, sizeof(whole), "%s/%s", root, path);
+	file = fopen(whole, "re");
+	if (file && !fgets(text, (int)room, file))
+		text[0] = '\0';
+	if (file)
+		fclose(file);
+}
+
+/* A node's distances stand in the order of the nodes that are there: "10 20" for nodes 0 and 2. */
+static void read_distances(const char *root, int32_t from, uint8_t *distance)
+{
+	char text[4096], path[80], *rest = text;
+	cpu_set_t nodes;
+
+	read_line(root, "sys/devices/system/node/online", text, sizeof(text));
+	CPU_ZERO(&nodes);
+	mr_place_parse_list(text, &nodes);
+	snprintf(path, sizeof(path), "sys/devices/system/node/node%d/distance", from);
+	read_line(root, path, text, sizeof(text));
+	for (int node = 0; node < MR_PLACE_NODES_MAX; node++) {
+		if (!CPU_ISSET(node, &nodes))
+			continue;
+		distance[node] = (uint8_t)strtoul(rest, &rest, 10);
+	}
+}
+
+int mr_place_disk_read(const char *root, dev_t device, struct mr_place_disk *out,
+		       struct mr_error *err)
+{
+	struct wanted wanted = {.node = MR_PLACE_ANY};
+	char path[PATH_MAX];
+
+	memset(out, 0, sizeof(*out));
 	snprintf(path, sizeof(path), "%s/sys/dev/block/%u:%u", root, major(device), minor(device));
 	want_device(path, &wanted, LAYERS_MAX);
+	out->queues = wanted.queues;
+	out->node = wanted.node;
+	if (out->node != MR_PLACE_ANY)
+		read_distances(root, out->node, out->distance);
 	if (wanted.count > 0)
-		add_wanted_interrupts(root, &wanted, &found);
-	if (CPU_COUNT(&found) > 0) {
-		*cpus = found;
+		add_wanted_interrupts(root, &wanted, &out->cpus);
+	if (CPU_COUNT(&out->cpus) > 0)
 		return 0;
-	}
 	mr_error_set(err, -ENODATA, "the CPUs that take the interrupts of disk %u:%u are not known",
 		     major(device), minor(device));
 	mr_error_why(err, wanted.count > 0 ? "/proc/interrupts does not name it"
 					   : "it is no disk of this host's own");
 	return -ENODATA;
+}
+
+int mr_place_disk_interrupt_cpus(const char *root, dev_t device, cpu_set_t *cpus,
+				 struct mr_error *err)
+{
+	struct mr_place_disk disk;
+	int r = mr_place_disk_read(root, device, &disk, err);
+
+	if (r == 0)
+		*cpus = disk.cpus;
+	return r;
 }

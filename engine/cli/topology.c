@@ -15,10 +15,13 @@
 enum {
 	OPTION_WORKERS = MR_CLI_FIRST_OWN,
 	OPTION_PLACEMENT,
+	OPTION_IDLE,
+	OPTION_INTERRUPTS,
 };
 
 struct arguments {
 	struct mr_place_request request;
+	struct mr_place_disk disk;
 	const char *data;
 	bool json;
 };
@@ -47,6 +50,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		arguments->request.policy =
 			strcmp(arg, "compact") == 0 ? MR_PLACE_COMPACT : MR_PLACE_SPREAD;
 		return 0;
+	case OPTION_IDLE:
+		if (strcmp(arg, "spin") != 0 && strcmp(arg, "adaptive") != 0 &&
+		    strcmp(arg, "park") != 0)
+			argp_error(state, "--idle: '%s' is none of spin, adaptive, park", arg);
+		arguments->request.workers_spin = strcmp(arg, "spin") == 0;
+		return 0;
+	case OPTION_INTERRUPTS:
+		arguments->disk.node = MR_PLACE_ANY;
+		if (!mr_place_parse_list(arg, &arguments->disk.cpus) ||
+		    CPU_COUNT(&arguments->disk.cpus) == 0)
+			argp_error(state, "--interrupts: '%s' is no list of CPUs, as 1 or 0-3,8",
+				   arg);
+		arguments->request.disk = &arguments->disk;
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -57,7 +74,12 @@ static const struct argp_option options[] = {
 	{"placement", OPTION_PLACEMENT, "POLICY", 0,
 	 "spread: over packages and nodes in turn (the default); compact: one node full first", 0},
 	{"data", MR_CLI_DATA, "DIR", 0,
-	 "the data directory, whose disk's interrupts are kept off the workers (default .)", 0},
+	 "the data directory, whose disk's interrupts the first worker goes to (default .)", 0},
+	{"idle", OPTION_IDLE, "MODE", 0,
+	 "spin, adaptive or park, as the option idle: who always spins stays off those interrupts",
+	 0},
+	{"interrupts", OPTION_INTERRUPTS, "CPUS", 0,
+	 "plan as if the disk's interrupts went to these, a list as 0-3,8", 0},
 	MR_CLI_OPTION_JSON,
 	{0},
 };
@@ -69,17 +91,25 @@ static const struct argp argp = {
 	       "\vExamples:\n"
 	       "  millrace topology\n"
 	       "  millrace topology --workers 4 --placement compact --json\n"
-	       "  HWLOC_SYNTHETIC='node:2 core:8 pu:2' millrace topology",
+	       "  HWLOC_SYNTHETIC='node:2 core:8 pu:2' millrace topology --interrupts 4",
 };
 
-/* Which CPUs finish the disk's interrupts is worth knowing, and no reason to fail. */
-static void find_disk_cpus(const char *data, cpu_set_t *cpus, struct mr_place_request *request)
+/*
+ * What is known of this machine: its disk, unless told, and its limits. None of it is another
+ * machine's, and none a reason to fail.
+ */
+static void ask_host(struct arguments *arguments)
 {
+	const char *synthetic = getenv("HWLOC_SYNTHETIC");
 	struct stat status;
 
-	if (stat(data, &status) == 0 &&
-	    mr_place_disk_interrupt_cpus("/", status.st_dev, cpus, NULL) == 0)
-		request->disk_cpus = cpus;
+	if (synthetic && synthetic[0])
+		return;
+	arguments->request.cpu_percent = mr_place_cpu_percent("");
+	if (arguments->request.disk || stat(arguments->data, &status) < 0)
+		return;
+	(void)mr_place_disk_read("", status.st_dev, &arguments->disk, NULL);
+	arguments->request.disk = &arguments->disk;
 }
 
 int mr_command_topology(int argc, char **argv)
@@ -87,11 +117,10 @@ int mr_command_topology(int argc, char **argv)
 	struct arguments arguments = {.data = "."};
 	struct mr_place_plan plan = {0};
 	struct mr_error err;
-	cpu_set_t disk_cpus;
 	char *json;
 
 	mr_cli_parse(&argp, argc, argv, &arguments);
-	find_disk_cpus(arguments.data, &disk_cpus, &arguments.request);
+	ask_host(&arguments);
 	if (mr_place_plan(&arguments.request, &plan, &err) < 0)
 		return mr_cli_fail(&err);
 	if (arguments.json) {

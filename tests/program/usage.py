@@ -20,6 +20,8 @@ WRONG = (
     (("demo", "--seconds", "soon"), "--seconds"),
     (("topology", "--workers", "0"), "--workers"),
     (("topology", "--placement", "high"), "--placement"),
+    (("topology", "--idle", "never"), "--idle"),
+    (("topology", "--interrupts", "1;2"), "--interrupts"),
     (("topic",), "say what to do"),
     (("topic", "rename"), "no 'rename'"),
     (("topic", "create"), "needs a topic"),
@@ -126,6 +128,18 @@ class Usage(support.Program):
         ran = self.run_command("topology", "--workers", "3", env=synthetic)
         self.assertIn("worker 2", ran.out)
         self.assertNotIn("worker 3", ran.out)
+
+    def test_topology_plans_for_other_disks_and_workers(self):
+        synthetic = support.environment(HWLOC_SYNTHETIC="node:2 core:4 pu:2")
+
+        def cores(*arguments):
+            ran = self.run_command("topology", "--json", "--interrupts", "13", *arguments,
+                                   env=synthetic)
+            threads = json.loads(ran.out)["threads"]
+            return [thread["core"] for thread in threads if thread["role"] == "worker"]
+
+        self.assertEqual(cores()[0], 6, "cpu 13 is a thread of core 6")
+        self.assertNotIn(6, cores("--idle", "spin"))
 
 
 if __name__ == "__main__":

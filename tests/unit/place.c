@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What must hold: on every shape of machine each worker has a core of its own while there are
- * enough, the disk's core comes last, the memory's node is the core's, and the plan says why.
+ * enough, the first one the core of the disk's interrupts unless workers always spin, the
+ * memory's node is the core's, and the plan says why.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <jansson.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -19,19 +22,27 @@
 
 static struct mr_place_plan plan;
 
-/* 'disk_cpus' as a list, or NULL. */
+static struct mr_place_disk disk;
+static bool workers_spin;
+static uint32_t cpu_percent;
+
+/* 'disk_cpus' as a list, or NULL. Where the disk is, 'disk' says before. */
 static void plan_for(const char *machine, enum mr_place_policy policy, uint32_t workers,
 		     const char *disk_cpus)
 {
-	struct mr_place_request request = {.policy = policy, .workers = workers};
+	struct mr_place_request request = {
+		.policy = policy,
+		.workers = workers,
+		.workers_spin = workers_spin,
+		.cpu_percent = cpu_percent,
+	};
 	struct mr_error err = {.what = ""};
-	cpu_set_t disk;
 
 	setenv("HWLOC_SYNTHETIC", machine, 1);
-	CPU_ZERO(&disk);
+	CPU_ZERO(&disk.cpus);
 	if (disk_cpus) {
-		mr_place_parse_list(disk_cpus, &disk);
-		request.disk_cpus = &disk;
+		mr_place_parse_list(disk_cpus, &disk.cpus);
+		request.disk = &disk;
 	}
 	cr_assert_eq(mr_place_plan(&request, &plan, &err), 0, "%s", err.what);
 	cr_assert(plan.host.synthetic);
@@ -120,49 +131,200 @@ Test(place, gives_one_thread_of_each_core)
 		cr_assert_eq(plan.entries[i].cpu, 2 * i);
 }
 
-Test(place, keeps_workers_off_the_core_of_the_disk)
+/* ---- the disk's interrupts -------------------------------------------------------------------
+ */
+
+/* A worker sleeps while its write is out, and the interrupt then wakes it where it is. */
+Test(place, the_first_worker_gets_the_core_of_the_disk)
 {
 	plan_for(TWO_PACKAGES, MR_PLACE_COMPACT, 0, "3"); /* cpu 3 is the second thread of core 1 */
-	EXPECT_CORES(0, 2, 3, 4, 5);
-	cr_assert_eq(control()->core, 1);
-	cr_assert_not_null(strstr(control()->reason, "disk interrupts"));
-	for (int i = 0; i < 5; i++)
+	EXPECT_CORES(1, 0, 2, 3, 4);
+	cr_assert_eq(control()->core, 5);
+	cr_assert(plan.entries[0].disk);
+	cr_assert(!plan.entries[0].may_spin);
+	cr_assert_str_eq(plan.entries[0].reason, "own core, where the disk's interrupts go");
+	cr_assert_not_null(strstr(plan.entries[0].cost, "0.30 ms, here 0.23"));
+	for (int i = 1; i < 5; i++) {
 		cr_assert(plan.entries[i].may_spin);
+		cr_assert(!plan.entries[i].disk);
+		cr_assert_str_eq(plan.entries[i].reason, "own core");
+	}
 }
 
-Test(place, a_worker_on_the_core_of_the_disk_may_not_spin)
+Test(place, spread_begins_on_the_core_of_the_disk_and_goes_on_elsewhere)
 {
+	plan_for("package:2 [numa] core:4 pu:1", MR_PLACE_SPREAD, 0, "6");
+	EXPECT_CORES(6, 0, 4, 1, 5);
+}
+
+/* One node full before the next: the node with the disk's core is the one to begin with. */
+Test(place, compact_begins_with_the_node_of_the_disk)
+{
+	plan_for("package:2 [numa] core:4 pu:1", MR_PLACE_COMPACT, 0, "6");
+	EXPECT_CORES(6, 4, 5, 7, 0);
+}
+
+/* Four queues on eight cores: half of the cores are good, and are taken first on every node. */
+Test(place, cores_of_several_queues_come_first)
+{
+	plan_for("package:2 [numa] core:4 pu:1", MR_PLACE_SPREAD, 0, "1,3,5,7");
+	EXPECT_CORES(1, 5, 3, 7, 0);
+	plan_for("core:8 pu:1", MR_PLACE_COMPACT, 0, "1,3,5,7");
+	EXPECT_CORES(1, 3, 5, 7, 0);
+}
+
+/* What the kernel does after an interrupt would wait behind a worker that never sleeps. */
+Test(place, workers_that_spin_stay_off_the_core_of_the_disk)
+{
+	workers_spin = true;
+	plan_for(TWO_PACKAGES, MR_PLACE_COMPACT, 0, "3");
+	EXPECT_CORES(0, 2, 3, 4, 5);
+	cr_assert_eq(control()->core, 1);
+	cr_assert_str_eq(control()->reason, "with chores, on the core of the disk interrupts");
+	for (int i = 0; i < 5; i++)
+		cr_assert(plan.entries[i].may_spin);
 	plan_for("core:4 pu:1", MR_PLACE_SPREAD, 4, "0");
 	EXPECT_CORES(1, 2, 3, 0);
 	cr_assert(plan.entries[2].may_spin);
 	cr_assert(!plan.entries[3].may_spin);
 	cr_assert_not_null(strstr(plan.entries[3].reason, "no spin"));
+	plan_for("core:2 pu:1", MR_PLACE_SPREAD, 0, "0");
+	EXPECT_CORES(1);
 }
 
-/* NVMe has a queue on every core: then none is better than another, and nobody spins. */
+/* Then none is better than another. */
 Test(place, interrupts_everywhere_leave_the_order_alone)
 {
+	for (int spin = 0; spin < 2; spin++) {
+		workers_spin = spin;
+		plan_for("core:4 pu:1", MR_PLACE_COMPACT, 0, "0-3");
+		EXPECT_CORES(0, 1);
+		cr_assert_eq(control()->core, 2);
+		cr_assert(!plan.entries[0].may_spin, "one queue: the interrupts are others' too");
+		cr_assert_str_eq(plan.entries[0].reason,
+				 "own core; the disk's interrupts go to each");
+	}
+}
+
+/* NVMe: a core's interrupts are those of its own writes, and no write is out when it spins. */
+Test(place, a_queue_for_each_core_lets_workers_spin)
+{
+	disk.queues = 4;
 	plan_for("core:4 pu:1", MR_PLACE_COMPACT, 0, "0-3");
-	EXPECT_CORES(0, 1);
-	cr_assert_eq(control()->core, 2);
+	cr_assert(plan.entries[0].may_spin);
+	disk.queues = 2;
+	plan_for("core:4 pu:1", MR_PLACE_COMPACT, 0, "0-3");
 	cr_assert(!plan.entries[0].may_spin);
 }
 
+/* One core for the worker, the other for clients: the worker's is the disk's. */
 Test(place, two_cores_pin_the_worker_only)
 {
 	plan_for("core:2 pu:1", MR_PLACE_SPREAD, 0, "1");
-	EXPECT_CORES(0);
-	cr_assert(plan.entries[0].may_spin);
+	EXPECT_CORES(1);
 	cr_assert_eq(control()->cpu, MR_PLACE_ANY);
 	cr_assert_eq(chores()->core, MR_PLACE_ANY);
 	cr_assert_str_eq(control()->reason, "not pinned: with 2 cores none is to spare");
+	cr_assert_eq(CPU_COUNT(&plan.beside), 1);
+	cr_assert(CPU_ISSET(0, &plan.beside));
 }
 
 Test(place, two_workers_on_two_cores_are_apart)
 {
 	plan_for("core:2 pu:2", MR_PLACE_SPREAD, 2, "2");
-	EXPECT_CORES(0, 1);
-	cr_assert(!plan.entries[1].may_spin);
+	EXPECT_CORES(1, 0);
+	cr_assert(!plan.entries[0].may_spin);
+	cr_assert(plan.entries[1].may_spin);
+}
+
+/* ---- nodes, caches, siblings, limits ---------------------------------------------------------
+ */
+
+/* Without interrupts known, the order of nodes is that of their distance from the disk. */
+Test(place, nodes_near_the_disk_come_first)
+{
+	disk.node = 2;
+	disk.distance[0] = 32;
+	disk.distance[1] = 21;
+	disk.distance[2] = 10;
+	plan_for("numa:3 core:2 pu:1", MR_PLACE_COMPACT, 5, "");
+	EXPECT_CORES(4, 5, 2, 3, 0);
+	cr_assert_eq(plan.entries[0].disk_distance, 10);
+	cr_assert_eq(plan.entries[4].disk_distance, 32);
+	cr_assert_not_null(strstr(plan.entries[0].cost, "Its memory is on node 2. So is the disk"));
+	cr_assert_not_null(strstr(plan.entries[4].cost, "The disk is on node 2, 3.2 times as far"));
+	plan_for("numa:3 core:2 pu:1", MR_PLACE_SPREAD, 4, "");
+	EXPECT_CORES(4, 2, 0, 5);
+}
+
+Test(place, a_disk_of_unknown_node_is_not_spoken_of)
+{
+	disk.node = MR_PLACE_ANY;
+	plan_for("numa:2 core:2 pu:1", MR_PLACE_SPREAD, 2, "3");
+	EXPECT_CORES(3, 0);
+	cr_assert_eq(plan.entries[0].disk_distance, 0);
+	cr_assert_null(strstr(plan.entries[0].cost, "So is the disk"));
+	cr_assert_null(strstr(plan.entries[1].cost, "times as far"));
+}
+
+/* Two caches: workers are shared out over both, and clients are left under both. */
+Test(place, spreads_over_caches)
+{
+	plan_for("package:1 l3:2 core:4 pu:1", MR_PLACE_SPREAD, 0, NULL);
+	EXPECT_CORES(0, 4, 1, 5, 2);
+	cr_assert_eq(plan.host.l3_cores, 4);
+	cr_assert_eq(plan.host.l2_cores, 0);
+	cr_assert_eq(plan.entries[1].l3, 1);
+	cr_assert_eq(CPU_COUNT(&plan.entries[0].close), 1);
+	cr_assert(CPU_ISSET(3, &plan.entries[0].close));
+	cr_assert(CPU_ISSET(7, &plan.entries[1].close));
+	cr_assert_not_null(strstr(plan.entries[1].cost, "Clients on cpu 7 share its L3 cache."));
+}
+
+Test(place, one_cache_for_all_is_not_spoken_of)
+{
+	plan_for("package:1 l3:1 l2:4 core:1 pu:2", MR_PLACE_SPREAD, 0, NULL);
+	cr_assert_eq(plan.host.l3_cores, 4);
+	cr_assert_eq(plan.host.l2_cores, 1);
+	cr_assert_eq(plan.entries[1].l2, 1);
+	cr_assert_eq(CPU_COUNT(&plan.entries[0].close), 0);
+}
+
+/* What no thread of ours is on is for clients; the sibling of a worker is for nobody. */
+Test(place, says_what_is_left)
+{
+	plan_for("package:2 core:4 pu:2", MR_PLACE_COMPACT, 0, NULL);
+	cr_assert_eq(CPU_COUNT(&plan.beside), 4);
+	for (int cpu = 12; cpu < 16; cpu++)
+		cr_assert(CPU_ISSET(cpu, &plan.beside));
+	cr_assert_eq(CPU_COUNT(&plan.idle), 5);
+	for (int i = 0; i < 5; i++) {
+		cr_assert(CPU_ISSET(2 * i + 1, &plan.idle));
+		cr_assert(CPU_ISSET(2 * i + 1, &plan.entries[i].siblings));
+		cr_assert_eq(CPU_COUNT(&plan.entries[i].siblings), 1);
+	}
+	cr_assert_not_null(strstr(plan.entries[0].cost, "Keep cpu 1 idle: the same core."));
+}
+
+/* A quota of two and a half CPUs pays for no more workers than two cores, and for no spinning. */
+Test(place, a_quota_counts_as_so_many_cores)
+{
+	static const struct {
+		uint32_t percent, workers;
+		bool may_spin;
+	} cases[] = {{0, 5, true},    {800, 5, true},  {799, 5, false},
+		     {600, 4, false}, {250, 1, false}, {1, 1, false}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cpu_percent = cases[i].percent;
+		plan_for("core:8 pu:1", MR_PLACE_SPREAD, 0, NULL);
+		cr_assert_eq(plan.worker_count, cases[i].workers, "%u percent: %u workers",
+			     cases[i].percent, plan.worker_count);
+		cr_assert_eq(plan.entries[0].may_spin, cases[i].may_spin, "%u percent",
+			     cases[i].percent);
+	}
+	plan_for("core:8 pu:1", MR_PLACE_SPREAD, 3, NULL);
+	cr_assert_eq(plan.worker_count, 3, "who asks for more gets it");
 }
 
 Test(place, one_core_is_shared_by_all)
@@ -248,7 +410,14 @@ Test(place, holds_on_many_shapes)
 						     workers);
 				if (seen > 1)
 					cr_assert(!plan.entries[i].may_spin);
+				for (int cpu = 0; cpu < 64; cpu++)
+					cr_assert(!CPU_ISSET(cpu, &plan.beside) ||
+						  !CPU_ISSET(cpu, &plan.idle));
+				cr_assert(!CPU_ISSET(plan.entries[i].cpu, &plan.beside));
 			}
+			if (workers % 3 && plan.worker_count > 0)
+				cr_assert(plan.entries[0].disk, "%s, %u workers", machines[m],
+					  workers);
 			mr_place_plan_deinit(&plan);
 		}
 	}
@@ -338,6 +507,33 @@ Test(place, memory_of_any_node_and_of_this_one_can_be_asked_for)
 	memset(at, 1, 1 << 20);
 }
 
+static int policy_of_this_thread(unsigned long *nodes)
+{
+	int mode = -1;
+
+	memset(nodes, 0, 128);
+	cr_assert_eq(syscall(SYS_get_mempolicy, &mode, nodes, 1025ul, NULL, 0ul), 0);
+	return mode;
+}
+
+/* With one node there is nothing to prefer; a node that is not there is never asked for. */
+Test(place, a_thread_prefers_a_node_and_forgets_it)
+{
+	unsigned long nodes[16];
+	struct mr_place_host host;
+
+	unsetenv("HWLOC_SYNTHETIC");
+	cr_assert_eq(mr_place_describe_host(&host, NULL), 0);
+	mr_place_prefer_node(0);
+	cr_assert_eq(policy_of_this_thread(nodes), host.nodes > 1 ? MPOL_PREFERRED : MPOL_DEFAULT);
+	cr_assert_eq(nodes[0], host.nodes > 1);
+	mr_place_prefer_node(MR_PLACE_ANY);
+	cr_assert_eq(policy_of_this_thread(nodes), MPOL_DEFAULT);
+	mr_place_prefer_node(1023);
+	cr_assert_eq(policy_of_this_thread(nodes), MPOL_DEFAULT);
+	cr_assert_eq(mr_place_bind_memory(nodes, sizeof(nodes), 1023, NULL), 0);
+}
+
 Test(place, describes_this_host)
 {
 	struct mr_place_host host;
@@ -366,6 +562,7 @@ Test(place, prints_a_table)
 {
 	char *text;
 
+	disk.queues = 1;
 	plan_for("core:2 pu:1", MR_PLACE_SPREAD, 1, "1");
 	plan.host.memory_bytes = 1 << 30;
 	text = printed();
@@ -373,12 +570,41 @@ Test(place, prints_a_table)
 		text,
 		"2 cores, 2 hardware threads, 1 NUMA node, 1 package, 1.0 GiB\n"
 		"a synthetic machine, not this one: nothing is pinned\n"
-		"policy spread; disk interrupts on cpu 1\n"
+		"disk        1 queue, interrupts on cpu 1\n"
+		"policy      spread\n"
 		"\n"
 		"thread      cpu core node  pkg  why\n"
-		"worker 0      0    0    0    -  own core\n"
+		"worker 0      1    1    0    -  own core, where the disk's interrupts go\n"
+		"            Elsewhere a durable write is waited for longer: 0.30 ms, here 0.23\n"
+		"            (reference machine).\n"
 		"control       -    -    -    -  not pinned: with 2 cores none is to spare\n"
-		"chores        -    -    -    -  not pinned: with 2 cores none is to spare\n");
+		"chores        -    -    -    -  not pinned: with 2 cores none is to spare\n"
+		"clients     cpu 0\n");
+	free(text);
+}
+
+Test(place, prints_all_that_is_known)
+{
+	static const char *const said[] = {
+		"caches      one L2 for 1 core, one L3 for 2 cores\n",
+		"disk        4 queues, interrupts on cpu 4, on node 1\n",
+		"quota       6.50 CPUs, by cgroup: workers do not spin it away\n",
+		"policy      compact, for workers that always spin\n",
+		"clients     cpu 0-3\n",
+		"idle        cpu 7, on workers' cores\n",
+	};
+	char *text;
+
+	disk.queues = 4;
+	disk.node = 1;
+	disk.distance[0] = 20;
+	disk.distance[1] = 10;
+	cpu_percent = 650;
+	workers_spin = true;
+	plan_for("package:2 [numa] l3:1 l2:2 core:1 pu:2", MR_PLACE_COMPACT, 1, "4");
+	text = printed();
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+		cr_expect_not_null(strstr(text, said[i]), "no '%s' in\n%s", said[i], text);
 	free(text);
 }
 
@@ -429,8 +655,15 @@ Test(place, tells_programs_the_same)
 	first = json_array_get(threads, 0);
 	last = json_array_get(threads, 2);
 	cr_assert_str_eq(json_string_value(json_object_get(first, "role")), "worker");
-	cr_assert_eq(json_integer_value(json_object_get(first, "cpu")), 0);
-	cr_assert(json_is_true(json_object_get(first, "may_spin")));
+	cr_assert_eq(json_integer_value(json_object_get(first, "cpu")), 1);
+	cr_assert(json_is_false(json_object_get(first, "may_spin")));
+	cr_assert(json_is_true(json_object_get(first, "disk_interrupts")));
+	cr_assert_str_not_empty(json_string_value(json_object_get(first, "cost")));
+	cr_assert_eq(json_array_size(json_object_get(root, "client_cpus")), 1);
+	cr_assert_eq(json_array_size(json_object_get(root, "idle_cpus")), 0);
+	cr_assert_eq(json_integer_value(json_array_get(
+			     json_object_get(json_object_get(root, "disk"), "interrupt_cpus"), 0)),
+		     1);
 	cr_assert(json_is_null(json_object_get(last, "cpu")));
 	cr_assert(json_is_null(json_object_get(last, "worker")));
 	json_decref(root);
@@ -439,15 +672,15 @@ Test(place, tells_programs_the_same)
 
 Test(place, reads_lists_of_cpus)
 {
+	static const char *const wrong[] = {"", "x", "7-", "0-2,", "1;2", "1 2"};
 	cpu_set_t cpus;
 
 	CPU_ZERO(&cpus);
-	mr_place_parse_list("0-2,5\n", &cpus);
+	cr_assert(mr_place_parse_list("0-2,5\n", &cpus));
 	cr_assert_eq(CPU_COUNT(&cpus), 4);
 	cr_assert(CPU_ISSET(5, &cpus));
-	mr_place_parse_list("", &cpus);
-	mr_place_parse_list("x", &cpus);
-	mr_place_parse_list("7-", &cpus);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		cr_assert(!mr_place_parse_list(wrong[i], &cpus), "'%s'", wrong[i]);
 	mr_place_parse_list("9-3", &cpus);
 	mr_place_parse_list("99999999999999999999-999999999999999999999", &cpus);
 	cr_assert_eq(CPU_COUNT(&cpus), 4);
@@ -593,4 +826,104 @@ Test(place, a_host_without_proc_is_survived)
 
 	cr_assert_eq(mr_place_disk_interrupt_cpus("/nowhere", makedev(8, 0), &cpus, NULL),
 		     -ENODATA);
+}
+
+/* ---- queues and nodes of disks, limits of cgroups --------------------------------------------
+ */
+
+static void read_disk(unsigned int major_number, unsigned int minor_number)
+{
+	memset(&disk, 0xff, sizeof(disk));
+	(void)mr_place_disk_read(root, makedev(major_number, minor_number), &disk, NULL);
+}
+
+static void make_nodes(void)
+{
+	make_host();
+	make_file("sys/devices/system/node/online", "0,2\n");
+	make_file("sys/devices/system/node/node0/distance", "10 21\n");
+	make_file("sys/devices/system/node/node2/distance", "17 10\n");
+	make_file("sys/devices/pci0000:00/0000:01:00.0/numa_node", "2\n");
+	make_file("sys/devices/pci0000:00/0000:00:02.0/numa_node", "-1\n");
+	make_file("sys/devices/pci0000:00/0000:00:1f.2/numa_node", "0\n");
+	make_file("sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/mq/0/cpu_list", "0, 1\n");
+	make_file("sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/mq/1/cpu_list", "2, 3\n");
+}
+
+Test(place, knows_queues_and_node_of_a_disk, .init = make_nodes, .fini = remove_host)
+{
+	read_disk(259, 0);
+	cr_assert_eq(disk.queues, 2);
+	cr_assert_eq(disk.node, 2);
+	cr_assert_eq(disk.distance[0], 17);
+	cr_assert_eq(disk.distance[1], 0, "there is no node 1");
+	cr_assert_eq(disk.distance[2], 10);
+	cr_assert_eq(CPU_COUNT(&disk.cpus), 2);
+	read_disk(8, 0);
+	cr_assert_eq(disk.queues, 0);
+	cr_assert_eq(disk.node, 0);
+	cr_assert_eq(disk.distance[2], 21);
+}
+
+/* The kernel says -1 where the firmware says nothing. */
+Test(place, a_disk_may_be_on_no_node, .init = make_nodes, .fini = remove_host)
+{
+	read_disk(254, 1);
+	cr_assert_eq(disk.node, MR_PLACE_ANY);
+	cr_assert_eq(disk.distance[0], 0);
+	cr_assert_eq(CPU_COUNT(&disk.cpus), 1);
+	read_disk(7, 0);
+	cr_assert_eq(disk.node, MR_PLACE_ANY);
+	cr_assert_eq(CPU_COUNT(&disk.cpus), 0);
+}
+
+/* Two disks under one volume: on one node only if both say so. */
+Test(place, disks_of_a_volume_agree_or_are_nowhere, .init = make_nodes, .fini = remove_host)
+{
+	make_link("sys/devices/virtual/block/md0/slaves/nvme0n1",
+		  "sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1");
+	make_link("sys/dev/block/9:0", "sys/devices/virtual/block/md0");
+	read_disk(9, 0);
+	cr_assert_eq(disk.node, 2);
+	make_link("sys/devices/virtual/block/md0/slaves/sda",
+		  "sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/block/sda");
+	read_disk(9, 0);
+	cr_assert_eq(disk.node, MR_PLACE_ANY);
+	cr_assert_eq(disk.queues, 2);
+	cr_assert_eq(disk.distance[0], 0);
+}
+
+Test(place, survives_distances_that_are_none, .init = make_nodes, .fini = remove_host)
+{
+	make_file("sys/devices/system/node/node2/distance", "x\n");
+	read_disk(259, 0);
+	cr_assert_eq(disk.distance[0], 0);
+	make_file("sys/devices/pci0000:00/0000:01:00.0/numa_node", "4711\n");
+	read_disk(259, 0);
+	cr_assert_eq(disk.node, MR_PLACE_ANY);
+}
+
+/* The smallest on the way up holds, whatever version says it. */
+Test(place, knows_the_quota_of_its_cgroups, .init = make_host, .fini = remove_host)
+{
+	cr_assert_eq(mr_place_cpu_percent(root), 0);
+	make_file("proc/self/cgroup", "0::/a/b\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 0);
+	make_file("sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 0);
+	make_file("sys/fs/cgroup/a/cpu.max", "150000 100000\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 150);
+	make_file("sys/fs/cgroup/a/b/cpu.max", "50000 100000\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 50);
+	make_file("sys/fs/cgroup/cpu.max", "1 100000\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 1, "less than one hundredth is not no limit");
+	make_file("proc/self/cgroup", "9:cpuacct:/a\n4:cpu,cpuacct:/c\n0::/\n");
+	make_file("sys/fs/cgroup/cpu.max", "garbage\n");
+	make_file("sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "-1\n");
+	make_file("sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 0);
+	make_file("sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "220000\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 220);
+	make_file("proc/self/cgroup", "garbage\n:::\n0::\n4:cpu:nowhere\n");
+	cr_assert_eq(mr_place_cpu_percent(root), 0);
 }
