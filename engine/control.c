@@ -349,7 +349,7 @@ static int start_worker(struct mr_control *control, uint32_t number, struct mr_e
 		.idle = control->config->idle,
 		.groups_in_flight = control->config->groups_in_flight,
 	};
-	int i;
+	int i, r;
 
 	for (i = 0; i < MR_WORKER_COUNTERS; i++) {
 		enum mr_counter_kind kind =
@@ -360,7 +360,10 @@ static int start_worker(struct mr_control *control, uint32_t number, struct mr_e
 		if (!options.counters[i])
 			options.counters[i] = &spare;
 	}
-	return mr_worker_start(&options, &control->workers[number], err);
+	mr_place_prefer_node(options.place->node); /* the thread keeps it for what it touches */
+	r = mr_worker_start(&options, &control->workers[number], err);
+	mr_place_prefer_node(MR_PLACE_ANY);
+	return r;
 }
 
 static int start_threads(struct mr_control *control, struct mr_error *err)

@@ -222,7 +222,9 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	free(recovered->segments); /* the array; the segments are the list's now */
 	recovered->segments = NULL;
 	recovered->segment_count = 0;
+	mr_place_prefer_node(hosted->node); /* what is made here is the worker's from then on */
 	r = mr_worker_partition_new(&options, state, &hosted->part, err);
+	mr_place_prefer_node(MR_PLACE_ANY);
 	if (r < 0)
 		return r;
 	hosted->add.kind = MR_WORKER_ADD_PARTITION;

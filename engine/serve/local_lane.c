@@ -180,12 +180,16 @@ static int make_engine_page(struct mr_local_lane *lane, const struct mr_local_pa
 			    uint32_t index, uint64_t number, struct mr_error *err)
 {
 	uint8_t mac[32];
+	int r;
 
 	if (mr_secret_mac(lane->local->options.secret, &lane->identity, sizeof(lane->identity),
 			  mac) < 0)
 		return mr_error_set(err, -EIO, "cannot compute the mark of a lane");
-	return mr_lane_create_engine(&lane->identity, mac, partition->record_bytes_max, index,
-				     number, &lane->engine_fd, &lane->engine, err);
+	mr_place_prefer_node(partition->node); /* its first touch is there, its writer too */
+	r = mr_lane_create_engine(&lane->identity, mac, partition->record_bytes_max, index, number,
+				  &lane->engine_fd, &lane->engine, err);
+	mr_place_prefer_node(MR_PLACE_ANY);
+	return r;
 }
 
 static void send_lane(struct mr_local_lane *lane, const struct mr_packet *request,
@@ -219,8 +223,10 @@ static int give_to_worker(struct mr_local_lane *lane, const struct mr_local_part
 	r = mr_region_seal(lane->client_fd, err);
 	if (r < 0)
 		return r;
+	mr_place_prefer_node(partition->node); /* the reader's own header is the worker's */
 	r = mr_lane_reader_open(lane->client_fd, lane->engine, lane->identity.lane_bytes,
 				&offer.reader, err);
+	mr_place_prefer_node(MR_PLACE_ANY);
 	if (r < 0)
 		return r;
 	lane->engine = NULL; /* the reader's now */
