@@ -210,8 +210,7 @@ static json_t *host_json(const struct mr_place_host *host)
 
 static json_t *disk_json(const struct mr_place_disk *disk)
 {
-	return json_pack("{s:i, s:o, s:o}", "queues", disk->queues, "interrupt_cpus",
-			 cpus_json(&disk->cpus), "node", index_json(disk->node));
+	return json_pack("{s:i, s:o}", "queues", disk->queues, "node", index_json(disk->node));
 }
 
 static json_t *entry_json(const struct mr_place_entry *entry)
@@ -238,10 +237,11 @@ char *mr_place_json(const struct mr_place_plan *plan)
 
 	for (uint32_t i = 0; i < plan->entry_count; i++)
 		json_array_append_new(entries, entry_json(&plan->entries[i]));
-	root = json_pack("{s:o, s:s, s:b, s:i, s:o, s:o, s:o, s:o}", "host", host_json(&plan->host),
-			 "policy", mr_place_policy_word(plan->policy), "workers_spin",
-			 (int)plan->workers_spin, "cpu_percent", (int)plan->cpu_percent, "disk",
-			 disk_json(&plan->disk), "client_cpus", cpus_json(&plan->beside),
+	root = json_pack("{s:o, s:s, s:b, s:i, s:o, s:o, s:o, s:o, s:o}", "host",
+			 host_json(&plan->host), "policy", mr_place_policy_word(plan->policy),
+			 "workers_spin", (int)plan->workers_spin, "cpu_percent",
+			 (int)plan->cpu_percent, "disk", disk_json(&plan->disk), "disk_cpus",
+			 cpus_json(&plan->disk.cpus), "client_cpus", cpus_json(&plan->beside),
 			 "idle_cpus", cpus_json(&plan->idle), "threads", entries);
 	if (!root)
 		return NULL;

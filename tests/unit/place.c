@@ -661,9 +661,7 @@ Test(place, tells_programs_the_same)
 	cr_assert_str_not_empty(json_string_value(json_object_get(first, "cost")));
 	cr_assert_eq(json_array_size(json_object_get(root, "client_cpus")), 1);
 	cr_assert_eq(json_array_size(json_object_get(root, "idle_cpus")), 0);
-	cr_assert_eq(json_integer_value(json_array_get(
-			     json_object_get(json_object_get(root, "disk"), "interrupt_cpus"), 0)),
-		     1);
+	cr_assert_eq(json_integer_value(json_array_get(json_object_get(root, "disk_cpus"), 0)), 1);
 	cr_assert(json_is_null(json_object_get(last, "cpu")));
 	cr_assert(json_is_null(json_object_get(last, "worker")));
 	json_decref(root);
