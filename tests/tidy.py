@@ -80,7 +80,8 @@ PRINTERS = re.compile(r"engine/\w+\.c|engine/cli/|engine/base/diag\.c|engine/bas
                       r"ringbuf/error\.c|ringbuf/check\.c|examples/|tests/|bench/")
 
 # Files written by hand in other shapes, or whose bytes are data.
-SKIPPED_FOLDERS = {".git", "__pycache__", "corpus", "millrace-data", "bench-report"}
+SKIPPED_FOLDERS = {".git", "__pycache__", "corpus", "millrace-data", "bench-report",
+                   "perf-report"}
 
 
 class Findings:
@@ -304,7 +305,8 @@ def check_tree(root, options):
     findings = Findings()
     paths = files_below(root)
     for path in paths:
-        script = path in ("mill", ".ci/run") or path.endswith((".sh", ".py"))
+        script = path in ("mill", ".ci/run") or path.endswith((".sh", ".py")) or \
+            re.fullmatch(r"perf-scripts/[a-z-]+", path)
         if script or path.endswith((".c", ".h")):
             check_file(root, path, findings)
     if options.cc and options.cxx:
