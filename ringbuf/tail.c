@@ -192,6 +192,11 @@ void mr_tail_publish_log_start(struct mr_tail *tail, uint64_t offset)
 	atomic_store_explicit(&tail->page->log_start_offset, offset, memory_order_relaxed);
 }
 
+uint64_t mr_tail_log_start(const struct mr_tail *tail)
+{
+	return own(&tail->page->log_start_offset);
+}
+
 void mr_tail_publish_closed(struct mr_tail *tail)
 {
 	/* W8: what was published before it is visible before it. */

@@ -68,6 +68,7 @@ void mr_tail_publish_appended(struct mr_tail *tail, uint64_t position, uint64_t 
 void mr_tail_publish_flushed(struct mr_tail *tail, uint64_t position, uint64_t offset);
 void mr_tail_publish_committed(struct mr_tail *tail, uint64_t position, uint64_t offset);
 void mr_tail_publish_log_start(struct mr_tail *tail, uint64_t offset);
+uint64_t mr_tail_log_start(const struct mr_tail *tail); /* as published */
 void mr_tail_publish_closed(struct mr_tail *tail); /* readers attach again */
 
 /* ---- a client's side: read-only map ---------------------------------------------------------- */

@@ -68,9 +68,11 @@ struct mr_log {
 	uint8_t log_id[16];
 	int32_t partition;
 	bool failed;
+	uint64_t offset_limit; /* in memory: no group begins at or beyond it */
 
-	/* the active segment */
+	/* the active segment; in memory one without an end, which no file is behind */
 	struct mr_segment *active;
+	struct mr_segment endless;
 	struct mr_segment *spare;
 	bool active_named;
 	bool started_pending; /* event STARTED */
@@ -151,19 +153,20 @@ static int check_options(const struct mr_log_options *options, const struct mr_t
 	return 0;
 }
 
-static void begin_at(struct mr_log *log, const struct mr_log_start *start)
+static void begin_at(struct mr_log *log, const struct mr_log_start *start,
+		     struct mr_segment *active)
 {
 	memcpy(log->topic_id, start->topic_id, sizeof(log->topic_id));
 	memcpy(log->log_id, start->log_id, sizeof(log->log_id));
 	log->partition = start->partition;
-	log->active = start->active;
+	log->active = active;
 	log->active_named = true;
 	log->end_position = start->position;
 	log->reserved_position = start->position;
 	log->end_offset = start->offset;
 	log->group_number = start->group_number;
 	log->previous_crc = start->previous_crc;
-	log->zeroed = start->active->base_position + start->active->zeroed_bytes;
+	log->zeroed = active->base_position + active->zeroed_bytes;
 	log->zero_from = log->zero_to = start->position;
 	log->average_bytes = MR_BLOCK_BYTES;
 	log->reclaimed = start->position;
@@ -176,15 +179,16 @@ int mr_log_open(const struct mr_log_options *options, const struct mr_log_start 
 		struct mr_tail *tail, struct mr_io_queue *queue, const struct mr_clock *clock,
 		struct mr_log **out, struct mr_error *err)
 {
-	const struct mr_segment *active = start->active;
+	struct mr_segment *active = start->active;
 	struct mr_log *log;
 	int r = check_options(options, tail, err);
 
 	if (r < 0)
 		return r;
 	mr_assert(start->position % MR_BLOCK_BYTES == 0);
-	mr_assert(start->position >= active->base_position + SEGMENT_BEGIN_BYTES);
-	mr_assert(start->position <= active->base_position + active->file_bytes);
+	mr_assert(options->in_memory == !active);
+	mr_assert(!active || start->position >= active->base_position + SEGMENT_BEGIN_BYTES);
+	mr_assert(!active || start->position <= active->base_position + active->file_bytes);
 	log = calloc(1, sizeof(*log));
 	if (!log)
 		return mr_error_set(err, -ENOMEM, "no memory for a log");
@@ -198,7 +202,9 @@ int mr_log_open(const struct mr_log_options *options, const struct mr_log_start 
 	log->tail = tail;
 	log->queue = queue;
 	log->clock = clock;
-	begin_at(log, start);
+	log->endless.file_bytes = INT64_MAX;
+	log->offset_limit = options->in_memory ? start->offset_limit : UINT64_MAX;
+	begin_at(log, start, active ? active : &log->endless);
 	*out = log;
 	return 0;
 }
@@ -206,7 +212,7 @@ int mr_log_open(const struct mr_log_options *options, const struct mr_log_start 
 void mr_log_close(struct mr_log *log, struct mr_segment **active, struct mr_segment **spare)
 {
 	mr_assert(log->writing == 0);
-	*active = log->active;
+	*active = log->options.in_memory ? NULL : log->active;
 	*spare = log->spare;
 	free(log->starts);
 	free(log);
@@ -258,6 +264,8 @@ static bool reclaim(struct mr_log *log, uint64_t end)
 	log->start_first = (log->start_first + passed) % log->starts_max;
 	log->start_count -= passed;
 	log->reclaimed = at.position;
+	if (log->options.in_memory) /* before: who was overtaken finds out what is kept */
+		mr_tail_publish_log_start(log->tail, at.offset);
 	mr_tail_reclaim(log->tail, at.position, at.offset);
 	return true;
 }
@@ -334,6 +342,8 @@ static enum mr_log_room begin_group(struct mr_log *log, uint32_t bytes)
 	uint64_t group_bytes = round_up(sizeof(struct mr_group_header) + (uint64_t)bytes);
 	enum mr_log_room room;
 
+	if (log->end_offset >= log->offset_limit)
+		return MR_LOG_NO_SEGMENT;
 	if (log->end_position + group_bytes > segment_end(log)) {
 		room = may_roll(log, group_bytes);
 		if (room != MR_LOG_ROOM)
@@ -386,6 +396,31 @@ static void drop_empty_group(struct mr_log *log)
 	log->start_count--;
 }
 
+/* What stands in the tail is what readers look for, on a disk or not. */
+static void end_group(struct mr_log *log, const struct mr_group_place *place)
+{
+	log->end_position =
+		log->open_position + mr_group_close(&log->group, place, &log->previous_crc);
+	log->reserved_position = log->end_position;
+	log->group_open = false;
+	log->group_number++;
+	mr_tail_publish_appended(log->tail, log->end_position, log->end_offset);
+}
+
+/* In memory, where nothing is written: a group that is closed may be reclaimed. */
+static void close_in_memory(struct mr_log *log)
+{
+	struct mr_group_place place = {
+		.number = log->group_number,
+		.leader_epoch = log->leader_epoch,
+		.previous_crc = log->previous_crc,
+	};
+
+	end_group(log, &place);
+	log->flushed = (struct mark){log->end_offset, log->end_position, log->group_number,
+				     log->previous_crc};
+}
+
 enum mr_log_room mr_log_reserve(struct mr_log *log, uint32_t bytes, uint8_t **at)
 {
 	enum mr_log_room room;
@@ -396,8 +431,12 @@ enum mr_log_room mr_log_reserve(struct mr_log *log, uint32_t bytes, uint8_t **at
 		return MR_LOG_FAILED;
 	drop_empty_group(log);
 	room = log->group_open ? grow_group(log, bytes) : begin_group(log, bytes);
-	if (room == MR_LOG_ROOM)
+	if (room == MR_LOG_ROOM) {
 		*at = mr_group_at(&log->group);
+	} else if (log->options.in_memory && log->group_open && log->group_full) {
+		close_in_memory(log);
+		return mr_log_reserve(log, bytes, at); /* once: none is open now */
+	}
 	return room;
 }
 
@@ -456,18 +495,13 @@ static void close_group(struct mr_log *log, int32_t leader_epoch)
 		.previous_crc = log->previous_crc,
 	};
 	uint32_t bytes;
-	uint32_t crc;
 
 	mr_assert(leader_epoch >= log->leader_epoch);
-	bytes = mr_group_close(&log->group, &place, &crc);
+	end_group(log, &place);
+	bytes = (uint32_t)(log->end_position - log->open_position);
 	mr_segment_index_note(log->active, log->group.base_offset, log->open_position,
 			      log->open_max_timestamp_ms, place.append_ms);
 	log->leader_epoch = leader_epoch;
-	log->group_open = false;
-	log->end_position = log->open_position + bytes;
-	log->reserved_position = log->end_position;
-	log->previous_crc = crc;
-	log->group_number++;
 	log->average_bytes += bytes / 8;
 	log->average_bytes -= log->average_bytes / 8;
 	*flight = (struct flight){
@@ -478,10 +512,9 @@ static void close_group(struct mr_log *log, int32_t leader_epoch)
 		.number = log->group_number,
 		.file_offset = log->open_position - log->active->base_position,
 		.file = log->active->file,
-		.crc = crc,
+		.crc = log->previous_crc,
 	};
 	log->flight_count++;
-	mr_tail_publish_appended(log->tail, log->end_position, log->end_offset);
 }
 
 /* Hands closed groups to the queue that it had no place for before; returns how many it took. */
@@ -529,7 +562,7 @@ static bool is_due(const struct mr_log *log, bool force)
 
 uint32_t mr_log_submit(struct mr_log *log, int32_t leader_epoch, bool force)
 {
-	if (log->failed)
+	if (log->failed || log->options.in_memory)
 		return 0;
 	if (is_due(log, force)) {
 		close_group(log, leader_epoch);
@@ -627,6 +660,13 @@ struct mr_log_event mr_log_next_event(struct mr_log *log)
 		event.to = log->zero_to - log->active->base_position;
 	}
 	return event;
+}
+
+void mr_log_raise_limit(struct mr_log *log, uint64_t offset)
+{
+	mr_assert(log->options.in_memory);
+	if (offset > log->offset_limit)
+		log->offset_limit = offset;
 }
 
 void mr_log_state(const struct mr_log *log, struct mr_log_state *state)

@@ -33,6 +33,7 @@ struct mr_log_options {
 	uint32_t batch_bytes_max;  /* largest batch, so the largest group is group_bytes + this +
 				      padding */
 	uint32_t groups_in_flight; /* 1 .. MR_GROUPS_IN_FLIGHT_MAX */
+	bool in_memory;		   /* no segments and no queue: see below */
 };
 
 /* Why nothing can be appended right now; counted and named as back pressure. */
@@ -40,7 +41,8 @@ enum mr_log_room {
 	MR_LOG_ROOM = 0,
 	MR_LOG_TAIL_FULL,      /* the disk (or a hold) is behind: the open group or the tail is
 				  full of what must stay */
-	MR_LOG_NO_SEGMENT,     /* the next segment is not ready (disk full, or slow) */
+	MR_LOG_NO_SEGMENT,     /* the next segment is not ready (disk full, or slow); in memory: the
+				  next offsets are not reserved */
 	MR_LOG_FAILED,	       /* a write failed: final (D3) */
 };
 
@@ -69,6 +71,7 @@ struct mr_log_start {
 	struct mr_segment *active;  /* taken; header durable */
 	uint64_t position;	    /* block-aligned, inside the active segment or its end */
 	uint64_t offset;	    /* log end offset */
+	uint64_t offset_limit;	    /* in memory: mr_log_raise_limit() */
 	uint64_t group_number;	    /* of the next group */
 	uint32_t previous_crc;	    /* of the last group */
 	int32_t partition;	    /* this and the ids go into the headers of new segments */
@@ -84,6 +87,14 @@ uint64_t mr_log_window_bytes(const struct mr_log_options *options);
 /* What a segment must hold at least: the largest batch. */
 uint64_t mr_log_segment_bytes_min(const struct mr_log_options *options);
 
+/*
+ * A log in memory is the tail and nothing else: the same bytes, for the same readers, but groups
+ * are closed when they are full, nothing is written, and the oldest are reclaimed as soon as room
+ * is needed, which raises the log start offset. 'start' has a position and offsets only, no active
+ * segment; 'queue' and 'clock' may be NULL. No completion, spare or event, and submit does nothing.
+ * Its offsets may not be given twice, and no file says up to where they were: the caller reserves
+ * them durably, ahead.
+ */
 int mr_log_open(const struct mr_log_options *options, const struct mr_log_start *start,
 		struct mr_tail *tail, struct mr_io_queue *queue, const struct mr_clock *clock,
 		struct mr_log **out, struct mr_error *err);
@@ -137,13 +148,20 @@ void mr_log_zeroed(struct mr_log *log, const struct mr_segment *segment, uint64_
 /* Takes the next event, kind NONE when there is none. */
 struct mr_log_event mr_log_next_event(struct mr_log *log);
 
+/*
+ * In memory: offsets below 'offset' are reserved now. A group may still end MR_LOG_LIMIT_SLACK
+ * beyond the limit that it began under: the caller reserves as much more than it says.
+ */
+#define MR_LOG_LIMIT_SLACK (UINT64_C(1) << 32)
+void mr_log_raise_limit(struct mr_log *log, uint64_t offset);
+
 struct mr_log_state {
 	uint64_t end_offset, end_position;	   /* appended, the open group's batches included */
 	/* Of the group that is opened next. A checkpoint of end_offset takes these (and a copy of
 	   the producers) while open_bytes is 0, and is written when all that is flushed. */
 	uint64_t end_group_number;
 	uint32_t end_crc;
-	uint64_t flushed_offset, flushed_position; /* durable: at group ends */
+	uint64_t flushed_offset, flushed_position; /* durable: at group ends. In memory: closed */
 	uint64_t flushed_group_number;		   /* of the group that follows the flushed ones */
 	uint32_t flushed_crc;			   /* of the last flushed group */
 	uint32_t in_flight;
