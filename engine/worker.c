@@ -150,6 +150,26 @@ static void wake_all_watches(struct mr_worker *worker, struct mr_worker_partitio
 
 static void fail_all(struct mr_worker *worker, int status);
 
+/*
+ * A partition in memory only: no disk is waited for and no other host, so what is appended is
+ * committed, once a turn. What was reclaimed meanwhile is no longer kept.
+ */
+static void commit_appended(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_log_state log;
+
+	if (partition->state.high_watermark == partition->state.log_end)
+		return;
+	(void)mr_partition_replica_flushed(&partition->state, partition->state.self,
+					   partition->state.log_end);
+	mr_assert(partition->state.high_watermark == partition->state.log_end);
+	mr_partition_raise_log_start(&partition->state, mr_tail_log_start(&partition->tail));
+	mr_log_state(partition->log, &log);
+	mr_tail_publish_committed(&partition->tail, log.end_position, log.end_offset);
+	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK], log.end_offset);
+	wake_watches(worker, partition, MR_WAIT_FOR_COMMITTED);
+}
+
 static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_log_state before, after;
@@ -157,6 +177,10 @@ static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partiti
 
 	if (!partition->log || partition->failed)
 		return 0;
+	if (partition->log_options.in_memory) {
+		commit_appended(worker, partition);
+		return 0;
+	}
 	mr_log_state(partition->log, &before);
 	/* also with nothing open: a closed group may still wait for a place in the queue */
 	started = mr_log_submit(partition->log, partition->state.leader_epoch, false);
@@ -440,7 +464,8 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 		return;
 	/* at a stop what memory lanes were answered for is written, too */
 	if (partition->removing->status == -ESHUTDOWN && !partition->failed &&
-	    !partition->nameless && log.flushed_offset < log.end_offset)
+	    !partition->nameless && !partition->log_options.in_memory &&
+	    log.flushed_offset < log.end_offset)
 		return;
 	for (i = 0; i < worker->partition_count; i++)
 		if (worker->partitions[i] == partition)
@@ -468,7 +493,7 @@ static int add_partition(struct mr_worker *worker, struct mr_worker_partition *p
 				worker->queue, worker->options.clock, &partition->log, &err);
 		partition->failed = r < 0;
 	}
-	if (partition->log) {
+	if (partition->log && !partition->log_options.in_memory) {
 		follow_roll(worker, partition, partition->start.active->file);
 		(void)mr_io_queue_register(worker->queue, partition->tail.data,
 					   2 * partition->tail.tail_bytes); /* plain buffers do */
@@ -620,6 +645,10 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		atomic_store_explicit(
 			&partition->tail.page->log_start_offset, message->offset,
 			memory_order_relaxed); /* relaxed: a number for people and lag */
+		break;
+	case MR_WORKER_OFFSETS_RESERVED:
+		if (partition->log)
+			mr_log_raise_limit(partition->log, message->offset);
 		break;
 	case MR_WORKER_SNAPSHOT:
 		partition->snapshot = message;

@@ -49,6 +49,7 @@ enum mr_worker_message_kind {
 	MR_WORKER_SEGMENT_ZEROED,   /* partition, segment, position = file bytes */
 	MR_WORKER_GIVE_SPARE,	    /* partition, segment */
 	MR_WORKER_LOG_START,	    /* partition, offset; segment: the newest that ends below it */
+	MR_WORKER_OFFSETS_RESERVED, /* partition in memory; offset: mr_log_raise_limit() */
 	MR_WORKER_SNAPSHOT,	    /* partition, snapshot, expire_before_ms: back when all of it is
 				       durable */
 	MR_WORKER_FAIL,		    /* the data directory failed: every partition ends (D3) */

@@ -106,7 +106,8 @@ static struct mr_log_start make_log(void)
 	return start;
 }
 
-static void begin_with(uint32_t batch_bytes_max)
+/* 'in_memory': no log, no disk; offsets from 'base' on. */
+static void begin_as(uint32_t batch_bytes_max, bool in_memory, uint64_t base)
 {
 	struct mr_place_entry place = {.cpu = MR_PLACE_ANY, .core = MR_PLACE_ANY,
 				       .node = MR_PLACE_ANY, .package = MR_PLACE_ANY};
@@ -119,7 +120,10 @@ static void begin_with(uint32_t batch_bytes_max)
 	struct mr_worker_partition_options options = {
 		.tail_bytes = 1u << 20,
 		.node = MR_PLACE_ANY,
-		.log = {64u << 10, batch_bytes_max, 4},
+		.log = {64u << 10, batch_bytes_max, 4, .in_memory = in_memory},
+		.start = {.position = MR_BLOCK_BYTES,
+			  .offset = base,
+			  .offset_limit = base + 1000000},
 	};
 	struct mr_partition state;
 
@@ -129,10 +133,11 @@ static void begin_with(uint32_t batch_bytes_max)
 		worker.counters[i] = &rig.worker_counters[i];
 	for (int i = 0; i < MR_PARTITION_COUNTERS; i++)
 		options.counters[i] = &rig.counters[i];
-	options.start = make_log();
+	if (!in_memory)
+		options.start = make_log();
 	memcpy(options.topic_id, topic_id, sizeof(topic_id));
 	cr_assert_eq(mr_partition_init(&state, 64, 1, &err), 0);
-	mr_partition_start(&state, 0, 0, 64);
+	mr_partition_start(&state, base, base, 64);
 	worker.io = rig.io;
 	cr_assert_eq(mr_worker_start(&worker, &rig.worker, &err), 0, "%s", err.what);
 	cr_assert_eq(mr_worker_partition_new(&options, &state, &rig.part, &err), 0, "%s", err.what);
@@ -142,9 +147,20 @@ static void begin_with(uint32_t batch_bytes_max)
 	cr_assert_eq(await(MR_WORKER_ADD_PARTITION)->status, 0);
 }
 
+static void begin_with(uint32_t batch_bytes_max)
+{
+	begin_as(batch_bytes_max, false, 0);
+}
+
 static void begin(void)
 {
 	begin_with(2 * RECORD_MAX);
+}
+
+static void begin_in_memory(void)
+{
+	begin_as(2 * RECORD_MAX, true, 5000);
+	mr_io_fake_allow(rig.io, 0); /* whoever wrote or waited for a write would stand still */
 }
 
 static void remove_partition(int why)
@@ -628,4 +644,100 @@ Test(worker, no_request_is_too_many, .init = begin, .fini = end)
 	for (uint64_t i = 0; i < MANY; i++)
 		cr_assert_eq(await(MR_WORKER_LOG_START), &messages[i]);
 	free(messages);
+}
+
+/* ---- in memory only ------------------------------------------------------------------------- */
+
+Test(worker, in_memory_what_is_appended_is_committed_and_never_flushed, .init = begin_in_memory,
+     .fini = end)
+{
+	const struct mr_tail_page *page = mr_worker_partition_tail(rig.part)->page;
+	struct mr_receipt receipts[4];
+	struct client client;
+
+	open_client(&client, 1, MR_ACKS_MEMORY, 0, false);
+	give(&client);
+	publish(&client, 10, 20);
+	cr_assert(acknowledged(&client, 10));
+	for (int ms = 0; ms < PATIENCE_MS && page->committed_offset < 5010; ms++)
+		(void)poll(NULL, 0, 1);
+	cr_assert_eq(page->committed_offset, 5010);
+	cr_assert_eq(page->committed, page->appended);
+	cr_assert_eq(page->flushed_offset, 5000);
+	cr_assert_eq(rig.counters[MR_GAUGE_HIGH_WATERMARK], 5010);
+	cr_assert_eq(rig.counters[MR_COUNT_GROUPS], 0);
+	cr_assert_eq(mr_lane_receipts(&client.writer, receipts, 4), 1);
+	cr_assert_eq(receipts[0].base_offset, 5000);
+	close_client(&client);
+}
+
+/* Many times the tail: the oldest goes, the lane never waits, the log start offset follows. */
+Test(worker, in_memory_the_oldest_makes_room, .init = begin_in_memory, .fini = end)
+{
+	const struct mr_tail *tail = mr_worker_partition_tail(rig.part);
+	struct client client;
+	uint64_t number = 0;
+
+	open_client(&client, 1, MR_ACKS_MEMORY, 0, false);
+	give(&client);
+	for (int i = 0; i < 1000; i++) {
+		publish(&client, 3, 8000);
+		number += 3;
+		cr_assert(acknowledged(&client, number));
+	}
+	settle();
+	cr_assert_eq(rig.counters[MR_COUNT_TAIL_FULL], 0);
+	cr_assert_eq(tail->page->committed_offset, 5000 + number);
+	cr_assert_gt(tail->page->log_start_offset, 5000);
+	cr_assert_eq(tail->page->log_start_offset, tail->page->reclaimed_offset);
+	cr_assert_gt((5000 + number - tail->page->log_start_offset) * 8000, (1u << 20) / 2);
+	close_client(&client);
+}
+
+/* Nothing of it is there any more, so all that was acknowledged is lost, and is told. */
+Test(worker, in_memory_a_lane_that_is_handed_back_has_lost_all, .init = begin_in_memory,
+     .fini = end)
+{
+	struct client again;
+
+	open_client(&again, 4, MR_ACKS_MEMORY, 12, true);
+	publish(&again, 3, 30);
+	give(&again);
+	cr_assert(acknowledged(&again, 15));
+	cr_assert_eq(again.writer.engine->lost, 12);
+	cr_assert_eq(reason(&again), MR_LANE_OPEN);
+	cr_assert_eq(rig.counters[MR_COUNT_RECORDS], 3);
+	close_client(&again);
+}
+
+Test(worker, in_memory_lanes_wait_where_the_reserved_offsets_end, .fini = end)
+{
+	struct mr_worker_message reserved = {.kind = MR_WORKER_OFFSETS_RESERVED};
+	struct client client;
+	uint64_t before;
+
+	begin_as(2 * RECORD_MAX, true, 5000);
+	reserved.partition = rig.part;
+	open_client(&client, 1, MR_ACKS_MEMORY, 0, false);
+	client.writer.number = 0;
+	give(&client);
+	for (int i = 0; i < 1500; i++) {
+		publish(&client, 700, 1);
+		while (mr_lane_acknowledged(&client.writer) + 700 < client.writer.number &&
+		       rig.counters[MR_COUNT_NO_SEGMENT] == 0)
+			(void)poll(NULL, 0, 1);
+		if (rig.counters[MR_COUNT_NO_SEGMENT])
+			break;
+	}
+	cr_assert_gt(rig.counters[MR_COUNT_NO_SEGMENT], 0);
+	settle();
+	before = mr_lane_acknowledged(&client.writer);
+	settle();
+	cr_assert_eq(mr_lane_acknowledged(&client.writer), before);
+	cr_assert_lt(before, client.writer.number);
+	reserved.offset = 5000 + 2000000;
+	mr_worker_send(rig.worker, &reserved);
+	cr_assert_eq(await(MR_WORKER_OFFSETS_RESERVED)->status, 0);
+	cr_assert(acknowledged(&client, client.writer.number));
+	close_client(&client);
 }
