@@ -17,7 +17,8 @@
 
 #define CATALOG_FILE	  "catalog"
 #define CATALOG_BYTES_MAX (64u << 20)
-#define CATALOG_VERSION	  1
+#define CATALOG_VERSION	  2
+#define CATALOG_VERSION_1 1 /* all topics on disk, all tails alike */
 
 void mr_topic_id_text(const uint8_t id[16], char text[33])
 {
@@ -162,14 +163,33 @@ static json_t *topic_to_json(const struct mr_topic *topic)
 	char id[33];
 
 	mr_topic_id_text(topic->id, id);
-	return json_pack(
-		"{s:s, s:s, s:i, s:I, s:I, s:I, s:I}", "name", topic->name, "id", id, "partitions",
-		(int)topic->partition_count, "created_ms", (json_int_t)topic->created_ms,
-		"retention_bytes", (json_int_t)topic->retention_bytes, "retention_ms",
-		(json_int_t)topic->retention_ms, "segment_bytes", (json_int_t)topic->segment_bytes);
+	return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:s, s:I}", "name", topic->name, "id",
+			 id, "partitions", (int)topic->partition_count, "created_ms",
+			 (json_int_t)topic->created_ms, "retention_bytes",
+			 (json_int_t)topic->retention_bytes, "retention_ms",
+			 (json_int_t)topic->retention_ms, "segment_bytes",
+			 (json_int_t)topic->segment_bytes, "storage",
+			 mr_config_storage_word(topic->storage), "tail_bytes",
+			 (json_int_t)topic->tail_bytes);
 }
 
-static int topic_from_json(const json_t *row, struct mr_topic **out, struct mr_error *err)
+/* What version 2 has more. */
+static int storage_from_json(const json_t *row, struct mr_topic *topic)
+{
+	json_int_t tail_bytes;
+	const char *storage;
+
+	if (json_unpack((json_t *)row, "{s:s, s:I}", "storage", &storage, "tail_bytes",
+			&tail_bytes) < 0)
+		return -EBADMSG;
+	if (tail_bytes < 0 || (tail_bytes & (tail_bytes - 1)))
+		return -EBADMSG;
+	topic->tail_bytes = (uint64_t)tail_bytes;
+	return mr_config_storage_parse(storage, &topic->storage);
+}
+
+static int topic_from_json(const json_t *row, json_int_t version, struct mr_topic **out,
+			   struct mr_error *err)
 {
 	json_int_t created, bytes, age, segment;
 	const char *name, *id;
@@ -195,7 +215,8 @@ static int topic_from_json(const json_t *row, struct mr_topic **out, struct mr_e
 	topic->retention_ms = (uint64_t)age;
 	topic->segment_bytes = (uint64_t)segment;
 	if (parse_id(id, topic->id) < 0 || partitions < 1 || partitions > MR_PARTITIONS_MAX ||
-	    bytes < 0 || age < 0 || segment < 0) {
+	    bytes < 0 || age < 0 || segment < 0 ||
+	    (version != CATALOG_VERSION_1 && storage_from_json(row, topic) < 0)) {
 		free(topic);
 		return mr_error_set(err, -EBADMSG,
 				    "file '" CATALOG_FILE "': topic '%s' has values out of bounds",
@@ -208,18 +229,18 @@ static int topic_from_json(const json_t *row, struct mr_topic **out, struct mr_e
 static int read_topics(const json_t *root, struct mr_topics *out, struct mr_error *err)
 {
 	const json_t *rows = json_object_get(root, "topics");
-	const json_t *version = json_object_get(root, "version");
+	json_int_t version = json_integer_value(json_object_get(root, "version"));
 	size_t i;
 	int r = 0;
 
-	if (json_integer_value(version) != CATALOG_VERSION || !json_is_array(rows))
+	if (version < CATALOG_VERSION_1 || version > CATALOG_VERSION || !json_is_array(rows))
 		return mr_error_set(err, -EBADMSG,
-				    "file '" CATALOG_FILE "': version %lld, expected %d",
-				    (long long)json_integer_value(version), CATALOG_VERSION);
+				    "file '" CATALOG_FILE "': version %lld, expected %d to %d",
+				    (long long)version, CATALOG_VERSION_1, CATALOG_VERSION);
 	for (i = 0; r == 0 && i < json_array_size(rows); i++) {
 		struct mr_topic *topic = NULL;
 
-		r = topic_from_json(json_array_get(rows, i), &topic, err);
+		r = topic_from_json(json_array_get(rows, i), version, &topic, err);
 		if (r == 0)
 			r = mr_topics_add(out, topic, err);
 		if (r < 0)

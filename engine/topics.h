@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The catalogue of topics: names, 128-bit ids, partitions, what each keeps. Kept in the file
- * "catalog" of the data directory: one line of JSON and one line with its CRC-32C, replaced as a
- * whole. Owned by the control thread.
+ * The catalogue of topics: names, 128-bit ids, partitions, what each keeps and where. Kept in the
+ * file "catalog" of the data directory: one line of JSON and one line with its CRC-32C, replaced as
+ * a whole. Version 1, before there were topics in memory, is read too. Owned by the control thread.
  *
  * A topic's id is random and lies behind its name everywhere, so a topic that is made again under
  * an old name inherits nothing. What is deleted leaves the catalogue first; its files go
@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/config.h"
 #include "base/io.h"
 #include "millrace/format.h"
 
@@ -26,7 +27,9 @@ struct mr_topic {
 	uint64_t retention_bytes; /* of a partition; 0: unlimited */
 	uint64_t retention_ms;	  /* 0: unlimited */
 	uint64_t segment_bytes;
-	void *owner; /* the control thread's own, beside the catalogue */
+	enum mr_config_storage storage; /* for good, as all of these */
+	uint64_t tail_bytes;		/* 0: as the configuration says in general */
+	void *owner;			/* the control thread's own, beside the catalogue */
 };
 
 struct mr_topics {
@@ -45,6 +48,11 @@ struct mr_topic *mr_topics_find_id(const struct mr_topics *topics, const uint8_t
 int mr_topics_add(struct mr_topics *topics, struct mr_topic *topic, struct mr_error *err);
 /* Takes it out; the caller frees it. Not saved yet. */
 void mr_topics_take(struct mr_topics *topics, struct mr_topic *topic);
+
+static inline bool mr_topic_in_memory(const struct mr_topic *topic)
+{
+	return topic->storage == MR_CONFIG_STORAGE_MEMORY;
+}
 
 /* 0, or -EINVAL naming the letter or length. Names that begin with "__" are the engine's own. */
 int mr_topic_check_name(const char *name, struct mr_error *err);

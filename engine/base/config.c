@@ -76,9 +76,34 @@ static int check_relation(const struct mr_option_relation *relation, const struc
 	return -EINVAL;
 }
 
+/* What a topic in memory has no files for. */
+static int check_memory_topic(const struct mr_config_topic *topic, const struct mr_config *config,
+			      struct mr_error *err)
+{
+	if (topic->retention_bytes == config->retention_bytes &&
+	    topic->retention_ms == config->retention_ms &&
+	    topic->segment_bytes == config->segment_bytes)
+		return 0;
+	mr_error_set(err, -EINVAL,
+		     "topic '%.80s' has storage memory: it takes no retention and no segment_bytes",
+		     topic->name);
+	mr_error_why(err, "it has no files; its tail_bytes says how much is kept");
+	mr_error_hint(err, "leave them out, or say storage: disk");
+	return -EINVAL;
+}
+
 static int check_topic(const struct mr_config_topic *topic, const struct mr_config *config,
 		       struct mr_error *err)
 {
+	if (topic->tail_bytes < 2 * config->record_bytes_max) {
+		mr_error_set(err, -EINVAL,
+			     "tail_bytes of topic '%.80s' is less than twice record_bytes_max",
+			     topic->name);
+		mr_error_hint(err, "raise it, or lower record_bytes_max");
+		return -EINVAL;
+	}
+	if (topic->storage == MR_CONFIG_STORAGE_MEMORY)
+		return check_memory_topic(topic, config, err);
 	if (topic->segment_bytes >= config->first_segment_bytes)
 		return 0;
 	mr_error_set(err, -EINVAL,
@@ -293,6 +318,14 @@ const struct mr_config_topic *mr_config_topic_find(const struct mr_config *confi
 	return NULL;
 }
 
+void mr_config_topic_defaults(const struct mr_config *config, const char *name,
+			      struct mr_config_topic *out)
+{
+	memset(out, 0, sizeof(*out));
+	snprintf(out->name, sizeof(out->name), "%s", name);
+	inherit(config, out);
+}
+
 const char *mr_config_io_word(enum mr_config_io io)
 {
 	static const char *const words[] = {
@@ -315,4 +348,26 @@ const char *mr_config_idle_word(enum mr_config_idle idle)
 
 	mr_assert((size_t)idle < mr_array_count(words));
 	return words[idle];
+}
+
+static const char *const storage_words[] = {
+	[MR_CONFIG_STORAGE_DISK] = "disk",
+	[MR_CONFIG_STORAGE_MEMORY] = "memory",
+};
+
+const char *mr_config_storage_word(enum mr_config_storage storage)
+{
+	mr_assert((size_t)storage < mr_array_count(storage_words));
+	return storage_words[storage];
+}
+
+int mr_config_storage_parse(const char *word, enum mr_config_storage *out)
+{
+	for (size_t i = 0; i < mr_array_count(storage_words); i++) {
+		if (strcmp(word, storage_words[i]) == 0) {
+			*out = (enum mr_config_storage)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }

@@ -48,6 +48,11 @@ enum mr_config_idle {
 	MR_CONFIG_IDLE_PARK,
 };
 
+enum mr_config_storage {
+	MR_CONFIG_STORAGE_DISK,
+	MR_CONFIG_STORAGE_MEMORY, /* lanes and a tail, no log: gone with the engine */
+};
+
 /*
  * What one topic has of its own; where the file is silent, the general option's value stands
  * here.
@@ -58,6 +63,8 @@ struct mr_config_topic {
 	uint64_t retention_bytes;
 	uint64_t retention_ms;
 	uint64_t segment_bytes;
+	enum mr_config_storage storage;
+	uint64_t tail_bytes; /* a power of two */
 };
 
 /* All values are within the bounds of the table and fit each other. */
@@ -125,9 +132,15 @@ int mr_config_check(const struct mr_config *config, struct mr_error *err);
 const struct mr_config_topic *mr_config_topic_find(const struct mr_config *config,
 						   const char *name);
 
+/* A topic without a row, from the general options. 'name' is copied, cut where it is too long. */
+void mr_config_topic_defaults(const struct mr_config *config, const char *name,
+			      struct mr_config_topic *out);
+
 /* "auto", "uring", "posix": as mr_io_open_directory() takes it. "spin", "adaptive", "park". */
 const char *mr_config_io_word(enum mr_config_io io);
 const char *mr_config_idle_word(enum mr_config_idle idle);
+const char *mr_config_storage_word(enum mr_config_storage storage);	    /* "disk", "memory" */
+int mr_config_storage_parse(const char *word, enum mr_config_storage *out); /* -EINVAL */
 
 /* Writes docs/CONFIG.md. 0, or -EIO. */
 int mr_config_describe(FILE *out);

@@ -78,6 +78,8 @@ int mr_config_describe(FILE *out)
 		fprintf(out, "- `%s` is at least %s`%s`: %s.\n", relation->greater,
 			relation->factor == 2 ? "twice " : "", relation->lesser, relation->why);
 	}
-	fputs("- A topic's `segment_bytes` is at least `first_segment_bytes`.\n", out);
+	fputs("- A topic's `segment_bytes` is at least `first_segment_bytes`.\n"
+	      "- A topic's `tail_bytes` is at least twice `record_bytes_max`.\n",
+	      out);
 	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
 }

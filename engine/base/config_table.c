@@ -104,6 +104,14 @@ static const struct mr_option topic[] = {
 	 "As above, for this topic."},
 	{"segment_bytes", MR_OPTION_BYTES, NULL, SEGMENT_LEAST, SEGMENT_MOST, NULL,
 	 TOPIC_FIELD(segment_bytes), "As above, for this topic."},
+	{"storage", MR_OPTION_WORD, "disk", 0, 0, "disk|memory", TOPIC_FIELD(storage),
+	 "Where its records are, when it is made: memory has lanes and a tail and no files. What "
+	 "is "
+	 "in it is gone when the engine or the host stops, and older records are overwritten when "
+	 "the tail is full; producers must ask for acks memory; no retention, no `segment_bytes`."},
+	{"tail_bytes", MR_OPTION_POWER, NULL, 1 * MIB, 4 * GIB, NULL, TOPIC_FIELD(tail_bytes),
+	 "As above, for each of its partitions, when it is made; with storage memory all that is "
+	 "kept."},
 };
 
 const struct mr_option_relation mr_config_relations[MR_OPTION_RELATIONS] = {

@@ -413,6 +413,39 @@ Test(config, topics_have_the_general_values_or_their_own)
 	cr_assert_null(config.topics);
 }
 
+Test(config, a_topic_says_where_its_records_are)
+{
+	const struct mr_config_topic *quotes, *trades;
+	struct mr_config_topic other;
+
+	accept("topics:\n"
+	       "  - {name: quotes, storage: memory, tail_bytes: 64 MiB}\n"
+	       "  - {name: trades, storage: disk}\n"
+	       "retention: 7 d\n"
+	       "tail_bytes: 4 MiB\n");
+	quotes = mr_config_topic_find(&config, "quotes");
+	trades = mr_config_topic_find(&config, "trades");
+	cr_assert_eq(quotes->storage, MR_CONFIG_STORAGE_MEMORY);
+	cr_assert_eq(quotes->tail_bytes, 64u << 20);
+	cr_assert_eq(trades->storage, MR_CONFIG_STORAGE_DISK);
+	cr_assert_eq(trades->tail_bytes, 4u << 20);
+	mr_config_topic_defaults(&config, "other", &other);
+	cr_assert_str_eq(other.name, "other");
+	cr_assert_eq(other.storage, MR_CONFIG_STORAGE_DISK);
+	cr_assert_eq(other.tail_bytes, 4u << 20);
+	cr_assert_eq(other.retention_ms, 7u * 86400 * 1000);
+	cr_assert_eq(other.partitions, 1);
+	mr_config_deinit(&config);
+	refuse("topics:\n- name: a\n  storage: memry\n",
+	       "f.yaml:3: storage is 'memry', expected disk or memory", "did you mean 'memory'?");
+	refuse("topics:\n- name: a\n  storage: memory\n  retention: 1 d\n",
+	       "f.yaml:2: topic 'a' has storage memory: it takes no retention and no segment_bytes",
+	       "leave them out, or say storage: disk");
+	refuse("topics:\n- name: a\n  tail_bytes: 1 MiB\n",
+	       "f.yaml:2: tail_bytes of topic 'a' is less than twice record_bytes_max",
+	       "raise it, or lower record_bytes_max");
+}
+
 Test(config, refuses_topics_that_cannot_be)
 {
 	refuse("topics:\n- name: a\n- partitions: 3\n", "f.yaml:3: a topic without a name", NULL);

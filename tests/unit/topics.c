@@ -26,6 +26,8 @@ static struct mr_topic *new_topic(const char *name, uint8_t id)
 	topic->retention_bytes = 10u * id;
 	topic->retention_ms = UINT64_C(1) << 40;
 	topic->segment_bytes = 1u << 24;
+	topic->storage = id % 2 ? MR_CONFIG_STORAGE_MEMORY : MR_CONFIG_STORAGE_DISK;
+	topic->tail_bytes = id % 2 ? 1u << 26 : 0;
 	return topic;
 }
 
@@ -96,6 +98,8 @@ Test(topics, survive_a_power_cut_once_saved)
 				     topics.topics[i]->retention_ms);
 			cr_assert_eq(found.topics[i]->segment_bytes,
 				     topics.topics[i]->segment_bytes);
+			cr_assert_eq(found.topics[i]->storage, topics.topics[i]->storage);
+			cr_assert_eq(found.topics[i]->tail_bytes, topics.topics[i]->tail_bytes);
 		}
 		mr_topics_deinit(&found);
 		mr_topics_deinit(&topics);
@@ -167,6 +171,9 @@ static int load_text(const char *json)
 	"{\"name\":" name ",\"id\":" id ",\"partitions\":" partitions                              \
 	",\"created_ms\":1,\"retention_bytes\":" bytes ",\"retention_ms\":0,\"segment_bytes\":1}"
 #define CATALOG(rows) "{\"version\":1,\"topics\":[" rows "]}"
+#define ROW_2(more)                                                                                \
+	"{\"version\":2,\"topics\":[{\"name\":\"a\",\"id\":\"" ID "\",\"partitions\":1,"           \
+	"\"created_ms\":1,\"retention_bytes\":0,\"retention_ms\":0,\"segment_bytes\":1" more "}]}"
 
 /* A right checksum says who wrote it last, not that it makes sense. */
 Test(topics, a_whole_file_that_makes_no_sense_is_refused)
@@ -184,11 +191,48 @@ Test(topics, a_whole_file_that_makes_no_sense_is_refused)
 	cr_expect_lt(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1", "0") "," ROW(
 				"\"a\"", "\"" ID "\"", "1", "0"))),
 		     0);
-	cr_expect_eq(load_text("{\"version\":2,\"topics\":[]}"), -EBADMSG);
+	cr_expect_eq(load_text("{\"version\":0,\"topics\":[]}"), -EBADMSG);
+	cr_expect_eq(load_text("{\"version\":3,\"topics\":[]}"), -EBADMSG);
 	cr_expect_eq(load_text("{\"version\":1,\"topics\":{}}"), -EBADMSG);
 	cr_expect_eq(load_text("[]"), -EBADMSG);
 	cr_expect_eq(load_text("{"), -EBADMSG);
 	cr_expect_eq(load_text(""), -EBADMSG);
+}
+
+/* Nobody guesses where a topic's records are: what is left out or unknown is refused. */
+Test(topics, a_row_of_today_says_its_storage)
+{
+	cr_expect_eq(load_text(ROW_2(",\"storage\":\"memory\",\"tail_bytes\":1048576")), 0);
+	cr_expect_eq(load_text(ROW_2(",\"storage\":\"disk\",\"tail_bytes\":0")), 0);
+	cr_expect_eq(load_text(ROW_2("")), -EBADMSG);
+	cr_expect_eq(load_text(ROW_2(",\"storage\":\"memory\"")), -EBADMSG);
+	cr_expect_eq(load_text(ROW_2(",\"tail_bytes\":0")), -EBADMSG);
+	cr_expect_eq(load_text(ROW_2(",\"storage\":\"paper\",\"tail_bytes\":0")), -EBADMSG);
+	cr_expect_eq(load_text(ROW_2(",\"storage\":1,\"tail_bytes\":0")), -EBADMSG);
+	cr_expect_eq(load_text(ROW_2(",\"storage\":\"memory\",\"tail_bytes\":3")), -EBADMSG);
+	cr_expect_eq(load_text(ROW_2(",\"storage\":\"memory\",\"tail_bytes\":-1")), -EBADMSG);
+}
+
+/* What an engine before topics in memory has written. */
+Test(topics, the_first_form_is_read_as_topics_on_disk)
+{
+	static const char text[] = CATALOG(ROW("\"a\"", "\"" ID "\"", "7", "5"));
+	struct mr_io *io = mr_io_fake_new(1);
+	struct mr_topics topics;
+	char file[2048];
+	int n = snprintf(file, sizeof(file), "%s\n%08x\n", text, mr_crc32c(0, text, strlen(text)));
+
+	cr_assert_eq(mr_io_replace(io, "catalog", file, (size_t)n, &err), 0);
+	cr_assert_eq(mr_topics_load(io, &topics, &err), 0, "%s", err.what);
+	cr_assert_eq(topics.topics[0]->storage, MR_CONFIG_STORAGE_DISK);
+	cr_assert_eq(topics.topics[0]->tail_bytes, 0);
+	cr_assert_eq(topics.topics[0]->partition_count, 7);
+	cr_assert_eq(mr_topics_save(io, &topics, &err), 0);
+	mr_topics_deinit(&topics);
+	cr_assert_eq(mr_topics_load(io, &topics, &err), 0, "%s", err.what);
+	cr_assert_eq(topics.topics[0]->partition_count, 7);
+	mr_topics_deinit(&topics);
+	mr_io_close(io);
 }
 
 Test(topics, a_name_keeps_to_letters_and_length)
