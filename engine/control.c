@@ -81,6 +81,10 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		mr_control_log_start_known(hosted);
 		request_answered(hosted);
 		break;
+	case MR_WORKER_OFFSETS_RESERVED:
+		hosted->reserved_out = false;
+		request_answered(hosted);
+		break;
 	case MR_WORKER_SNAPSHOT:
 		mr_control_snapshot_done(hosted, message);
 		request_answered(hosted);
@@ -171,8 +175,10 @@ static uint64_t log_ends(struct mr_control *control)
 	struct mr_hosted *hosted;
 	uint64_t sum = 0;
 
-	mr_control_each(control, hosted) sum += atomic_load_explicit(
-		hosted->counters[MR_GAUGE_LOG_END], memory_order_relaxed); /* relaxed: a number */
+	/* a checkpoint says nothing of what is in memory only */
+	mr_control_each(control, hosted) if (!mr_topic_in_memory(hosted->topic)) sum +=
+		atomic_load_explicit(hosted->counters[MR_GAUGE_LOG_END],
+				     memory_order_relaxed); /* relaxed: a number */
 	return sum;
 }
 

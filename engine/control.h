@@ -2,8 +2,9 @@
 /*
  * The control thread: it owns the catalogue, the segments' list of every partition, the
  * conversations with clients, the checkpoint, and decides; workers append, the chores thread blocks
- * on the disk. control.c is its loop, control_log.c what it does about logs, control_topics.c
- * topics and partitions, control_host.c what clients ask for.
+ * on the disk. control.c is its loop, control_log.c what it does about logs, control_memory.c what
+ * about topics without one, control_topics.c topics and partitions, control_host.c what clients ask
+ * for.
  */
 #ifndef MR_CONTROL_H
 #define MR_CONTROL_H
@@ -65,7 +66,9 @@ struct mr_hosted {
 	bool remove_posted;
 	bool let_go;  /* by the worker; it may still answer requests */
 	bool removed; /* all answered */
-	struct mr_worker_message add, remove, spare, named, zeroed, log_start, snapshot_message;
+	struct mr_worker_message add, remove, spare, named, zeroed, log_start, snapshot_message,
+		reserved;
+	bool reserved_out; /* offsets of a topic in memory, see control_memory.c */
 	bool log_start_out;
 	struct mr_worker_snapshot snapshot;
 	bool snapshot_out;
@@ -166,9 +169,10 @@ bool mr_control_degraded(const struct mr_control *control);
 /* control_topics.c */
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err);
-int mr_control_create_topic(struct mr_control *control, const char *name, int32_t partitions,
-			    uint64_t retention_bytes, uint64_t retention_ms, uint64_t segment_bytes,
+int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err);
+/* Of each of its partitions. */
+uint64_t mr_control_tail_bytes(const struct mr_control *control, const struct mr_topic *topic);
 int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
 			    struct mr_local_ticket *ticket, struct mr_error *err);
 int mr_control_recover_topics(struct mr_control *control, const struct mr_control_options *options,
@@ -181,6 +185,11 @@ uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wante
 void mr_control_finish_deleting(struct mr_control *control);
 void mr_control_free_topic(struct mr_topic *topic);
 void mr_control_remove_partition(struct mr_hosted *hosted, int why);
+
+/* control_memory.c */
+/* Of a new topic's partition, or of one that the catalogue names at start. */
+void mr_control_begin_offsets(struct mr_hosted *hosted, bool created, struct mr_recovered *out);
+void mr_control_reserve_offsets(struct mr_hosted *hosted);
 
 /* control_log.c */
 void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *message);

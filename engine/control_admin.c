@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "control.h"
 
 static const char *state_word(enum mr_hosted_state state)
@@ -42,6 +43,24 @@ static json_int_t published(const _Atomic uint64_t *value)
 						memory_order_relaxed); /* relaxed: as above */
 }
 
+/* In memory nothing is flushed, and the bytes are the tail's that are in use. */
+static void add_storage(json_t *row, const struct mr_hosted *hosted, const struct mr_tail *tail)
+{
+	const struct mr_tail_page *page = tail->page;
+	json_int_t bytes, reclaimed = published(&page->reclaimed);
+
+	if (hosted->files) {
+		bytes = (json_int_t)mr_log_files_bytes(hosted->files);
+		json_object_set_new(row, "flushed_offset",
+				    json_integer(published(&page->flushed_offset)));
+		json_object_set_new(row, "segments",
+				    json_integer((json_int_t)mr_log_files_count(hosted->files)));
+	} else {
+		bytes = published(&page->appended) - reclaimed;
+	}
+	json_object_set_new(row, "bytes", json_integer(bytes));
+}
+
 static json_t *partition_json(const struct mr_hosted *hosted)
 {
 	const struct mr_tail *tail = hosted->part ? mr_worker_partition_tail(hosted->part) : NULL;
@@ -50,7 +69,7 @@ static json_t *partition_json(const struct mr_hosted *hosted)
 			  (int)hosted->worker_number, "state", state_word(hosted->state), "reason",
 			  hosted->reason.what, "leader_epoch", hosted->leader_epoch);
 
-	if (!tail || !hosted->files)
+	if (!tail || (!hosted->files && !mr_topic_in_memory(hosted->topic)))
 		return row;
 	json_object_set_new(row, "log_start_offset",
 			    json_integer(published(&tail->page->log_start_offset)));
@@ -58,18 +77,13 @@ static json_t *partition_json(const struct mr_hosted *hosted)
 			    json_integer(published(&tail->page->appended_offset)));
 	json_object_set_new(row, "high_watermark",
 			    json_integer(published(&tail->page->committed_offset)));
-	json_object_set_new(row, "flushed_offset",
-			    json_integer(published(&tail->page->flushed_offset)));
-	json_object_set_new(row, "bytes",
-			    json_integer((json_int_t)mr_log_files_bytes(hosted->files)));
-	json_object_set_new(row, "segments",
-			    json_integer((json_int_t)mr_log_files_count(hosted->files)));
+	add_storage(row, hosted, tail);
 	json_object_set_new(row, "lanes", json_integer((json_int_t)hosted->lanes));
 	json_object_set_new(row, "producers", json_integer(counter(hosted, MR_GAUGE_PRODUCERS)));
 	return row;
 }
 
-static json_t *topic_json(const struct mr_topic *topic)
+static json_t *topic_json(const struct mr_control *control, const struct mr_topic *topic)
 {
 	const struct mr_hosted_topic *hosted = topic->owner;
 	json_t *partitions = json_array();
@@ -79,8 +93,10 @@ static json_t *topic_json(const struct mr_topic *topic)
 	mr_topic_id_text(topic->id, id);
 	for (i = 0; i < topic->partition_count; i++)
 		json_array_append_new(partitions, partition_json(&hosted->partitions[i]));
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", topic->name, "id", id,
-			 "created_ms", (json_int_t)topic->created_ms, "retention_bytes",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", topic->name, "id",
+			 id, "storage", mr_config_storage_word(topic->storage), "tail_bytes",
+			 (json_int_t)mr_control_tail_bytes(control, topic), "created_ms",
+			 (json_int_t)topic->created_ms, "retention_bytes",
 			 (json_int_t)topic->retention_bytes, "retention_ms",
 			 (json_int_t)topic->retention_ms, "segment_bytes",
 			 (json_int_t)topic->segment_bytes, "partitions", partitions);
@@ -140,10 +156,63 @@ static int get_number(const struct admin_request *request, const char *key, uint
 	return 0;
 }
 
+static int get_storage(const struct admin_request *request, struct mr_config_topic *wanted,
+		       struct mr_error *err)
+{
+	static const char *const of_files[] = {"retention_bytes", "retention_ms", "segment_bytes"};
+	const json_t *value = json_object_get(request->json, "storage");
+	const char *word = json_string_value(value);
+	size_t i;
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!word || mr_config_storage_parse(word, &wanted->storage) < 0)
+		return mr_error_set(err, -EINVAL, "storage is '%.40s', expected disk or memory",
+				    word ? word : "");
+	for (i = 0; i < mr_array_count(of_files); i++) {
+		if (wanted->storage != MR_CONFIG_STORAGE_MEMORY ||
+		    !json_object_get(request->json, of_files[i]))
+			continue;
+		mr_error_set(err, -EINVAL, "topic '%.100s' has storage memory: it takes no %s",
+			     wanted->name, of_files[i]);
+		mr_error_why(err, "it has no files; its tail_bytes says how much is kept");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int get_sizes(const struct admin_request *request, struct mr_config_topic *wanted,
+		     struct mr_error *err)
+{
+	uint64_t partitions;
+	int r = get_number(request, "partitions", wanted->partitions, 1, MR_PARTITIONS_MAX,
+			   &partitions, err);
+
+	if (r == 0)
+		r = get_number(request, "retention_bytes", wanted->retention_bytes, 0, INT64_MAX,
+			       &wanted->retention_bytes, err);
+	if (r == 0)
+		r = get_number(request, "retention_ms", wanted->retention_ms, 0, INT64_MAX,
+			       &wanted->retention_ms, err);
+	if (r == 0)
+		r = get_number(request, "segment_bytes", wanted->segment_bytes, 16u << 20,
+			       UINT64_C(4) << 30, &wanted->segment_bytes, err);
+	if (r == 0)
+		r = get_number(request, "tail_bytes", wanted->tail_bytes, 1u << 20,
+			       UINT64_C(4) << 30, &wanted->tail_bytes, err);
+	if (r < 0)
+		return r;
+	wanted->partitions = (uint32_t)partitions;
+	if (wanted->tail_bytes & (wanted->tail_bytes - 1))
+		return mr_error_set(err, -EINVAL,
+				    "tail_bytes is %" PRIu64 ", expected a power of two",
+				    wanted->tail_bytes);
+	return 0;
+}
+
 static int create_topic(struct admin_request *request, struct mr_error *err)
 {
-	const struct mr_config *config = request->control->config;
-	uint64_t partitions, bytes, age, segment;
+	struct mr_config_topic wanted = {0};
 	struct mr_topic *topic;
 	const char *name;
 	int r = get_name(request, &name, err);
@@ -151,23 +220,16 @@ static int create_topic(struct admin_request *request, struct mr_error *err)
 	if (r == 0 && !strncmp(name, "__", 2))
 		r = mr_error_set(err, -EACCES,
 				 "topic '%s': names that begin with __ are the engine's", name);
+	if (r == 0) {
+		mr_config_topic_defaults(request->control->config, name, &wanted);
+		r = get_storage(request, &wanted, err);
+	}
 	if (r == 0)
-		r = get_number(request, "partitions", config->partitions, 1, MR_PARTITIONS_MAX,
-			       &partitions, err);
+		r = get_sizes(request, &wanted, err);
 	if (r == 0)
-		r = get_number(request, "retention_bytes", config->retention_bytes, 0, INT64_MAX,
-			       &bytes, err);
+		r = mr_control_create_topic(request->control, &wanted, &topic, err);
 	if (r == 0)
-		r = get_number(request, "retention_ms", config->retention_ms, 0, INT64_MAX, &age,
-			       err);
-	if (r == 0)
-		r = get_number(request, "segment_bytes", config->segment_bytes, 16u << 20,
-			       UINT64_C(4) << 30, &segment, err);
-	if (r == 0)
-		r = mr_control_create_topic(request->control, name, (int32_t)partitions, bytes, age,
-					    segment, &topic, err);
-	if (r == 0)
-		request->reply = topic_json(topic);
+		request->reply = topic_json(request->control, topic);
 	return r;
 }
 
@@ -178,7 +240,7 @@ static int list_topics(struct admin_request *request, struct mr_error *err)
 	size_t i;
 
 	for (i = 0; i < topics->count; i++)
-		json_array_append_new(rows, topic_json(topics->topics[i]));
+		json_array_append_new(rows, topic_json(request->control, topics->topics[i]));
 	request->reply = json_pack("{s:o}", "topics", rows);
 	return 0;
 }
@@ -189,7 +251,7 @@ static int describe_topic(struct admin_request *request, struct mr_error *err)
 	int r = get_topic(request, &topic, err);
 
 	if (r == 0)
-		request->reply = topic_json(topic);
+		request->reply = topic_json(request->control, topic);
 	return r;
 }
 

@@ -78,6 +78,8 @@ static int find_partition(void *engine, const uint8_t topic_id[16], int32_t part
 	out->node = hosted->node;
 	out->leader_epoch = hosted->leader_epoch;
 	out->record_bytes_max = (uint32_t)control->config->record_bytes_max;
+	out->topic = hosted->topic->name;
+	out->in_memory = mr_topic_in_memory(hosted->topic);
 	return 0;
 }
 
@@ -308,6 +310,21 @@ void mr_control_watch_removed(struct mr_worker_message *message)
 /* ---- older records
  * ----------------------------------------------------------------------------------------- */
 
+/* A topic in memory has no older records than its tail's. */
+static int refuse_older(const struct mr_hosted *hosted, uint64_t offset, struct mr_error *err)
+{
+	uint64_t start = mr_tail_log_start(mr_worker_partition_tail(hosted->part));
+
+	if (offset >= start) /* the search was overtaken, or the offset comes just now */
+		return mr_error_set(err, -EAGAIN, "offset %" PRIu64 " is in memory: look again",
+				    offset);
+	mr_error_set(err, -ERANGE,
+		     "topic '%s' partition %d: offset %" PRIu64
+		     " is no longer kept: the oldest is %" PRIu64,
+		     hosted->topic->name, hosted->number, offset, start);
+	return mr_error_why(err, "it is kept in memory, as far as its tail reaches");
+}
+
 static int find_segment(void *engine, const struct mr_find_segment *request,
 			struct mr_segment_reply *reply, int *fd, struct mr_error *err)
 {
@@ -318,6 +335,8 @@ static int find_segment(void *engine, const struct mr_find_segment *request,
 	char path[160];
 	int r;
 
+	if (hosted && hosted->part && mr_topic_in_memory(hosted->topic))
+		return refuse_older(hosted, request->offset, err);
 	if (!hosted || !hosted->files)
 		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
 			      : err->code;
@@ -355,6 +374,10 @@ static int find_offset(void *engine, const struct mr_find_offset *request, uint6
 	struct mr_hosted *hosted =
 		mr_control_find(engine, request->topic_id, request->partition, err);
 
+	if (hosted && hosted->part && mr_topic_in_memory(hosted->topic)) {
+		*offset = mr_tail_log_start(mr_worker_partition_tail(hosted->part));
+		return 0; /* a hint: the reader skips what is older */
+	}
 	if (!hosted || !hosted->files)
 		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
 			      : err->code;

@@ -591,6 +591,7 @@ void mr_control_checkpoint(struct mr_control *control)
 		return;
 	control->checkpoint_running = true;
 	mr_control_each(control, hosted) if (hosted->state == MR_HOSTED_OK &&
+					     !mr_topic_in_memory(hosted->topic) &&
 					     !hosted->remove_posted && !hosted->snapshot_out)
 		ask_snapshot(hosted);
 	if (!snapshots_out(control))
@@ -647,6 +648,10 @@ void mr_control_every_second(struct mr_control *control)
 	}
 	mr_control_each(control, hosted)
 	{
+		if (mr_topic_in_memory(hosted->topic)) {
+			mr_control_reserve_offsets(hosted);
+			continue;
+		}
 		name_again(hosted);
 		if (hosted->spare_wanted)
 			mr_control_make_spare(hosted);

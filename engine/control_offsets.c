@@ -19,6 +19,11 @@ static int open_commit_lane(struct mr_control *control, struct mr_error *err)
 {
 	struct mr_own_lane *own = &control->commit_lane;
 	struct mr_topic *topic = mr_topics_find(&control->topics, MR_OFFSETS_TOPIC);
+	struct mr_config_topic wanted = {
+		.name = MR_OFFSETS_TOPIC,
+		.partitions = 1,
+		.segment_bytes = control->config->segment_bytes,
+	};
 	struct mr_hosted_topic *hosted;
 	int r = 0;
 
@@ -28,8 +33,7 @@ static int open_commit_lane(struct mr_control *control, struct mr_error *err)
 		return mr_error_set(err, -EAGAIN,
 				    "the engine's lane into '" MR_OFFSETS_TOPIC "' is closing");
 	if (!topic)
-		r = mr_control_create_topic(control, MR_OFFSETS_TOPIC, 1, 0, 0,
-					    control->config->segment_bytes, &topic, err);
+		r = mr_control_create_topic(control, &wanted, &topic, err);
 	if (r < 0)
 		return r;
 	hosted = topic->owner;

@@ -16,6 +16,9 @@
 #include "check.h"
 #include "control.h"
 
+#define MEMORY_GROUPS                                                                              \
+	16 /* at least so many in a tail that is all there is: what goes at a time                 \
+	    */
 #define RECOVERY_LOCK_WAIT_MS                                                                      \
 	60000 /* a killed engine's writes that are still in the kernel (D14) */
 
@@ -54,33 +57,47 @@ static uint32_t batch_bytes_max(const struct mr_config *config)
 	       MR_BATCH_HEADER_BYTES + 2 * MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
 }
 
-static struct mr_log_options log_options(const struct mr_config *config)
+uint64_t mr_control_tail_bytes(const struct mr_control *control, const struct mr_topic *topic)
 {
-	return (struct mr_log_options){
+	return topic->tail_bytes ? topic->tail_bytes : control->config->tail_bytes;
+}
+
+static struct mr_log_options log_options(const struct mr_hosted *hosted)
+{
+	const struct mr_config *config = hosted->control->config;
+	uint64_t part = mr_control_tail_bytes(hosted->control, hosted->topic) / MEMORY_GROUPS;
+	struct mr_log_options options = {
 		.group_bytes = (uint32_t)config->group_bytes,
 		.batch_bytes_max = batch_bytes_max(config),
 		.groups_in_flight = config->groups_in_flight,
+		.in_memory = mr_topic_in_memory(hosted->topic),
 	};
+
+	if (options.in_memory && options.group_bytes > part)
+		options.group_bytes = (uint32_t)part;
+	return options;
 }
 
 /* A tail holds the largest group and a segment's first block, or its log cannot be opened. */
-static int check_tail(const struct mr_config *config, struct mr_error *err)
+static int check_tail(const struct mr_hosted *hosted, struct mr_error *err)
 {
-	struct mr_log_options one = log_options(config);
+	uint64_t bytes = mr_control_tail_bytes(hosted->control, hosted->topic);
+	struct mr_log_options one = log_options(hosted);
 	uint64_t least;
 
 	one.groups_in_flight = 1;
 	least = mr_log_window_bytes(&one) + MR_BLOCK_BYTES;
-	if (least <= config->tail_bytes)
+	if (least <= bytes)
 		return 0;
-	mr_error_set(err, -EINVAL, "tail_bytes is %" PRIu64 ": a group needs %" PRIu64,
-		     config->tail_bytes, least);
+	mr_error_set(err, -EINVAL,
+		     "topic '%.100s': tail_bytes is %" PRIu64 ", a group needs %" PRIu64,
+		     hosted->topic->name, bytes, least);
 	return mr_error_hint(err, "raise tail_bytes, or lower group_bytes or record_bytes_max");
 }
 
 uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wanted)
 {
-	struct mr_log_options options = log_options(hosted->control->config);
+	struct mr_log_options options = log_options(hosted);
 	uint64_t least = mr_log_segment_bytes_min(&options);
 
 	if (wanted > hosted->topic->segment_bytes)
@@ -185,19 +202,18 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 		    struct mr_partition *state, struct mr_error *err)
 {
 	struct mr_control *control = hosted->control;
-	const struct mr_config *config = control->config;
 	struct mr_worker_partition_options options = {
-		.tail_bytes = config->tail_bytes,
+		.tail_bytes = mr_control_tail_bytes(control, hosted->topic),
 		.partition = hosted->number,
 		.read_only = hosted->state == MR_HOSTED_READ_ONLY,
 		.read_only_reason = hosted->reason.what,
-		.log = log_options(config),
+		.log = log_options(hosted),
 		.start = recovered->start,
 		.owner = hosted,
 	};
 	int r = 0;
 
-	r = check_tail(config, err);
+	r = check_tail(hosted, err);
 	if (r < 0)
 		return r;
 	if (control->partitions[hosted->worker_number] >= MR_WORKER_PARTITIONS_MAX)
@@ -232,7 +248,7 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	hosted->add.owner = hosted;
 	control->partitions[hosted->worker_number]++;
 	mr_worker_send(hosted->worker, &hosted->add);
-	if (hosted->state == MR_HOSTED_OK)
+	if (hosted->state == MR_HOSTED_OK && hosted->files)
 		mr_control_make_spare(hosted);
 	return 0;
 }
@@ -253,6 +269,18 @@ static uint64_t window_bytes(const struct mr_config *config)
 	       (config->group_bytes + batch_bytes_max(config) + MR_BLOCK_BYTES);
 }
 
+/* Nothing is there but the offsets that are taken. This host's memory is all the replicas it has.
+ */
+static int begin_in_memory(struct mr_hosted *hosted, bool created, struct mr_recovered *recovered,
+			   struct mr_partition *state, struct mr_error *err)
+{
+	int r = mr_partition_init(state, hosted->control->config->producer_ids_max, 1, err);
+
+	if (r == 0)
+		mr_control_begin_offsets(hosted, created, recovered);
+	return r;
+}
+
 static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery,
 			     struct mr_error *err)
 {
@@ -267,6 +295,8 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 	};
 	int r;
 
+	if (mr_topic_in_memory(hosted->topic))
+		return begin_in_memory(hosted, false, &recovery->recovered, &recovery->state, err);
 	r = mr_partition_init(&recovery->state, config->producer_ids_max,
 			      config->min_insync_replicas, err);
 	if (r == 0)
@@ -423,22 +453,34 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 /* ---- making
  * ------------------------------------------------------------------------------------------ */
 
-static int make_partition(struct mr_hosted *hosted, struct mr_error *err)
+static int begin_on_disk(struct mr_hosted *hosted, struct mr_recovered *created,
+			 struct mr_partition *state, struct mr_error *err)
 {
 	struct mr_control *control = hosted->control;
 	const struct mr_config *config = control->config;
-	struct mr_recovered created = {0};
-	struct mr_partition state = {0};
 	uint64_t bytes = mr_control_segment_bytes(hosted, config->first_segment_bytes);
 	int r;
 
-	r = mr_partition_init(&state, config->producer_ids_max, config->min_insync_replicas, err);
+	r = mr_partition_init(state, config->producer_ids_max, config->min_insync_replicas, err);
 	if (r == 0)
 		r = mr_log_create(control->io, hosted->directory, hosted->topic->id, hosted->number,
-				  control->checkpoint.log_id, bytes, &created, err);
-	if (r == 0 && remember_start(hosted, &created, &state) < 0)
+				  control->checkpoint.log_id, bytes, created, err);
+	if (r == 0 && remember_start(hosted, created, state) < 0)
 		r = mr_error_set(err, -ENOMEM, "no memory for a partition");
-	hosted->last.leader_epoch = control->leader_epoch;
+	return r;
+}
+
+static int make_partition(struct mr_hosted *hosted, struct mr_error *err)
+{
+	struct mr_recovered created = {0};
+	struct mr_partition state = {0};
+	int r = check_tail(hosted, err); /* before there are files */
+
+	if (r == 0)
+		r = mr_topic_in_memory(hosted->topic)
+			    ? begin_in_memory(hosted, true, &created, &state, err)
+			    : begin_on_disk(hosted, &created, &state, err);
+	hosted->last.leader_epoch = hosted->control->leader_epoch;
 	if (r == 0)
 		r = bring_up(hosted, &created, &state, err);
 	mr_recovered_deinit(&created);
@@ -446,19 +488,28 @@ static int make_partition(struct mr_hosted *hosted, struct mr_error *err)
 	return r;
 }
 
-static struct mr_topic *topic_new(struct mr_control *control, const char *name, int32_t partitions,
+static struct mr_topic *topic_new(struct mr_control *control, const struct mr_config_topic *wanted,
 				  struct mr_error *err)
 {
 	struct mr_topic *topic = calloc(1, sizeof(*topic));
 
 	if (!topic || mr_random(topic->id, sizeof(topic->id), err) < 0) {
 		free(topic);
-		mr_error_set(err, -ENOMEM, "no memory for topic '%s'", name);
+		mr_error_set(err, -ENOMEM, "no memory for topic '%s'", wanted->name);
 		return NULL;
 	}
-	snprintf(topic->name, sizeof(topic->name), "%s", name);
-	topic->partition_count = partitions;
+	snprintf(topic->name, sizeof(topic->name), "%s", wanted->name);
+	topic->partition_count = (int32_t)wanted->partitions;
 	topic->created_ms = mr_clock_wall_ms(control->clock);
+	topic->storage = wanted->storage;
+	/* how much is kept in memory stays as promised; else the configuration's word goes */
+	if (mr_topic_in_memory(topic) || wanted->tail_bytes != control->config->tail_bytes)
+		topic->tail_bytes = wanted->tail_bytes;
+	if (mr_topic_in_memory(topic))
+		return topic; /* what the general options say of files is nothing to it */
+	topic->retention_bytes = wanted->retention_bytes;
+	topic->retention_ms = wanted->retention_ms;
+	topic->segment_bytes = wanted->segment_bytes;
 	return topic;
 }
 
@@ -488,10 +539,10 @@ static int save_catalogue(struct mr_control *control, struct mr_error *err)
 static void take_down(struct mr_control *control, struct mr_topic *topic,
 		      struct mr_local_ticket *ticket);
 
-int mr_control_create_topic(struct mr_control *control, const char *name, int32_t partitions,
-			    uint64_t retention_bytes, uint64_t retention_ms, uint64_t segment_bytes,
+int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err)
 {
+	const char *name = wanted->name;
 	struct mr_hosted_topic *hosted;
 	struct mr_topic *topic;
 	int32_t i;
@@ -500,12 +551,9 @@ int mr_control_create_topic(struct mr_control *control, const char *name, int32_
 	if (control->failed || control->stopping)
 		return mr_error_set(err, -EIO, "topic '%s' cannot be made: the engine %s", name,
 				    control->failed ? "lost its data directory" : "is stopping");
-	topic = topic_new(control, name, partitions, err);
+	topic = topic_new(control, wanted, err);
 	if (!topic)
 		return err ? err->code : -ENOMEM;
-	topic->retention_bytes = retention_bytes;
-	topic->retention_ms = retention_ms;
-	topic->segment_bytes = segment_bytes;
 	r = mr_topics_add(&control->topics, topic, err);
 	if (r < 0) {
 		free(topic);
@@ -514,7 +562,7 @@ int mr_control_create_topic(struct mr_control *control, const char *name, int32_
 	hosted = hosted_topic_new(control, topic);
 	r = hosted ? make_directories(control, topic, err)
 		   : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", name);
-	for (i = 0; r == 0 && i < partitions; i++)
+	for (i = 0; r == 0 && i < topic->partition_count; i++)
 		r = make_partition(&hosted->partitions[i], err);
 	if (r == 0)
 		r = save_catalogue(control, err);
@@ -534,16 +582,12 @@ int mr_control_create_topic(struct mr_control *control, const char *name, int32_
 	return 0;
 }
 
-static uint64_t or_default(uint64_t value, uint64_t general)
-{
-	return value ? value : general;
-}
-
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err)
 {
 	const struct mr_config *config = control->config;
 	const struct mr_config_topic *row;
+	struct mr_config_topic wanted;
 	int r = mr_topic_check_name(name, err);
 
 	if (r < 0)
@@ -561,11 +605,10 @@ int mr_control_open_topic(struct mr_control *control, const char *name, bool cre
 		return mr_error_set(err, -EACCES,
 				    "topic '%s': names that begin with __ are the engine's", name);
 	row = mr_config_topic_find(config, name);
-	return mr_control_create_topic(
-		control, name, (int32_t)(row ? row->partitions : config->partitions),
-		row ? row->retention_bytes : config->retention_bytes,
-		row ? row->retention_ms : config->retention_ms,
-		or_default(row ? row->segment_bytes : 0, config->segment_bytes), out, err);
+	if (row)
+		return mr_control_create_topic(control, row, out, err);
+	mr_config_topic_defaults(config, name, &wanted);
+	return mr_control_create_topic(control, &wanted, out, err);
 }
 
 /* ---- deleting

@@ -492,7 +492,8 @@ static int out_of_range(const struct mr_source *source, const struct mr_reading 
 		     " to %" PRIu64,
 		     reading->topic, source->partition, source->place.next, from, to);
 	if (source->place.next < from)
-		mr_error_why(err, "retention has removed what stood before %" PRIu64, from);
+		mr_error_why(err, "offsets %" PRIu64 " to %" PRIu64 " are no longer kept",
+			     source->place.next, from - 1);
 	mr_error_hint(err, "seek to an offset that is there");
 	return -ERANGE;
 }

@@ -237,6 +237,14 @@ static void show_partition(const struct arguments *arguments, const struct mr_to
 		printf("topic %s, id %s, partition %d\n", topic->name, id, (int)number);
 }
 
+static void show_nothing(const struct arguments *arguments)
+{
+	if (arguments->json)
+		dump_line(json_pack("{s:s, s:s}", "what", "nothing", "why", "in memory only"));
+	else
+		printf("  in memory only: there is nothing of it on the disk\n");
+}
+
 static void show_end(const struct arguments *arguments, const struct mr_offline_counts *counts)
 {
 	if (arguments->json) {
@@ -264,6 +272,10 @@ static int dump_partition(const struct arguments *arguments, const struct mr_off
 	int r;
 
 	show_partition(arguments, topic, number);
+	if (mr_topic_in_memory(topic)) {
+		show_nothing(arguments);
+		return 0;
+	}
 	r = mr_offline_walk(offline, topic, number, &visitor, &counts, err);
 	if (r < 0) {
 		mr_error_prefix(err, "topic '%s' partition %d: ", topic->name, (int)number);

@@ -201,6 +201,8 @@ static int repair(const struct arguments *arguments, struct mr_offline *offline,
 	for (size_t i = 0; i < offline->topics.count; i++) {
 		const struct mr_topic *topic = offline->topics.topics[i];
 
+		if (mr_topic_in_memory(topic))
+			continue; /* no file of it can be damaged */
 		for (int32_t number = 0; number < topic->partition_count; number++) {
 			struct loss loss;
 			int r = repair_partition(arguments, offline, topic, number, &loss, err);

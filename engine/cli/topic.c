@@ -18,6 +18,8 @@ enum {
 	OPTION_RETENTION,
 	OPTION_RETENTION_BYTES,
 	OPTION_SEGMENT_BYTES,
+	OPTION_STORAGE,
+	OPTION_TAIL_BYTES,
 };
 
 struct arguments {
@@ -26,10 +28,13 @@ struct arguments {
 	const char *socket;
 	bool json;
 	bool sized; /* one of create's own options was given */
+	const char *storage;
+	const char *file_option; /* one was given that is about files */
 	uint64_t partitions;
 	uint64_t retention_ms;
 	uint64_t retention_bytes;
 	uint64_t segment_bytes;
+	uint64_t tail_bytes;
 };
 
 static void set_size(struct argp_state *state, const char *option, const char *text,
@@ -61,6 +66,11 @@ static int parse_words(struct arguments *arguments, char *arg, struct argp_state
 	return 0;
 }
 
+static bool in_memory(const struct arguments *arguments)
+{
+	return arguments->storage && strcmp(arguments->storage, "memory") == 0;
+}
+
 static void check_words(const struct arguments *arguments, struct argp_state *state)
 {
 	bool list = arguments->verb && strcmp(arguments->verb, "list") == 0;
@@ -71,7 +81,44 @@ static void check_words(const struct arguments *arguments, struct argp_state *st
 		argp_error(state, list ? "list takes no topic" : "%s needs a topic",
 			   arguments->verb);
 	else if (arguments->sized && strcmp(arguments->verb, "create") != 0)
-		argp_error(state, "%s takes no sizes, only create does", arguments->verb);
+		argp_error(state, "%s takes no sizes and no storage, only create does",
+			   arguments->verb);
+	else if (in_memory(arguments) && arguments->file_option)
+		argp_error(state, "a topic in memory has no files: --%s says nothing of it",
+			   arguments->file_option);
+}
+
+static void set_storage(struct arguments *arguments, const char *arg, struct argp_state *state)
+{
+	if (strcmp(arg, "disk") != 0 && strcmp(arg, "memory") != 0)
+		argp_error(state, "--storage: '%s' is neither disk nor memory", arg);
+	arguments->storage = arg;
+	arguments->sized = true;
+}
+
+/* What only files have. */
+static error_t parse_file_options(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case OPTION_RETENTION:
+		arguments->file_option = "retention";
+		set_size(state, "retention", arg, mr_argument_duration_ms,
+			 &arguments->retention_ms);
+		return 0;
+	case OPTION_RETENTION_BYTES:
+		arguments->file_option = "retention-bytes";
+		set_size(state, "retention-bytes", arg, mr_argument_bytes,
+			 &arguments->retention_bytes);
+		return 0;
+	case OPTION_SEGMENT_BYTES:
+		arguments->file_option = "segment-bytes";
+		set_size(state, "segment-bytes", arg, mr_argument_bytes, &arguments->segment_bytes);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -91,16 +138,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				   MR_PARTITIONS_MAX);
 		arguments->sized = true;
 		return 0;
-	case OPTION_RETENTION:
-		set_size(state, "retention", arg, mr_argument_duration_ms,
-			 &arguments->retention_ms);
+	case OPTION_STORAGE:
+		set_storage(arguments, arg, state);
 		return 0;
-	case OPTION_RETENTION_BYTES:
-		set_size(state, "retention-bytes", arg, mr_argument_bytes,
-			 &arguments->retention_bytes);
-		return 0;
-	case OPTION_SEGMENT_BYTES:
-		set_size(state, "segment-bytes", arg, mr_argument_bytes, &arguments->segment_bytes);
+	case OPTION_TAIL_BYTES:
+		set_size(state, "tail-bytes", arg, mr_argument_bytes, &arguments->tail_bytes);
 		return 0;
 	case ARGP_KEY_ARG:
 		return parse_words(arguments, arg, state);
@@ -108,7 +150,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		check_words(arguments, state);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_file_options(key, arg, state);
 	}
 }
 
@@ -118,6 +160,12 @@ static const struct argp_option options[] = {
 	{"retention-bytes", OPTION_RETENTION_BYTES, "BYTES", 0,
 	 "create: keep that much of each partition, as in 10GiB", 0},
 	{"segment-bytes", OPTION_SEGMENT_BYTES, "BYTES", 0, "create: size of a log file", 0},
+	{"storage", OPTION_STORAGE, "WHERE", 0,
+	 "create: disk (the default) or memory: gone when the engine or the host stops", 0},
+	{"tail-bytes", OPTION_TAIL_BYTES, "BYTES", 0,
+	 "create: memory of each partition, a power of two, as in 64MiB; in memory all that is "
+	 "kept",
+	 0},
 	MR_CLI_OPTION_SOCKET,
 	MR_CLI_OPTION_JSON,
 	{0},
@@ -130,6 +178,7 @@ static const struct argp argp = {
 	.doc = "Create, list, describe and delete topics. A deleted topic's records are gone."
 	       "\vExamples:\n"
 	       "  millrace topic create trades --partitions 4 --retention 7d\n"
+	       "  millrace topic create quotes --storage memory --tail-bytes 64MiB\n"
 	       "  millrace topic list\n"
 	       "  millrace topic describe trades --json\n"
 	       "  millrace topic delete trades",
@@ -161,6 +210,11 @@ static char *make_request(const struct arguments *arguments)
 	if (arguments->segment_bytes)
 		json_object_set_new(request, "segment_bytes",
 				    json_integer((json_int_t)arguments->segment_bytes));
+	if (arguments->storage)
+		json_object_set_new(request, "storage", json_string(arguments->storage));
+	if (arguments->tail_bytes)
+		json_object_set_new(request, "tail_bytes",
+				    json_integer((json_int_t)arguments->tail_bytes));
 	text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	return text;
@@ -184,7 +238,7 @@ static void print_list(const json_t *reply)
 	size_t i;
 	json_t *topic;
 
-	printf("%-40s %10s %14s %14s\n", "topic", "partitions", "records", "bytes");
+	printf("%-40s %-7s %10s %14s %14s\n", "topic", "storage", "partitions", "records", "bytes");
 	json_array_foreach(topics, i, topic)
 	{
 		const json_t *partitions = json_object_get(topic, "partitions");
@@ -198,8 +252,9 @@ static void print_list(const json_t *reply)
 			records += number(one, "high_watermark") - number(one, "log_start_offset");
 			bytes += number(one, "bytes");
 		}
-		printf("%-40s %10zu %14" JSON_INTEGER_FORMAT " %14" JSON_INTEGER_FORMAT "\n",
-		       word(topic, "name"), json_array_size(partitions), records, bytes);
+		printf("%-40s %-7s %10zu %14" JSON_INTEGER_FORMAT " %14" JSON_INTEGER_FORMAT "\n",
+		       word(topic, "name"), word(topic, "storage"), json_array_size(partitions),
+		       records, bytes);
 	}
 }
 
@@ -211,23 +266,48 @@ static void print_limit(const char *words, json_int_t value, const char *unit)
 		printf("%s no limit", words);
 }
 
+static void print_disk(const json_t *topic)
+{
+	print_limit("kept: by age", number(topic, "retention_ms"), "ms");
+	print_limit(", by size", number(topic, "retention_bytes"), "bytes a partition");
+	printf("; segments of %" JSON_INTEGER_FORMAT " bytes\n\n", number(topic, "segment_bytes"));
+}
+
+/* What it promises and what not, whenever it is shown: nobody shall learn it from a loss. */
+static void print_memory(const json_t *topic)
+{
+	printf("kept in memory only:\n"
+	       "  all records are gone when the engine or this host stops; offsets go on above "
+	       "them\n"
+	       "  the newest %" JSON_INTEGER_FORMAT
+	       " bytes of each partition are kept, older records "
+	       "are overwritten;\n"
+	       "  a consumer that falls behind them is told which offsets it missed\n"
+	       "  acks: memory, which producers must ask for; disk and committed are refused\n\n",
+	       number(topic, "tail_bytes"));
+}
+
 static void print_topic(const json_t *topic)
 {
 	size_t i;
 	json_t *one;
 
 	printf("topic %s, id %s\n", word(topic, "name"), word(topic, "id"));
-	print_limit("kept: by age", number(topic, "retention_ms"), "ms");
-	print_limit(", by size", number(topic, "retention_bytes"), "bytes a partition");
-	printf("; segments of %" JSON_INTEGER_FORMAT " bytes\n\n", number(topic, "segment_bytes"));
+	if (strcmp(word(topic, "storage"), "memory") == 0)
+		print_memory(topic);
+	else
+		print_disk(topic);
 	printf("%9s %6s %-9s %12s %12s %12s %12s %14s\n", "partition", "worker", "state", "start",
 	       "flushed", "committed", "end", "bytes");
 	json_array_foreach(json_object_get(topic, "partitions"), i, one)
 	{
 		printf("%9" JSON_INTEGER_FORMAT " %6" JSON_INTEGER_FORMAT " %-9s",
 		       number(one, "partition"), number(one, "worker"), word(one, "state"));
-		printf(" %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT,
-		       number(one, "log_start_offset"), number(one, "flushed_offset"));
+		printf(" %12" JSON_INTEGER_FORMAT, number(one, "log_start_offset"));
+		if (json_object_get(one, "flushed_offset"))
+			printf(" %12" JSON_INTEGER_FORMAT, number(one, "flushed_offset"));
+		else
+			printf(" %12s", "never");
 		printf(" %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
 		       " %14" JSON_INTEGER_FORMAT "\n",
 		       number(one, "high_watermark"), number(one, "log_end_offset"),

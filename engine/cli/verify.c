@@ -67,8 +67,12 @@ static int examine(const struct mr_offline *offline, const struct mr_topic *topi
 {
 	static const struct mr_offline_visitor nothing;
 	struct mr_offline_partition looked;
-	int r = mr_offline_look(offline, topic, number, MR_OFFLINE_AS_START, &looked, err);
+	int r;
 
+	*out = (struct verdict){0};
+	if (mr_topic_in_memory(topic))
+		return 0;
+	r = mr_offline_look(offline, topic, number, MR_OFFLINE_AS_START, &looked, err);
 	if (r < 0)
 		return r;
 	*out = (struct verdict){
@@ -95,6 +99,11 @@ static void print_verdict(const struct mr_topic *topic, int32_t number, const st
 {
 	const struct mr_offline_counts *counts = &one->counts;
 
+	if (mr_topic_in_memory(topic)) {
+		printf("%s/%d: in memory only: there is nothing of it on the disk\n", topic->name,
+		       (int)number);
+		return;
+	}
 	printf("%s/%d: %" PRIu64 " segments, %" PRIu64 " groups, %" PRIu64 " batches, %" PRIu64
 	       " records, offsets %" PRIu64 " to %" PRIu64 "\n",
 	       topic->name, (int)number, counts->segments, counts->groups, counts->batches,
@@ -118,7 +127,9 @@ static json_t *verdict_json(const struct mr_topic *topic, int32_t number, const 
 		(json_int_t)counts->records, "group_bytes", (json_int_t)counts->group_bytes,
 		"log_start_offset", (json_int_t)one->log_start, "log_end_offset",
 		(json_int_t)one->log_end, "cut_bytes", (json_int_t)one->cut_bytes, "state",
-		one->damaged ? "damaged" : "ok");
+		mr_topic_in_memory(topic) ? "memory"
+		: one->damaged		  ? "damaged"
+					  : "ok");
 
 	if (one->damaged) {
 		json_object_set_new(json, "damage_offset",

@@ -34,6 +34,8 @@ struct mr_local_partition {
 	int32_t node; /* the worker's NUMA node */
 	int32_t leader_epoch;
 	uint32_t record_bytes_max;
+	const char *topic; /* its name, for the call */
+	bool in_memory;	   /* no log: acks memory only */
 };
 
 /* A lane that is ready for a worker. */

@@ -128,6 +128,20 @@ static int check_alone(const struct mr_local *local, const struct mr_lane_identi
 	return 0;
 }
 
+/* No level is weaker than its name: what is never on a disk is not acknowledged as if it were. */
+static int check_acks(const struct mr_local_partition *partition, uint32_t acks,
+		      struct mr_error *err)
+{
+	if (!partition->in_memory || acks == MR_ACKS_MEMORY)
+		return 0;
+	mr_error_set(err, -EOPNOTSUPP, "topic '%.100s' has storage memory: acks %s cannot be given",
+		     partition->topic, acks_word(acks));
+	mr_error_why(err, "nothing of it is ever on a disk");
+	return mr_error_hint(err,
+			     "ask for acks memory: --acks memory, or .acks = MR_ACKS_MEMORY in "
+			     "struct mr_producer_options");
+}
+
 static uint32_t round_lane_bytes(const struct mr_local_options *options, uint32_t wanted)
 {
 	uint64_t bytes = LANE_BYTES_MIN;
@@ -272,6 +286,8 @@ int mr_local_open_lane(struct mr_local_session *session, const struct mr_packet 
 	if (r == 0)
 		r = options->host->find_partition(options->host->engine, request.topic_id,
 						  request.partition, &partition, err);
+	if (r == 0)
+		r = check_acks(&partition, request.acks, err);
 	if (r < 0)
 		return r;
 	memcpy(identity.topic_id, request.topic_id, 16);
@@ -383,6 +399,8 @@ int mr_local_hand_back(struct mr_local_session *session, struct mr_packet *packe
 	if (r == 0)
 		r = host->find_partition(host->engine, identity.topic_id, identity.partition,
 					 &partition, err);
+	if (r == 0)
+		r = check_acks(&partition, identity.acks, err);
 	if (r < 0)
 		return r;
 	/* what a weaker lane lost must not be missed as a gap: a new epoch begins a new sequence
