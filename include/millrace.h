@@ -26,6 +26,12 @@
  * once, in order; a producer with weaker acks may lose acknowledged records and is told how many
  * (struct mr_producer_state).
  *
+ * Topics in memory (storage: memory) have no log. All their records are gone when the engine or the
+ * host stops, and older ones are overwritten as soon as newer ones need the room. Their producers
+ * must ask for MR_ACKS_MEMORY: the other levels, MR_ACKS_COMMITTED by default among them, are
+ * refused with -EOPNOTSUPP. Their consumers get -ERANGE for what is gone. Offsets are never given
+ * twice: after a restart they go on far above.
+ *
  * Units: bytes, milliseconds, records, unless a name says otherwise. Timestamps are milliseconds
  * since
  * 1970-01-01 UTC. Text is UTF-8. Structs of options begin with their own size, so that they can
@@ -147,6 +153,7 @@ struct mr_record {
  * Opens a producer: one lane (a ring in shared memory) into the partition, or one into each of the
  * topic's partitions with MR_PARTITION_BY_KEY. -ENOENT: no such topic and none may be created.
  * -ERANGE: no such partition. -EACCES: not allowed. -ENOBUFS: this user has its share of lanes.
+ * -EOPNOTSUPP: the topic is in memory and acks are not MR_ACKS_MEMORY.
  */
 MR_API int mr_producer_open(struct mr_connection *connection,
 			    const struct mr_producer_options *options, struct mr_producer **out,
@@ -186,7 +193,7 @@ struct mr_producer_state {
 	uint64_t published;    /* records made visible to the engine */
 	uint64_t acknowledged; /* of those: safe as the acks level says */
 	uint64_t lost;	       /* acknowledged at a level weaker than committed, then lost with the
-				  engine */
+				  engine; of a topic in memory all that were, read or not */
 	uint64_t full;	       /* times a lane was full */
 	uint64_t hand_backs;   /* times lanes were handed to a restarted engine */
 	uint64_t lane_bytes_free; /* in the fullest lane */
@@ -286,8 +293,9 @@ MR_API int mr_consumer_open(struct mr_connection *connection,
  * Waits up to 'timeout_ms' for records and returns how many there are, in *messages: an array of
  * copies, each record's checksum verified, all of one partition, in offset order, good until the
  * next call on this consumer. 0: none came in time. -ERANGE: the next offset is no longer kept
- * (retention); mr_consumer_error() names both offsets; mr_consumer_seek() goes on. -EBADMSG: the
- * log is damaged at that offset. -EPIPE: the topic was deleted.
+ * (retention; in memory: overwritten, or gone with the engine before); mr_consumer_error() names
+ * both offsets and what is gone between; mr_consumer_seek() goes on. -EBADMSG: the log is damaged
+ * at that offset. -EPIPE: the topic was deleted.
  */
 MR_API int mr_consumer_poll(struct mr_consumer *consumer, uint32_t timeout_ms,
 			    const struct mr_message **messages);
@@ -296,7 +304,7 @@ MR_API int mr_consumer_poll(struct mr_consumer *consumer, uint32_t timeout_ms,
  * The same without a copy: the messages lie in the engine's memory and can be overwritten while
  * they are read. What was read counts only if mr_consumer_release() then returns 0. -EOVERFLOW from
  * it: the consumer was overtaken; undo, and call poll again: the same records come once more, from
- * the log's files.
+ * the log's files; of a topic in memory, which has none, poll says -ERANGE.
  */
 MR_API int mr_consumer_poll_in_place(struct mr_consumer *consumer, uint32_t timeout_ms,
 				     const struct mr_message **messages);

@@ -176,7 +176,8 @@ static const struct argp argp = {
 	       "  seq 1000000 | millrace put numbers\n"
 	       "  millrace put trades trades.json --format json --key symbol --time at\n"
 	       "  millrace put sensors log.csv --format csv --key id --skip-bad --json\n"
-	       "  tail -f app.log | millrace put app --acks disk",
+	       "  tail -f app.log | millrace put app --acks disk\n"
+	       "  millrace put quotes ticks.txt --acks memory\t(a topic in memory takes no other)",
 };
 
 /* ---- publishing ---------------------------------------------------------------------------- */
