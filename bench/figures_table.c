@@ -28,11 +28,14 @@ static void scaled(char *out, double value, const struct step *steps, size_t cou
 	while (i + 1 < count && fabs(value) < steps[i].factor)
 		i++;
 	value /= steps[i].factor;
-	snprintf(out, TEXT_BYTES, "%.*f %s",
-		 fabs(value) < 10    ? 2
-		 : fabs(value) < 100 ? 1
-				     : 0,
-		 value, steps[i].unit);
+	if (fabs(value) >= 1e5)
+		snprintf(out, TEXT_BYTES, "%.3g %s", value, steps[i].unit);
+	else
+		snprintf(out, TEXT_BYTES, "%.*f %s",
+			 fabs(value) < 10    ? 2
+			 : fabs(value) < 100 ? 1
+					     : 0,
+			 value, steps[i].unit);
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -69,7 +72,8 @@ static void value_text(char *out, double value, const char *unit)
 	else if (ends_with(unit, "/s"))
 		scaled(out, value, rates, mr_array_count(rates));
 	else
-		snprintf(out, TEXT_BYTES, "%.4g %s", value, strcmp(unit, "ratio") == 0 ? "" : unit);
+		snprintf(out, TEXT_BYTES, "%.4g %.6s", value,
+			 /* the row must fit */ strcmp(unit, "ratio") == 0 ? "" : unit);
 }
 
 static void ratio_text(char *out, double ratio)

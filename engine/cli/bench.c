@@ -164,7 +164,7 @@ static int print_details(const struct mr_bench_question *question)
 {
 	const char *at = question->details;
 
-	printf("millrace bench %s: %s\n\n", question->name, question->asks);
+	printf("millrace bench %s:\n%s\n\n", question->name, question->asks);
 	while (*at) {
 		int bytes = (int)strlen(at);
 
