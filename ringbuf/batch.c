@@ -87,6 +87,7 @@ void mr_batch_begin(struct mr_batch_writer *writer, uint8_t *bytes, size_t capac
 		.bytes = bytes,
 		.at = bytes + MR_BATCH_HEADER_BYTES,
 		.limit = bytes + capacity,
+		.length_bytes = 1,
 	};
 }
 

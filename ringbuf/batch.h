@@ -67,6 +67,7 @@ struct mr_batch_writer {
 	int64_t base_timestamp_ms;
 	int64_t max_timestamp_ms;
 	int32_t record_count;
+	size_t length_bytes; /* that the last record's length took: a guess for the next */
 };
 
 /* Begins a batch in 'capacity' bytes at 'bytes' (at least 61; at most 2 GiB - 1 are used). */
@@ -126,6 +127,75 @@ static inline int mr_batch_add(struct mr_batch_writer *writer, int64_t timestamp
 		writer->max_timestamp_ms = timestamp_ms;
 	writer->record_count++;
 	return 0;
+}
+
+/* Blocks in which mr_batch_put_blocks() copies, and what it may write behind the bytes. */
+#define MR_BATCH_BLOCK_BYTES 32u
+/* From here on the C library copies faster. */
+#define MR_BATCH_BLOCKS_MAX 1024u
+
+/* What must be free besides the payload for mr_batch_add_plain(). */
+#define MR_BATCH_PLAIN_ROOM (MR_BATCH_RECORD_BYTES_OVERHEAD_MAX + MR_BATCH_BLOCK_BYTES)
+
+/*
+ * As mr_batch_put_bytes(), in whole blocks: up to MR_BATCH_BLOCK_BYTES - 1 bytes behind the source
+ * are read, and as many behind the target are written over.
+ */
+static inline uint8_t *mr_batch_put_blocks(uint8_t *at, const uint8_t *source, size_t bytes)
+{
+	if (__builtin_expect(bytes > MR_BATCH_BLOCKS_MAX, 0))
+		return mr_batch_put_bytes(at, source, bytes);
+	for (size_t done = 0; done < bytes; done += MR_BATCH_BLOCK_BYTES)
+		memcpy(at + done, source + done, MR_BATCH_BLOCK_BYTES);
+	return at + bytes;
+}
+
+/*
+ * mr_batch_add() for a record without headers whose key and value lie in 'payload', one behind the
+ * other, with MR_BATCH_BLOCK_BYTES readable behind them. A null one has 0 bytes and its mark is 1.
+ * False: there may be no room for it, or not enough to copy in blocks; nothing counts as written.
+ *
+ * How many bytes the record's length takes is known only when the numbers behind it are written:
+ * it is taken to be as many as for the record before, and if not, they are written again.
+ */
+static inline bool mr_batch_add_plain(struct mr_batch_writer *writer, int64_t timestamp_ms,
+				      const uint8_t *payload, uint64_t key_bytes, uint64_t null_key,
+				      uint64_t value_bytes, uint64_t null_value)
+{
+	uint64_t value_length = value_bytes * 2 + null_value; /* zigzag: -1 is 1 */
+	uint64_t time, body;
+	uint8_t *at;
+
+	if (__builtin_expect(key_bytes + value_bytes + MR_BATCH_PLAIN_ROOM >
+				     (size_t)(writer->limit - writer->at),
+			     0))
+		return false;
+	if (__builtin_expect(writer->record_count == 0, 0))
+		writer->base_timestamp_ms = writer->max_timestamp_ms = timestamp_ms;
+	time = mr_varint_zigzag(
+		(int64_t)((uint64_t)timestamp_ms - (uint64_t)writer->base_timestamp_ms));
+	for (;;) {
+		at = writer->at + writer->length_bytes;
+		*at++ = 0;
+		at = mr_varint_put(at, time);
+		at = mr_varint_put(at, (uint64_t)writer->record_count * 2);
+		at = mr_varint_put(at, key_bytes * 2 + null_key);
+		body = (size_t)(at - writer->at) - writer->length_bytes + key_bytes +
+		       mr_varint_bytes(value_length) + value_bytes + 1;
+		if (__builtin_expect(mr_varint_bytes(body * 2) == writer->length_bytes, 1))
+			break;
+		writer->length_bytes = mr_varint_bytes(body * 2);
+	}
+	(void)mr_varint_put(writer->at, body * 2);
+	at = mr_batch_put_blocks(at, payload, key_bytes);
+	at = mr_varint_put(at, value_length);
+	at = mr_batch_put_blocks(at, payload + key_bytes, value_bytes);
+	*at++ = 0;
+	writer->at = at;
+	if (timestamp_ms > writer->max_timestamp_ms)
+		writer->max_timestamp_ms = timestamp_ms;
+	writer->record_count++;
+	return true;
 }
 
 /* How many bytes mr_batch_add() may need at most for such a record. */

@@ -271,6 +271,67 @@ static inline int mr_lane_reader_frame(const struct mr_lane_reader *reader, uint
 	return 0;
 }
 
+/* What may be read behind a plain frame's payload, so that it can be copied in blocks. */
+#define MR_LANE_SLACK_BYTES 32u
+/* Kind, flags and header count of a frame as one word: the flags that a plain frame may have. */
+#define MR_LANE_NULL_KEY     ((uint64_t)MR_FRAME_NULL_KEY << 40)
+#define MR_LANE_NULL_VALUE   ((uint64_t)MR_FRAME_NULL_VALUE << 40)
+#define MR_LANE_PLAIN_RECORD ((uint64_t)MR_FRAME_RECORD << 32)
+#define MR_LANE_PLAIN_MASK   (0xffffffff00000000u & ~(MR_LANE_NULL_KEY | MR_LANE_NULL_VALUE))
+
+/* A frame as nearly all are: no headers, and more behind it. All of it is a checked copy. */
+struct mr_lane_plain {
+	const uint8_t *payload; /* shared memory: key, then value; slack behind them */
+	int64_t timestamp_ms;
+	uint64_t key_bytes;
+	uint64_t value_bytes;
+	uint64_t null_key; /* 0 or 1 */
+	uint64_t null_value;
+	uint64_t bytes; /* of the frame */
+};
+
+/*
+ * The frame at 'at', of those polled up to 'end': true if it is plain and right in all that
+ * mr_lane_reader_frame() asks, by the same rules: each word is loaded once. False says nothing:
+ * ask there.
+ */
+static inline bool mr_lane_reader_plain(const struct mr_lane_reader *reader, const uint8_t *at,
+					const uint8_t *end, uint64_t expected,
+					struct mr_lane_plain *plain)
+{
+	const uint64_t *words = (const void *)at;
+	uint64_t what, lengths;
+
+	if (__builtin_expect((size_t)(end - at) < sizeof(struct mr_frame) + MR_LANE_SLACK_BYTES, 0))
+		return false;
+	what = mr_lane_read_once(words[0]);    /* bytes, kind, flags, header count */
+	lengths = mr_lane_read_once(words[3]); /* key, value */
+	if (__builtin_expect((what & MR_LANE_PLAIN_MASK) != MR_LANE_PLAIN_RECORD, 0))
+		return false;
+	if (__builtin_expect(mr_lane_read_once(words[1]) != expected, 0))
+		return false;
+	plain->timestamp_ms = (int64_t)mr_lane_read_once(words[2]);
+	plain->payload = at + sizeof(struct mr_frame);
+	plain->key_bytes = (uint32_t)lengths;
+	plain->value_bytes = lengths >> 32;
+	plain->null_key = what / MR_LANE_NULL_KEY & 1;
+	plain->null_value = what / MR_LANE_NULL_VALUE & 1;
+	plain->bytes = (uint32_t)what;
+	/* no headers: the sizes add up exactly, in 64 bits so that no sum wraps */
+	if (__builtin_expect(plain->key_bytes + plain->value_bytes + sizeof(struct mr_frame) !=
+				     plain->bytes,
+			     0))
+		return false;
+	if (__builtin_expect(plain->bytes > reader->frame_bytes_max, 0))
+		return false;
+	if (__builtin_expect(plain->bytes > (size_t)(end - at) - MR_LANE_SLACK_BYTES, 0))
+		return false;
+	/* what is null has no bytes */
+	return __builtin_expect(((0 - plain->null_key) & plain->key_bytes) == 0 &&
+					((0 - plain->null_value) & plain->value_bytes) == 0,
+				1);
+}
+
 /*
  * Moves the read cursor past 'slots' slots that held 'frames' frames. They are not acknowledged
  * yet.

@@ -49,6 +49,25 @@ static void check_frame(const struct mr_lane_reader *reader, const struct mr_lan
 	fuzz_demand(frame->head.header_count > 0 || frame->header_bytes == 0);
 }
 
+/* The short way must agree: what it takes is this frame, without headers and with more behind it.
+ */
+static void check_plain(const struct mr_lane_reader *reader, const struct mr_lane_frame *frame,
+			uint64_t number, uint32_t left)
+{
+	const uint8_t *at = frame->key - sizeof(struct mr_frame);
+	const uint8_t *end = at + (size_t)left * MR_SLOT_BYTES;
+	struct mr_lane_plain plain;
+
+	if (!mr_lane_reader_plain(reader, at, end, number, &plain))
+		return;
+	fuzz_demand(frame->head.header_count == 0 && plain.payload == frame->key);
+	fuzz_demand(plain.key_bytes == frame->head.key_bytes);
+	fuzz_demand(plain.value_bytes == frame->head.value_bytes);
+	fuzz_demand(plain.bytes == frame->head.bytes);
+	fuzz_demand(plain.payload + plain.key_bytes + plain.value_bytes + MR_LANE_SLACK_BYTES <=
+		    end);
+}
+
 /* One drain; returns what ended it: 0, or what the reader said. */
 static int drain(struct mr_lane_reader *reader)
 {
@@ -66,6 +85,7 @@ static int drain(struct mr_lane_reader *reader)
 		if (r < 0)
 			break;
 		check_frame(reader, &frame, left);
+		check_plain(reader, &frame, reader->next_number + frames, left);
 		ahead += frame.slots;
 		frames++;
 	}

@@ -24,7 +24,8 @@ ALLOWED = 1.10
 STAGES = ("lane", "drain", "close", "place", "copy")
 BOUNDS = (("lane + drain + close", ("lane", "drain", "close")), ("place", ("place",)),
           ("copy", ("copy",)))
-PLAIN_MEMCPY = "glibc.cpu.hwcaps=-AVX2_Usable,-AVX2,-AVX512VL,-AVX512F,-ERMS,-FSRM"
+PLAIN_MEMCPY = ("glibc.cpu.hwcaps=-AVX_Fast_Unaligned_Load,-AVX2,-AVX512VL,-AVX512F,-ERMS,"
+                "-FSRM")
 TRIGGER = re.compile(r"^desc: Trigger: Client Request: (\w+) (-?\d+) (-?\d+) (\d+) (\d+)$",
                      re.MULTILINE)
 SUMMARY = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
