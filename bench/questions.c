@@ -14,10 +14,12 @@ const struct mr_bench_question mr_bench_questions[] = {
 	{
 		.name = "limits",
 		.asks = "what this machine can do, with nothing of Millrace in it",
-		.details = "Memory copies and checksums, a cache line and a wake-up between two "
-			   "cores, a plain ring, durable writes and sequential reads of the disk "
-			   "under the data directory. Every other question measures the limits it "
-			   "needs again, in turn with Millrace; these stand alone.",
+		.details = "Memory copies and checksums, a cache line, a wake-up, a ring and a TCP "
+			   "connection between two cores, the path from a ring to a tail in "
+			   "miniature, durable writes and sequential reads of the disk under the "
+			   "data directory, and the time that the machine takes away. Every other "
+			   "question measures the limits it needs again, in turn with Millrace; "
+			   "these stand alone.",
 		.run = mr_bench_limits,
 		.free_bytes = 8 * GIB,
 	},
