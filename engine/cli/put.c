@@ -177,7 +177,7 @@ static const struct argp argp = {
 	       "  millrace put trades trades.json --format json --key symbol --time at\n"
 	       "  millrace put sensors log.csv --format csv --key id --skip-bad --json\n"
 	       "  tail -f app.log | millrace put app --acks disk\n"
-	       "  millrace put quotes ticks.txt --acks memory\t(a topic in memory takes no other)",
+	       "  millrace put quotes ticks.txt --acks memory",
 };
 
 /* ---- publishing ---------------------------------------------------------------------------- */
