@@ -82,7 +82,9 @@ static int find_partition(void *engine, const uint8_t topic_id[16], int32_t part
 					   .bells = host.bells,
 					   .node = -1,
 					   .leader_epoch = 64,
-					   .record_bytes_max = RECORD_BYTES};
+					   .record_bytes_max = RECORD_BYTES,
+					   .topic = "fuzz",
+					   .in_memory = partition == 1};
 	return 0;
 }
 
@@ -107,6 +109,7 @@ static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **hand
 
 	if (r < 0)
 		return r;
+	fuzz_demand(offer->identity.partition != 1 || offer->identity.acks == MR_ACKS_MEMORY);
 	held->reader = offer->reader;
 	held->lane = offer->lane;
 	(void)mr_lane_reader_poll(&held->reader, NULL); /* whatever it says: it must be there */

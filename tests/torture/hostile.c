@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connection.h"
 #include "crew.h"
 #include "hostile.h"
 
@@ -160,12 +161,31 @@ static void check_messages(const struct crew *crew)
 	torture_check(clean, "the engine had no word of a sanitizer");
 }
 
+static void make_memory_topic(const struct crew *crew)
+{
+	struct mr_connect_options wanted = {.size = sizeof(wanted),
+					    .socket_path = crew->engine.socket};
+	struct mr_connection *connection;
+	struct mr_error err;
+	char *reply;
+
+	if (mr_connect(&wanted, &connection, &err) < 0 ||
+	    mr_connection_admin(connection,
+				"{\"do\": \"topic.create\", \"name\": \"" HOSTILE_MEMORY_TOPIC
+				"\", \"storage\": \"memory\"}",
+				&reply, &err) < 0)
+		torture_die("%s", err.what);
+	free(reply);
+	mr_disconnect(connection);
+}
+
 static int run_test(const char *only, uint64_t seed)
 {
 	struct crew crew = {0};
 
 	printf("torture-hostile '%s' %" PRIu64 "\n", only ? only : "", seed);
 	crew_begin(&crew, "hostile", options, PARTITIONS, seed);
+	make_memory_topic(&crew);
 	if (only) {
 		try_attack(&crew, find_attack(only));
 	} else {

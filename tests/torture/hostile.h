@@ -13,8 +13,9 @@
 #include "deadline.h"
 #include "torture.h"
 
-#define HOSTILE_TOPIC "hostile"
-#define HOSTILE_MS    10000 /* any answer must come within that time */
+#define HOSTILE_TOPIC	     "hostile"
+#define HOSTILE_MEMORY_TOPIC "hostile-memory" /* storage: memory; made before the attacks */
+#define HOSTILE_MS	     10000	      /* any answer must come within that time */
 
 struct hostile {
 	struct mr_conversation conversation;
@@ -61,7 +62,10 @@ void hostile_hung_up(struct hostile *self, const char *after_what);
 void hostile_fill(struct hostile *self, void *at, size_t bytes); /* with random bytes */
 
 void hostile_open_topic(struct hostile *self, const char *name, struct mr_topic_reply *reply);
-/* Opens a lane of a producer of its own; 'mapped': says so, and the engine seals. */
+/*
+ * Opens a lane of a producer of its own; 'mapped': says so, and the engine seals. Of HOSTILE_TOPIC
+ * those with acks memory are into the topic in memory instead.
+ */
 void hostile_open_lane(struct hostile *self, const char *topic, uint32_t acks, bool mapped,
 		       struct hostile_lane *lane);
 int hostile_say_mapped(struct hostile *self, const struct hostile_lane *lane);

@@ -172,6 +172,8 @@ void hostile_open_lane(struct hostile *self, const char *topic, uint32_t acks, b
 	struct mr_topic_reply opened;
 	struct mr_lane_reply reply;
 
+	if (acks == MR_ACKS_MEMORY && !strcmp(topic, HOSTILE_TOPIC))
+		topic = HOSTILE_MEMORY_TOPIC;
 	hostile_open_topic(self, topic, &opened);
 	memcpy(body.topic_id, opened.topic_id, sizeof(body.topic_id));
 	body.producer_id = opened.producer_id;

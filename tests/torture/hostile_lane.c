@@ -502,6 +502,24 @@ static void handed_back(struct hostile *self)
 	hostile_close_lane(&other);
 }
 
+/* A topic in memory gives no lane that promises more, whoever asks and however often. */
+static void stronger_acks(struct hostile *self)
+{
+	struct mr_open_lane body = {.lane_bytes = 64u << 10};
+	struct mr_topic_reply topic;
+
+	hostile_hello(self);
+	hostile_open_topic(self, HOSTILE_MEMORY_TOPIC, &topic);
+	memcpy(body.topic_id, topic.topic_id, sizeof(body.topic_id));
+	body.producer_id = topic.producer_id;
+	for (uint32_t i = 0; i < 200; i++) {
+		body.acks = i < 100 ? i % 2 : 3 + (uint32_t)torture_below(&self->random, 1000);
+		if (hostile_ask(self, MR_MESSAGE_OPEN_LANE, &body, sizeof(body), NULL, 0) < 0)
+			torture_die("hung up on one who asked for acks %u", body.acks);
+		hostile_refused(self, i < 100 ? -EOPNOTSUPP : -EINVAL, "acks that cannot be");
+	}
+}
+
 const struct hostile_attack hostile_lane_attacks[] = {
 	{"wild indexes", wild_indexes},
 	{"bad frames", bad_frames},
@@ -517,5 +535,6 @@ const struct hostile_attack hostile_lane_attacks[] = {
 	{"replayed and forged", replayed_and_forged},
 	{"lying pages", lying_pages},
 	{"handed back", handed_back},
+	{"stronger acks", stronger_acks},
 	{NULL, NULL},
 };

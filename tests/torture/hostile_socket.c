@@ -232,6 +232,13 @@ static void admin_nonsense(struct hostile *self)
 		"{\"do\": \"topic.create\", \"name\": \"x\", \"partitions\": -1}",
 		"{\"do\": \"topic.create\", \"name\": \"x\", \"partitions\": 1e308}",
 		"{\"do\": \"topic.create\", \"name\": \"x\", \"segment_bytes\": 1}",
+		"{\"do\": \"topic.create\", \"name\": \"x\", \"storage\": \"paper\"}",
+		"{\"do\": \"topic.create\", \"name\": \"x\", \"storage\": 1}",
+		"{\"do\": \"topic.create\", \"name\": \"x\", \"storage\": \"memory\", "
+		"\"retention_ms\": 1000}",
+		"{\"do\": \"topic.create\", \"name\": \"x\", \"storage\": \"memory\", "
+		"\"tail_bytes\": 3145728}",
+		"{\"do\": \"topic.create\", \"name\": \"x\", \"tail_bytes\": -1}",
 		"{\"do\": \"topic.delete\", \"name\": \"__offsets\"}",
 		"{\"do\": \"topic.describe\", \"name\": \"\\u0000\"}",
 		"{\"do\": \"\xff\xfe\"}",
