@@ -77,7 +77,7 @@ DOORS = (
      (r"engine/base/clock\.c", r"ringbuf/\w+\.c")),
 )
 PRINTERS = re.compile(r"engine/\w+\.c|engine/cli/|engine/base/diag\.c|engine/base/\w+_main\.c|"
-                      r"ringbuf/error\.c|ringbuf/check\.c|examples/|tests/|bench/")
+                      r"ringbuf/error\.c|ringbuf/check\.c|examples/|tests/|bench/|perf-scripts/")
 
 # Files written by hand in other shapes, or whose bytes are data.
 SKIPPED_FOLDERS = {".git", "__pycache__", "corpus", "millrace-data", "bench-report",
@@ -220,7 +220,7 @@ def check_doors(path, code, findings):
     for name, calls, instead, allowed in DOORS:
         rule = f"one door to {name}"
         findings.rule(rule)
-        if path.startswith(("tests/", "bench/", "examples/")):
+        if path.startswith(("tests/", "bench/", "examples/", "perf-scripts/")):
             continue
         if any(re.fullmatch(pattern, path) for pattern in allowed):
             continue
@@ -306,7 +306,7 @@ def check_tree(root, options):
     paths = files_below(root)
     for path in paths:
         script = path in ("mill", ".ci/run") or path.endswith((".sh", ".py")) or \
-            re.fullmatch(r"perf-scripts/[a-z-]+", path)
+            re.fullmatch(r"perf-scripts/(peers\.d/)?[a-z0-9-]+", path)
         if script or path.endswith((".c", ".h")):
             check_file(root, path, findings)
     if options.cc and options.cxx:

@@ -94,7 +94,8 @@ def program(build):
     """The millrace of a build directory."""
     path = os.path.join(os.path.abspath(build), "millrace")
     if not os.access(path, os.X_OK) or os.path.isdir(path):
-        raise wrong(f"there is no program '{path}'", "./mill build, or name a build by --build")
+        raise wrong(f"there is no program '{path}'",
+                    "./mill build, or name the directory of a build")
     return path
 
 

@@ -6,6 +6,7 @@ what they compute from the words of perf, callgrind and the harness is right. Pa
 installed here: what is missing is a skip with its reason."""
 import importlib.machinery
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -91,7 +92,18 @@ class Usage(PerfScripts):
         for name in names():
             with open(os.path.join(SCRIPTS, name), encoding="utf-8") as file:
                 self.assertRegex(file.read().split("\n\n")[0], r"(?s)\n# Question: .*\?")
-            self.assertIn(f"| {name} |", readme)
+            self.assertRegex(readme, rf"(?m)^\| {name}( [A-Z ]+)? \|")
+
+    def test_each_peer_has_help_and_refuses_wrong_input(self):
+        for name in os.listdir(os.path.join(SCRIPTS, "peers.d")):
+            peer = os.path.join("peers.d", name)
+            ran = self.run_script(peer, "--help")
+            self.assertEqual(ran.code, 0, ran)
+            self.assertIn(f"Examples:\n  perf-scripts/{peer}", ran.out)
+            self.refused(peer, "--seconds", "soon", sentence="--seconds")
+            self.refused(peer, "--data", "nowhere", sentence="nowhere")
+        self.refused("peers", "--only", "nobody", sentence="there is no peer 'nobody'")
+        self.refused("peers", "--build", self.directory, sentence="there is no program")
 
     def test_wrong_words_are_refused(self):
         for name in names():
@@ -189,12 +201,17 @@ class Parts(support.Program):
 
     def test_the_verdict_on_the_plan_follows_what_was_seen(self):
         compare = parts_of("interrupt-core").compare
-        worker = {"worker": 0, "cpu": 0, "may_spin": True}
-        self.assertIn("agrees", next(compare([1], [worker], [1], [0, 1])))
-        self.assertIn("DISAGREES", next(compare([1], [worker], [0], [0, 1])))
-        lines = list(compare([0], [worker], [0], [0, 1]))
-        self.assertIn("sits on the interrupts' core, though cpu 1 takes none", lines[1])
-        self.assertIn("no interrupt rises", next(compare([1], [worker], [], [0, 1])))
+        worker, medians = {"worker": 0, "cpu": 0, "may_spin": True}, {0: 130.0, 1: 100.0}
+        lines = list(compare([1], [worker], [1], medians))
+        self.assertIn("agrees", lines[0])
+        self.assertIn("take 1.30 times those of the fastest", lines[1])
+        self.assertEqual(len(lines), 2)
+        lines = list(compare([1], [{**worker, "cpu": 1}], [1], medians))
+        self.assertIn("the fastest", lines[1])
+        self.assertIn("may spin on the core of the interrupts", lines[2])
+        self.assertIn("DISAGREES", next(compare([1], [worker], [0], medians)))
+        self.assertIn("no interrupt rises", next(compare([1], [worker], [], medians)))
+        self.assertIn("not pinned", list(compare([1], [{**worker, "cpu": None}], [1], medians))[1])
 
     def test_pages_away_from_the_worker_are_remote(self):
         numa = parts_of("numa")
@@ -203,6 +220,111 @@ class Parts(support.Program):
         self.assertEqual(numa.verdict({1: 10}, [0, 1]), "-")
         self.assertEqual(numa.cores_of("0-2,5"), {0, 1, 2, 5})
         self.assertEqual(numa.node_of({0, 5}, {0: {0, 1}, 1: {4, 5}}), [0, 1])
+
+
+FAKE_BENCH = """#!/bin/sh
+# A harness whose figures are known: run N gives value BASE + (N * STEP) % 3.
+[ "$1 $2 $3" = "bench ack --json" ] || exit 2
+n=$(cat $0.count 2>/dev/null || echo 0); echo $((n + 1)) >$0.count
+value=$((BASE + n * STEP % 3))
+echo "{\\"question\\": \\"ack\\", \\"jitter\\": null, \\"figures\\": [
+{\\"name\\": \\"ack p50\\", \\"unit\\": \\"us\\", \\"value\\": $value, \\"ratio\\": 1.5,
+ \\"limit_name\\": \\"a raw write\\", \\"disturbed\\": 0.25},
+{\\"name\\": \\"nothing\\", \\"unit\\": \\"us\\", \\"value\\": null, \\"ratio\\": null}]}"
+"""
+
+
+class Compare(PerfScripts):
+    def fake(self, name, base, step=1):
+        """A build directory whose program answers with known figures."""
+        os.mkdir(os.path.join(self.directory, name))
+        text = FAKE_BENCH.replace("=$((BASE", f"=$(({base}").replace("* STEP", f"* {step}")
+        path = self.file(os.path.join(name, "millrace"), text)
+        os.chmod(path, 0o755)
+        return name
+
+    def compared(self, *words):
+        ran = self.run_script("compare", *words, "ack", "--data", self.directory, "--out", "out")
+        self.assertEqual(ran.code, 0, ran)
+        self.assertEqual(self.temporary(), [])
+        return ran.out
+
+    def test_a_difference_beyond_the_spread_is_claimed(self):
+        out = self.compared(self.fake("a", 100), self.fake("b", 150))
+        self.assertRegex(out, r"B is 49\.\d % higher, us")
+        self.assertIn("up to 25 % of a run's windows were disturbed", out)
+        self.assertRegex(out, "nothing +has no value in both builds")
+        self.assertRegex(self.compared("b", "a"), r"B is 33\.\d % lower")
+
+    def test_a_difference_within_the_spread_is_not_claimed(self):
+        self.fake("a", 100)
+        self.assertIn("no difference beyond the spread", self.compared("a", self.fake("b", 100, 2)))
+        self.assertIn("no difference beyond the spread", self.compared("a", "b", "--by", "ratio"))
+
+    def test_a_few_pairs_prove_nothing(self):
+        out = self.compared(self.fake("a", 100), self.fake("b", 150), "--pairs", "4")
+        self.assertIn("too few pairs to say (4 of at least 5)", out)
+
+    def test_judging(self):
+        judge = parts_of("compare").judge
+        self.assertIn("no difference", judge([100] * 5, [101, 102, 130, 101, 101])[-1])
+        self.assertIn("no difference", judge([100] * 5, [110, 110, 99, 110, 110])[-1])
+        self.assertIn("B is 10.0 % higher", judge([100] * 5, [110, 109, 111, 110, 110])[-1])
+        self.assertIsNone(judge([None, 1], [1, None]))
+
+    def test_what_is_no_build_is_refused(self):
+        self.refused("compare", self.fake("a", 1), "no-such-revision", "ack",
+                     sentence="neither a build directory nor a git revision")
+        self.refused("compare", self.directory, "a", "ack", sentence="there is no program")
+        self.refused("compare", "a", "a", sentence="QUESTION")
+        self.refused("compare", "a", "a", "dance", "--data", self.directory, code=1,
+                     sentence="ended with 2")
+
+
+class Peers(PerfScripts):
+    DOCUMENT = {"name": "Example", "kind": "peer", "durable": False, "note": "a note",
+                "rows": [{"setting": "1 x 1", "records_per_second": 100.0, "p50_us": 7}]}
+
+    def test_a_document_that_breaks_the_contract_is_said_to(self):
+        check = parts_of("peers").check
+        self.assertEqual(check(json.dumps(self.DOCUMENT)), self.DOCUMENT)
+        for change in ({"rows": [{"setting": "x", "records_per_second": None}]}, {"rows": [{}]},
+                       {"durable": "yes"}, {"note": ""}, {"rows": 7}):
+            self.assertIsInstance(check(json.dumps({**self.DOCUMENT, **change})), str, change)
+        self.assertIsInstance(check("no JSON"), str)
+
+    def test_the_table_has_medians_and_says_what_is_not_durable(self):
+        peers = parts_of("peers")
+        rounds = [{**self.DOCUMENT, "rows": [{"setting": "1 x 1", "records_per_second": speed}]}
+                  for speed in (90.0, 100.0, 180.0)]
+        ours = [{**self.DOCUMENT, "name": "Millrace", "durable": True,
+                 "rows": [{"setting": "a", "records_per_second": 200.0}]}]
+        found = {"example": rounds, "millrace": ours}
+        self.assertEqual(peers.best(found), 200)
+        lines = peers.table(found, peers.best(found))
+        self.assertRegex(lines[1], r"Example .* NO +100 +\(90 to 180\) .* 0\.500$")
+        self.assertRegex(lines[2], r"Millrace .* yes +200 .* 1\.000$")
+        self.assertIn("Example: a note", lines)
+        self.assertIsNone(peers.best({"example": rounds}))
+
+    def test_the_nats_client_compiles_and_refuses_wrong_words(self):
+        if not shutil.which("gcc"):
+            self.skipTest("no gcc")
+        program = os.path.join(self.directory, "nats_publish")
+        subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror",
+                        os.path.join(SCRIPTS, "lib", "nats_publish.c"), "-o", program], check=True)
+        for words in ((), ("1", "0", "1", "100"), ("1", "1", "1", "100000"),
+                      ("1", "1", "1", "100")):
+            ran = support.Ran(subprocess.run([program, *words], capture_output=True, check=False))
+            self.assertEqual(ran.code, 1, ran)
+            self.assertIn("nats_publish: ", ran.err)
+
+    def test_millrace_as_a_peer(self):
+        ran = self.run_script("peers", "--only", "millrace", "--build", BUILD, "--seconds", "0.2",
+                              "--rounds", "1", "--data", self.directory, "--out", "out", "--float")
+        self.assertEqual(ran.code, 0, ran)
+        self.assertRegex(ran.out, r"(?m)^Millrace +put, 1 lane +yes +[\d,]+ .* 1\.000$")
+        self.assertEqual((self.temporary(), self.engines_here()), ([], []))
 
 
 class Real(PerfScripts):
