@@ -237,7 +237,7 @@ static int read_payload(const uint8_t *at, const uint8_t *end, struct mr_message
 	return (end - at) / 2 >= count ? 0 : -EBADMSG; /* a header takes two bytes at least */
 }
 
-int mr_batch_next(struct mr_batch_reader *reader, struct mr_message *message)
+int mr_batch_next_any(struct mr_batch_reader *reader, struct mr_message *message)
 {
 	const uint8_t *at;
 	const uint8_t *end;

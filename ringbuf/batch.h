@@ -257,13 +257,99 @@ struct mr_batch_reader {
 /* -ENOTSUP for a compressed batch. 'bytes' must stay until the reading is over. */
 int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
 		  const struct mr_batch_header *header);
+/* The next record, whatever it is: what mr_batch_next() falls back to. */
+int mr_batch_next_any(struct mr_batch_reader *reader, struct mr_message *message);
+
+/* A number of one byte or two at *at, which moves past it; UINT32_MAX: it takes more. */
+static inline uint32_t mr_batch_short_number(const uint8_t **at)
+{
+	uint32_t first = mr_varint_load(*at), second;
+
+	if (__builtin_expect(first < 0x80, 1)) {
+		*at += 1;
+		return first;
+	}
+	second = mr_varint_load(*at + 1);
+	if (__builtin_expect(second >= 0x80, 0))
+		return UINT32_MAX;
+	*at += 2;
+	return (first & 0x7f) | second << 7;
+}
+
+/* A record has these many bytes at least before its key, and behind its value, to be plain. */
+#define MR_BATCH_PLAIN_BEFORE 7u /* attributes, three numbers of two bytes */
+#define MR_BATCH_PLAIN_BEHIND 3u /* the value's length of two bytes, the count of no headers */
+
+/*
+ * Records as nearly all are: no headers, no number of more than two bytes but for lengths and
+ * bounds that are checked once for several of them. True: *message is filled in and the reader
+ * past it. False says nothing and moves nothing: ask mr_batch_next_any(). Each byte of a number is
+ * loaded once here; that it may be loaded again there does no harm, since nothing is kept.
+ */
+static inline bool mr_batch_next_plain(struct mr_batch_reader *reader, struct mr_message *message)
+{
+	const uint8_t *at = reader->at, *end;
+	uint32_t length, time, offset, key, value;
+
+	if (__builtin_expect(reader->left == 0 || reader->append_time || reader->end - at < 2, 0))
+		return false;
+	length = mr_batch_short_number(&at);
+	if (__builtin_expect(length & 1, 0)) /* negative, or longer */
+		return false;
+	length /= 2;
+	if (__builtin_expect(length > (size_t)(reader->end - at) ||
+				     length < MR_BATCH_PLAIN_BEFORE + MR_BATCH_PLAIN_BEHIND,
+			     0))
+		return false;
+	end = at + length;
+	at++; /* attributes of a record mean nothing */
+	time = mr_batch_short_number(&at);
+	offset = mr_batch_short_number(&at);
+	key = mr_batch_short_number(&at);
+	if (__builtin_expect(time == UINT32_MAX || (offset & 1) || key == UINT32_MAX, 0))
+		return false;
+	offset /= 2;
+	if (__builtin_expect((int32_t)offset < reader->next ||
+				     (int32_t)offset > reader->last_offset_delta,
+			     0))
+		return false;
+	message->key = key == 1 ? NULL : at;
+	message->key_bytes = key == 1 ? -1 : (int32_t)(key / 2);
+	if (__builtin_expect((key & 1) && key != 1, 0) ||
+	    __builtin_expect(key / 2 + MR_BATCH_PLAIN_BEHIND > (size_t)(end - at), 0))
+		return false;
+	at += key / 2;
+	value = mr_batch_short_number(&at);
+	/* exactly one byte is behind the value: no headers */
+	if (__builtin_expect(value == UINT32_MAX || ((value & 1) && value != 1), 0) ||
+	    __builtin_expect(value / 2 + 1 != (size_t)(end - at), 0) ||
+	    __builtin_expect(mr_varint_load(end - 1) != 0, 0))
+		return false;
+	message->value = value == 1 ? NULL : at;
+	message->value_bytes = value == 1 ? -1 : (int32_t)(value / 2);
+	message->headers = end;
+	message->header_bytes = 0;
+	message->header_count = 0;
+	message->offset = reader->base_offset + offset;
+	message->timestamp_ms = (int64_t)((uint64_t)reader->base_timestamp_ms +
+					  (time >> 1 ^ (0 - (uint64_t)(time & 1))));
+	message->leader_epoch = reader->leader_epoch;
+	reader->at = end;
+	reader->next = (int64_t)offset + 1;
+	reader->left--;
+	return true;
+}
+
 /*
  * 1 and the next record in *message (pointers into the batch; partition is left alone), 0 after the
  * last, -EBADMSG. Safe on memory that changes meanwhile: never reads outside the batch. Offsets
  * rise strictly but may have gaps (compaction). Headers are only bounded here: mr_message_header()
- * checks what it reads.
+ * checks what it reads. Inline, since it is the consumer's hottest code.
  */
-int mr_batch_next(struct mr_batch_reader *reader, struct mr_message *message);
+static inline int mr_batch_next(struct mr_batch_reader *reader, struct mr_message *message)
+{
+	return mr_batch_next_plain(reader, message) ? 1 : mr_batch_next_any(reader, message);
+}
 
 /*
  * All that may be asked of a whole batch from outside: header, one batch exactly, crc, control bit

@@ -166,27 +166,40 @@ static int damaged(const struct mr_source *source, const struct mr_reading *read
 	return -EBADMSG;
 }
 
-/* The records of a batch that was checked; what stands before 'next' was handed out before. */
-static int add_records(struct mr_source *source, struct mr_reading *reading,
-		       struct mr_batch_reader *records, struct mr_error *err)
+/* True for a record that was handed out before, or is older than what was asked for. */
+static bool is_skipped(struct mr_source *source, const struct mr_message *message)
 {
-	uint32_t before = reading->message_count;
-	struct mr_message message;
+	if (message->offset < source->place.next)
+		return true;
+	if (source->place.skipping && message->timestamp_ms < source->skip_before_ms)
+		return true;
+	source->place.skipping = false;
+	return false;
+}
+
+/*
+ * The records of a batch that was checked, of which there is room for all; what stands before
+ * 'next' was handed out before. From the first that counts on all do: offsets only rise.
+ */
+static int add_records(struct mr_source *source, struct mr_reading *reading,
+		       const struct mr_batch_reader *batch, struct mr_error *err)
+{
+	struct mr_message *to = reading->messages + reading->message_count;
+	struct mr_batch_reader records = *batch; /* a copy of our own stays in registers */
+	int32_t partition = source->partition;
 	int r;
 
-	while ((r = mr_batch_next(records, &message)) > 0) {
-		if (message.offset < source->place.next)
-			continue;
-		if (source->place.skipping && message.timestamp_ms < source->skip_before_ms)
-			continue;
-		source->place.skipping = false;
-		message.partition = source->partition;
-		reading->messages[reading->message_count++] = message;
+	do
+		r = mr_batch_next(&records, to);
+	while (r > 0 && is_skipped(source, to));
+	while (r > 0) {
+		to->partition = partition;
+		r = mr_batch_next(&records, ++to);
 	}
-	if (r == 0)
-		return 0;
-	reading->message_count = before;
-	return damaged(source, reading, "a record in a batch is malformed", err);
+	if (r < 0)
+		return damaged(source, reading, "a record in a batch is malformed", err);
+	reading->message_count = (uint32_t)(to - reading->messages);
+	return 0;
 }
 
 /*
