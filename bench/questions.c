@@ -85,7 +85,7 @@ const struct mr_bench_question mr_bench_questions[] = {
 		.details = "CPU time and memory with 100 lanes and 10 topics open, memory of a "
 			   "lane, and the wake-up of a sleeping worker against a bare futex wake.",
 		.run = mr_bench_idle,
-		.free_bytes = 8 * GIB,
+		.free_bytes = 2 * GIB,
 	},
 	{
 		.name = "scale",

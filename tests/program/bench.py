@@ -12,8 +12,8 @@ import time
 import support
 
 QUESTIONS = ("limits", "lane", "ingest", "ack", "consume", "recover", "idle", "scale", "soak")
-QUICK = "idle"  # starts an engine, writes little
-LONG = "soak"   # goes on until it is stopped
+QUICK = "idle"   # starts an engine, writes little
+LONG = "ingest"  # with samples of ten minutes
 PROGRAM_PATIENCE = 120
 
 WRONG = (
@@ -199,7 +199,7 @@ class Bench(support.Program):
         if process.poll() is not None:
             with open(os.path.join(self.directory, "log"), encoding="utf-8") as file:
                 said = file.read()
-            if "is not measured by this version" in said:
+            if "ENOSPC" in said:
                 self.skipTest(said.strip())
             self.fail("it ended by itself: " + said)
         code = self.stop(process, how)
