@@ -11,7 +11,7 @@
 #include "check.h"
 #include "jitter.h"
 
-#define NAME_COLUMNS   30
+#define NAME_COLUMNS   34
 #define WIDTH	       98
 #define TEXT_BYTES     48
 #define DISTURBED_SAID 0.005 /* less than that rounds to nothing */
@@ -78,19 +78,28 @@ static void value_text(char *out, double value, const char *unit)
 
 static void ratio_text(char *out, double ratio)
 {
-	if (isfinite(ratio))
-		snprintf(out, TEXT_BYTES, "%.*f", ratio < 10 ? 2 : 1, ratio);
-	else
+	if (!isfinite(ratio))
 		snprintf(out, TEXT_BYTES, "-");
+	else if (ratio >= 1000)
+		snprintf(out, TEXT_BYTES, "%.0e", ratio);
+	else
+		snprintf(out, TEXT_BYTES, "%.*f", ratio < 10 ? 2 : ratio < 100 ? 1 : 0, ratio);
 }
 
+/* Of a value it has the value's unit, of a ratio none. */
 static void bar_text(char *out, const struct mr_bench_row *row)
 {
+	char bar[TEXT_BYTES];
+
+	if (row->limit_name[0])
+		snprintf(bar, sizeof(bar), "%.4g", row->bar);
+	else
+		value_text(bar, row->bar, row->unit);
 	if (row->sense == MR_BENCH_REPORT)
 		snprintf(out, TEXT_BYTES, "-");
 	else
-		snprintf(out, TEXT_BYTES, "%s%.4g",
-			 row->sense == MR_BENCH_AT_LEAST ? ">=" : "<=", row->bar);
+		snprintf(out, TEXT_BYTES, "%s%.40s",
+			 row->sense == MR_BENCH_AT_LEAST ? ">=" : "<=", bar);
 }
 
 /* Breaks between words. */
@@ -133,7 +142,7 @@ static void print_row(const struct mr_bench_row *row, FILE *out)
 		fprintf(out, "%s\n%-*s", row->name, NAME_COLUMNS, "");
 	else
 		fprintf(out, "%-*s", NAME_COLUMNS, row->name);
-	fprintf(out, " %11s %11s %6s %12s %8s  %s\n", value, limit, ratio, spread, bar,
+	fprintf(out, " %11.11s %10.10s %6s %12s %10.10s  %s\n", value, limit, ratio, spread, bar,
 		verdicts[mr_bench_judge(row)]);
 	if (row->limit_name[0]) {
 		snprintf(more, sizeof(more), "limit: %s", row->limit_name);
@@ -158,7 +167,7 @@ static void print_jitter(const struct mr_bench_run *run, FILE *out)
 
 void mr_bench_table(const struct mr_bench_run *run, FILE *out)
 {
-	fprintf(out, "\n%-*s %11s %11s %6s %12s %8s\n", NAME_COLUMNS, run->question, "value",
+	fprintf(out, "\n%-*s %11s %10s %6s %12s %10s\n", NAME_COLUMNS, run->question, "value",
 		"limit", "ratio", "spread", "bar");
 	for (uint32_t i = 0; i < run->row_count; i++)
 		print_row(&run->rows[i], out);
