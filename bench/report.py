@@ -209,7 +209,7 @@ def head(title, output):
 
 def curves_script(title, curves, output):
     first = curves[0]
-    lines = head(title, output)
+    lines = head(title if len(curves) > 1 else f"{title}: {first['name']}", output)
     lines += [f"set xlabel {quoted(first['x'])} noenhanced",
               f"set ylabel {quoted(first['y'])} noenhanced"]
     lines += ["set logscale y" if any(curve["log_y"] for curve in curves) else "set yrange [0:*]",
@@ -220,6 +220,8 @@ def curves_script(title, curves, output):
     elif any(curve["log_x"] for curve in curves):
         lines += ["set logscale x", "set format x '%.0s%c'"]
     drawn = []
+    if len(curves) == 1:
+        lines.append("unset key")
     for number, curve in enumerate(curves):
         lines += [f"$curve{number} << END"]
         lines += [f"{x!r} {y!r}" for x, y in good_points(curve)] + ["END"]
