@@ -21,13 +21,13 @@
 #define RAW_BYTES	  (1u << 20)
 #define RAW_IN_FLIGHT	  4
 #define SAMPLE_SECONDS	  12
-#define WARM_UP_SECONDS	  2.0
-#define SIZE_SECONDS	  2.0
+#define SHORT_SECONDS	  2.0 /* where a curve or a stage is measured, not the question */
 #define STAGE_SECONDS	  0.5
 #define CLOCK_READS	  1000
 #define NS_PER_SECOND	  1e9
 #define TOPIC_AT_RATE	  "ingest"
 #define TOPIC_FOR_PUBLISH "publish"
+#define TOPIC_IN_MEMORY	  "memory"
 
 struct ingest {
 	struct mr_bench_engine *engine;
@@ -81,6 +81,11 @@ static struct mr_bench_load full_load(const struct ingest *ingest, uint32_t valu
 		.lane_bytes = LANE_BYTES,
 		.core = ingest->load_core,
 	};
+}
+
+static double short_seconds(const struct ingest *ingest)
+{
+	return ingest->seconds < SHORT_SECONDS ? ingest->seconds : SHORT_SECONDS;
 }
 
 static int take_ours(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
@@ -149,7 +154,7 @@ static const double sizes[] = {32, 64, 100, 256, 1024, 4096, 16384};
 
 static int against_size(struct mr_bench_run *run, const struct ingest *ingest, struct mr_error *err)
 {
-	double records[SIZES], bytes[SIZES], seconds = ingest->seconds;
+	double records[SIZES], bytes[SIZES];
 	struct mr_bench_series by_records = {
 		.plot = "durable records against record size",
 		.name = "acks committed, one producer",
@@ -169,8 +174,7 @@ static int against_size(struct mr_bench_run *run, const struct ingest *ingest, s
 	by_bytes.ys = bytes;
 	for (uint32_t i = 0; r == 0 && i < SIZES; i++) {
 		struct mr_bench_load load =
-			full_load(ingest, (uint32_t)sizes[i],
-				  seconds < SIZE_SECONDS ? seconds : SIZE_SECONDS);
+			full_load(ingest, (uint32_t)sizes[i], short_seconds(ingest));
 		struct mr_bench_load_result result;
 		struct mr_steady_counts counts;
 
@@ -267,19 +271,54 @@ static int publish_stage(struct mr_bench_run *run, const struct ingest *ingest, 
 	return r;
 }
 
-static int stages(struct mr_bench_run *run, const struct ingest *ingest, struct mr_error *err)
+/* CPU time of the worker for each record of a full load. */
+static int worker_ns(struct mr_bench_run *run, const struct ingest *ingest, const char *topic,
+		     enum mr_acks acks, double *ns, struct mr_error *err)
 {
-	static const struct mr_bench_figure publish = {
-		.name = "stage: publish, median call with 32 records",
-		.unit = "ns",
-	};
-	double publish_ns = 0;
-	int r = publish_stage(run, ingest, &publish_ns, err);
+	struct mr_bench_load load = full_load(ingest, VALUE_BYTES, short_seconds(ingest));
+	struct mr_bench_load_result result;
+	struct mr_steady_counts counts;
+	int r;
 
+	load.topic = topic;
+	load.acks = acks;
+	r = mr_steady_load(run, ingest->engine, &load, &result, &counts, err);
 	if (r < 0)
 		return r;
-	mr_bench_add(run, &publish, publish_ns, 0);
-	mr_bench_note(run, "per record; measured in a producer, clock and full lanes taken out");
+	mr_bench_load_free(&result, 1);
+	*ns = mr_trend_share((double)counts.worker_ns, (double)counts.records);
+	return 0;
+}
+
+static void add_stage(struct mr_bench_run *run, const char *name, double ns, const char *note)
+{
+	const struct mr_bench_figure figure = {.name = name, .unit = "ns"};
+
+	mr_bench_add(run, &figure, ns, 0);
+	mr_bench_note(run, "%s", note);
+}
+
+static int stages(struct mr_bench_run *run, const struct ingest *ingest, struct mr_error *err)
+{
+	double publish = 0, encode = 0, durable = 0;
+	int r = publish_stage(run, ingest, &publish, err);
+
+	mr_bench_progress(run, "cost by stage");
+	if (r == 0)
+		r = worker_ns(run, ingest, TOPIC_IN_MEMORY, MR_ACKS_MEMORY, &encode, err);
+	if (r == 0)
+		r = worker_ns(run, ingest, TOPIC_AT_RATE, MR_ACKS_COMMITTED, &durable, err);
+	if (r < 0)
+		return r;
+	add_stage(run, "stage: publish, median call with 32 records", publish,
+		  "per record; measured in a producer, clock and full lanes taken out");
+	add_stage(
+		run, "stage: drain and encode", encode,
+		"per record; worker CPU for a topic in memory, measured; where the producer is the "
+		"slower of the two, the worker's looks at an empty lane are in it");
+	add_stage(run, "stage: write and complete", durable - encode,
+		  "per record; computed: worker CPU for a durable record less that for one in "
+		  "memory; waiting for the disk is in it where that takes CPU");
 	return 0;
 }
 
@@ -287,9 +326,7 @@ static int stages(struct mr_bench_run *run, const struct ingest *ingest, struct 
 
 static int warm_up(struct mr_bench_run *run, const struct ingest *ingest, struct mr_error *err)
 {
-	struct mr_bench_load load =
-		full_load(ingest, VALUE_BYTES,
-			  ingest->seconds < WARM_UP_SECONDS ? ingest->seconds : WARM_UP_SECONDS);
+	struct mr_bench_load load = full_load(ingest, VALUE_BYTES, short_seconds(ingest));
 	struct mr_bench_load_result result;
 	struct mr_steady_counts counts;
 	int r;
@@ -311,7 +348,7 @@ static int measure(struct mr_bench_run *run, struct ingest *ingest, struct mr_er
 	if (r < 0)
 		return r;
 	mr_bench_note(run,
-		      "5 samples of %.0f s with the log kept between them; segments of 256 MiB, "
+		      "5 samples of %g s with the log kept between them; segments of 256 MiB, "
 		      "1 GiB kept, so segments are made and removed in every sample; lane of 8 MiB",
 		      ingest->seconds);
 	r = stages(run, ingest, err);
@@ -322,7 +359,9 @@ int mr_bench_ingest(struct mr_bench_run *run, struct mr_error *err)
 {
 	static const struct mr_bench_engine_options options = {
 		.name = "ingest",
-		.config = MR_STEADY_CONFIG,
+		.config = MR_STEADY_CONFIG "topics:\n"
+					   "  - name: " TOPIC_IN_MEMORY "\n"
+					   "    storage: memory\n",
 	};
 	struct ingest ingest = {.seconds = mr_bench_seconds(run, SAMPLE_SECONDS)};
 	int r = mr_bench_engine_start(run, &options, &ingest.engine, err), stopped;
