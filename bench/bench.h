@@ -123,7 +123,7 @@ struct mr_bench_question {
 	const char *name;    /* "ack" */
 	const char *asks;    /* one line for --help */
 	const char *details; /* what is measured against what; for `millrace bench NAME --help` */
-	bool long_running;   /* left out of `millrace bench all` */
+	bool long_running;   /* left out of `all`; the first Ctrl-C reaches it as SIGINT */
 	int (*run)(struct mr_bench_run *run, struct mr_error *err);
 	uint64_t free_bytes; /* of the disk that must be free at its start; 0: little */
 };

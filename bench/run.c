@@ -237,13 +237,22 @@ static bool end_group(pid_t group)
 	return false;
 }
 
-/* Until the question ended (0 or what it said) or a signal asks for the end (-EINTR). */
-static int wait_for(struct watch *watch, const char *question, struct mr_error *err)
+/*
+ * Until the question ended (0 or what it said) or a signal asks for the end (-EINTR). A
+ * long-running one is told of the first Ctrl-C, and says what it has so far.
+ */
+static int wait_for(struct watch *watch, const char *question, bool long_running,
+		    struct mr_error *err)
 {
 	int status = 0, got;
 
 	do {
 		got = sigwaitinfo(&watch->signals, NULL);
+		if (got == SIGINT && long_running) {
+			(void)kill(watch->pid, SIGINT); /* it may just have ended */
+			long_running = false;
+			continue;
+		}
 		if (got == SIGINT || got == SIGTERM || got == SIGHUP)
 			return mr_error_set(err, -EINTR, "'%s' was stopped", question);
 	} while (waitpid(watch->pid, &status, WNOHANG) != watch->pid);
@@ -278,7 +287,7 @@ static int run_apart(const struct mr_bench_question *question,
 		r = mr_error_set(err, -errno, "cannot start the question '%s'", question->name);
 	} else {
 		(void)setpgid(watch.pid, watch.pid); /* either of us is first */
-		r = wait_for(&watch, question->name, err);
+		r = wait_for(&watch, question->name, question->long_running, err);
 		if (!end_group(watch.pid) && r == 0)
 			r = mr_error_set(err, -EBUSY, "processes of '%s' do not end",
 					 question->name);
