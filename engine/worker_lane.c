@@ -188,6 +188,8 @@ static uint32_t encode_plain_frames(const struct mr_worker_lane *lane, uint32_t 
 	uint64_t number = reader->next_number + (uint32_t)batch.record_count;
 	struct mr_lane_plain frame;
 
+	if (end - from < (ptrdiff_t)(sizeof(struct mr_frame) + MR_LANE_SLACK_BYTES))
+		return slots; /* a lone record is not worth the copies */
 	while (mr_lane_reader_plain(reader, at, end, number, &frame)) {
 		if (!mr_batch_add_plain(&batch, frame.timestamp_ms, frame.payload, frame.key_bytes,
 					frame.null_key, frame.value_bytes, frame.null_value))

@@ -70,6 +70,22 @@ static uint64_t load_u64(const uint8_t *at)
 	return word;
 }
 
+static uint32_t load_u32(const uint8_t *at)
+{
+	uint32_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+static uint16_t load_u16(const uint8_t *at)
+{
+	uint16_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
 /* How three stretches of 'bytes' each are put together. */
 struct stretch {
 	size_t bytes;
@@ -92,9 +108,15 @@ __attribute__((target("sse4.2"))) static uint32_t update_one(uint32_t state, con
 	for (; count >= 8; at += 8, count -= 8)
 		wide = _mm_crc32_u64(wide, load_u64(at));
 	state = (uint32_t)wide;
-	for (; count > 0; at++, count--)
-		state = _mm_crc32_u8(state, *at);
-	return state;
+	if (count & 4) {
+		state = _mm_crc32_u32(state, load_u32(at));
+		at += 4;
+	}
+	if (count & 2) {
+		state = _mm_crc32_u16(state, load_u16(at));
+		at += 2;
+	}
+	return count & 1 ? _mm_crc32_u8(state, *at) : state;
 }
 
 __attribute__((target("sse4.2,pclmul"))) static uint64_t shift(uint32_t state, uint32_t power)
@@ -127,6 +149,8 @@ static uint32_t update_three(uint32_t state, const void *bytes, size_t count)
 {
 	const uint8_t *at = bytes;
 
+	if (count < 3 * stretches[mr_array_count(stretches) - 1].bytes)
+		return update_one(state, at, count);
 	for (size_t i = 0; i < mr_array_count(stretches); i++) {
 		size_t step = 3 * stretches[i].bytes;
 

@@ -221,18 +221,14 @@ void mr_lane_writer_close(struct mr_lane_writer *writer)
 	*writer = (struct mr_lane_writer){0};
 }
 
-/*
- * Room for a frame in the private ring, after a look at the engine's index where the room known is
- * too small.
- */
-static void *reserve_slots(struct mr_lane_writer *writer, uint32_t slots)
+/* The room known is too small: room after a look at the engine's index. */
+static __attribute__((noinline, cold)) void *reserve_anew(struct mr_lane_writer *writer,
+							  uint32_t slots)
 {
 	struct rte_ring *ring = writer->ring;
 	struct rte_ring_zc_data place;
 	uint32_t index;
 
-	if (rte_ring_enqueue_zc_bulk_elem_start(ring, MR_SLOT_BYTES, slots, &place, NULL) == slots)
-		return place.ptr1;
 	if (!look_at_index(writer, writer->engine, &index))
 		return NULL;
 	ring->cons.head = index;
@@ -240,6 +236,18 @@ static void *reserve_slots(struct mr_lane_writer *writer, uint32_t slots)
 	if (rte_ring_enqueue_zc_bulk_elem_start(ring, MR_SLOT_BYTES, slots, &place, NULL) == slots)
 		return place.ptr1;
 	return NULL;
+}
+
+/* Room for a frame in the private ring. */
+static inline void *reserve_slots(struct mr_lane_writer *writer, uint32_t slots)
+{
+	struct rte_ring_zc_data place;
+
+	if (__builtin_expect(rte_ring_enqueue_zc_bulk_elem_start(writer->ring, MR_SLOT_BYTES, slots,
+								 &place, NULL) == slots,
+			     1))
+		return place.ptr1;
+	return reserve_anew(writer, slots);
 }
 
 int mr_lane_reserve(struct mr_lane_writer *writer, const struct mr_record *record,

@@ -36,10 +36,10 @@ struct lane {
 	int bell_to_worker;
 	int bell_to_client;
 	int32_t partition;
-	bool added;	      /* the connection's thread knows it */
-	bool dead;	      /* no engine takes it again: shared->error */
-	bool reserved;	      /* in producer->reserved */
-	uint64_t lost;	      /* so far, as former engines and the hand-back said */
+	bool added;    /* the connection's thread knows it */
+	bool dead;     /* no engine takes it again: shared->error */
+	bool reserved; /* in producer->reserved */
+	uint64_t lost; /* so far, as former engines and the hand-back said */
 	uint64_t hand_backs;
 	struct mr_receipt *saved; /* of former engines, not taken yet; MR_RECEIPTS at most */
 	uint32_t saved_at;
@@ -490,30 +490,33 @@ static int reserve(struct mr_producer *producer, struct lane *lane, const struct
 /* Writes one whole record into its lane, unpublished. 'timestamp_ms': the clock, read once for a
  * run of records. */
 static int write_record(struct mr_producer *producer, struct lane *lane,
-			const struct mr_record *given, int64_t timestamp_ms, bool may_wait)
+			const struct mr_record *record, int64_t timestamp_ms, bool may_wait)
 {
-	struct mr_record record = *given;
+	struct mr_record stamped;
 	size_t header_bytes = 0;
 	uint8_t *at;
 	void *payload;
 	int r;
 
-	if (record.timestamp_ms == MR_TIMESTAMP_NOW)
-		record.timestamp_ms = timestamp_ms;
-	if (record.header_count > 0)
-		header_bytes = mr_headers_bytes(record.headers, record.header_count);
+	if (record->timestamp_ms == MR_TIMESTAMP_NOW) {
+		stamped = *record;
+		stamped.timestamp_ms = timestamp_ms;
+		record = &stamped;
+	}
+	if (record->header_count > 0)
+		header_bytes = mr_headers_bytes(record->headers, record->header_count);
 	if (header_bytes > INT32_MAX)
 		return fail(producer, -EMSGSIZE, lane, NULL);
-	r = reserve(producer, lane, &record, (uint32_t)header_bytes, may_wait, &payload);
+	r = reserve(producer, lane, record, (uint32_t)header_bytes, may_wait, &payload);
 	if (r < 0)
 		return r;
 	at = payload;
-	if (record.value_bytes > 0) {
-		memcpy(at, record.value, (size_t)record.value_bytes);
-		at += record.value_bytes;
+	if (record->value_bytes > 0) {
+		memcpy(at, record->value, (size_t)record->value_bytes);
+		at += record->value_bytes;
 	}
 	if (header_bytes > 0)
-		(void)mr_headers_encode(record.headers, record.header_count, at);
+		(void)mr_headers_encode(record->headers, record->header_count, at);
 	return 0;
 }
 

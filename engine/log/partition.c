@@ -227,8 +227,10 @@ static bool raise_high_watermark(struct mr_partition *partition)
 
 	if ((uint32_t)__builtin_popcountll(partition->isr) < partition->min_insync_replicas)
 		return false;
-	for (uint32_t i = 0; i < MR_REPLICAS_MAX; i++) {
-		if ((partition->isr >> i & 1) && partition->replica_flushed[i] < lowest)
+	for (uint64_t left = partition->isr; left; left &= left - 1) { /* bit by bit that is set */
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+
+		if (partition->replica_flushed[i] < lowest)
 			lowest = partition->replica_flushed[i];
 	}
 	if (lowest <= partition->high_watermark)
