@@ -619,3 +619,144 @@ Test(engine, refuses_more_than_a_users_share_with_a_hint)
 {
 	over_both(few, reach_limits);
 }
+
+/* ---- a topic in memory ----------------------------------------------------------------------- */
+
+static void make_in_memory(void)
+{
+	ask("{\"do\":\"topic.create\",\"name\":\"" TOPIC "\",\"storage\":\"memory\","
+	    "\"tail_bytes\":1048576}");
+}
+
+/* A disk on which everything fails is none of its business: nothing is even tried. */
+static void leave_the_disk_alone(void)
+{
+	struct mr_io_fault_plan plan = {MR_IO_FAULT_ANY, 1, -ENOSPC, MR_IO_FAULT_BEFORE, true};
+	struct mr_producer *producer;
+
+	make_in_memory();
+	producer = producer_of(MR_ACKS_MEMORY);
+	put_some(producer, 0, 10);
+	flush(producer);
+	(void)poll(NULL, 0, 300); /* what the making of a topic leaves to do */
+	mr_io_fault_set(rig.fault, &plan);
+	for (uint64_t i = 0; i < 5; i++) {
+		put_some(producer, 10 + i * 1000, 1010 + i * 1000);
+		flush(producer);
+		mr_test_engine_advance(&rig, 11000); /* past every time for a checkpoint */
+		(void)poll(NULL, 0, 150);
+	}
+	await("high_watermark", 5010);
+	cr_expect_eq(mr_io_fault_hits(rig.fault), 0);
+	mr_io_fault_set(rig.fault, &(struct mr_io_fault_plan){0});
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+Test(engine, writes_nothing_of_a_topic_in_memory)
+{
+	over_both(NULL, leave_the_disk_alone);
+}
+
+static void fall_behind_in_memory(void)
+{
+	struct mr_producer *producer;
+	struct mr_consumer *consumer;
+	const struct mr_message *messages;
+	char expected[64];
+	int64_t start;
+
+	make_in_memory();
+	producer = producer_of(MR_ACKS_MEMORY);
+	put_some(producer, 0, 10);
+	flush(producer);
+	await("high_watermark", 10);
+	consumer = consumer_of(MR_FROM_EARLIEST, 0, MR_VIEW_COMMITTED);
+	read_some(consumer, 0, 10);
+	put_some(producer, 10, 5000); /* the tail holds about 1,000 */
+	flush(producer);
+	await("high_watermark", 5000);
+	start = number_of("log_start_offset");
+	cr_assert_gt(start, 3900);
+	cr_assert_lt(start, 4200, "more than a group or two was let go");
+	cr_assert_eq(mr_consumer_poll(consumer, 20, &messages), -ERANGE);
+	cr_assert_eq(mr_consumer_poll(consumer, 20, &messages), -ERANGE, "until it moves");
+	mr_consumer_error(consumer, &err);
+	snprintf(expected, sizeof(expected), "offsets 10 to %" PRId64 " are no longer", start - 1);
+	cr_assert(strstr(err.why, expected), "%s", err.why);
+	cr_assert_eq(mr_consumer_seek(consumer, 0, (uint64_t)start), 0);
+	read_some(consumer, (uint64_t)start, 5000);
+	mr_consumer_close(consumer);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+Test(engine, tells_a_consumer_what_memory_no_longer_has)
+{
+	over_both(NULL, fall_behind_in_memory);
+}
+
+static void ask_for_more(void)
+{
+	struct mr_producer *producer;
+
+	make_in_memory();
+	cr_assert_eq(open_producer(MR_ACKS_COMMITTED, &producer), -EOPNOTSUPP);
+	cr_assert(strstr(err.what, TOPIC) && strstr(err.what, "storage memory"), "%s", err.what);
+	cr_assert(strstr(err.hint, "MR_ACKS_MEMORY"), "%s", err.hint);
+	cr_assert_eq(open_producer(MR_ACKS_DISK, &producer), -EOPNOTSUPP);
+	cr_assert_eq(number_of("lanes"), 0);
+	producer = producer_of(MR_ACKS_MEMORY);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+Test(engine, gives_no_lane_that_promises_more_than_memory)
+{
+	over_both(NULL, ask_for_more);
+}
+
+/* D3: one rule for all of an engine's partitions. */
+static void fail_the_disk(void)
+{
+	struct mr_producer_options options = {
+		.size = sizeof(options), .topic = "on-disk", .full_wait_ms = PATIENCE_MS};
+	struct mr_producer *producer, *other;
+	struct mr_record record = {.value = "x", .value_bytes = 1, .key_bytes = MR_NULL_BYTES};
+	char state[320];
+	int r = 0;
+
+	make_in_memory();
+	producer = producer_of(MR_ACKS_MEMORY);
+	put_some(producer, 0, 10);
+	flush(producer);
+	cr_assert_eq(mr_producer_open(connection, &options, &other, &err), 0, "%s", err.what);
+	mr_io_fault_set(rig.fault, &(struct mr_io_fault_plan){.kind = MR_IO_FAULT_QUEUE_WRITE,
+							      .nth = 1,
+							      .error = -EIO,
+							      .from_then_on = true});
+	cr_assert_eq(mr_producer_put(other, &record), 0);
+	for (int ms = 0; ms < PATIENCE_MS && r >= 0; ms++) {
+		r = put(producer, 10);
+		(void)poll(NULL, 0, 1);
+	}
+	cr_assert_eq(r, -EPIPE);
+	mr_producer_error(producer, &err);
+	cr_assert(strstr(err.why, "data directory failed"), "%s", err.why);
+	mr_test_engine_text(connection, "state", state);
+	cr_assert_str_eq(state, "degraded");
+	(void)mr_producer_close(producer, 0); /* it cannot be flushed any more */
+	(void)mr_producer_close(other, 0);    /* the same */
+	mr_disconnect(connection);
+	(void)mr_test_engine_stop(&rig); /* it says that it failed */
+	mr_io_fault_set(rig.fault, &(struct mr_io_fault_plan){0});
+	start();
+	connection = mr_test_engine_connect(&rig);
+	producer = producer_of(MR_ACKS_MEMORY);
+	put_some(producer, 0, 10);
+	flush(producer);
+	cr_assert_gt(number_of("log_end_offset"), 10);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+Test(engine, ends_a_topic_in_memory_with_the_failed_disk)
+{
+	over_both(NULL, fail_the_disk);
+}
