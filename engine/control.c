@@ -308,11 +308,18 @@ static void shut_down(struct mr_control *control)
 
 void mr_control_run(struct mr_control *control)
 {
+	cpu_set_t before;
+	bool known = sched_getaffinity(0, sizeof(before), &before) == 0;
+
+	/* a wish, no need; the caller's thread is given back as it came */
+	(void)mr_place_bind_thread(mr_place_find(&control->plan, MR_PLACE_CONTROL), NULL);
 	while (!control->stopping) {
 		one_round(control, sleep_ms(control, mr_clock_monotonic_ns(control->clock)));
 		keep_time(control);
 	}
 	shut_down(control);
+	if (known)
+		(void)sched_setaffinity(0, sizeof(before), &before);
 }
 
 void mr_control_stop(struct mr_control *control)
