@@ -4,8 +4,10 @@
 code 2 and a sentence, works from any directory, leaves no process and no temporary file behind; and
 what they compute from the words of perf, callgrind and the harness is right. Packages are not
 installed here: what is missing is a skip with its reason."""
+import contextlib
 import importlib.machinery
 import importlib.util
+import io
 import json
 import os
 import re
@@ -114,7 +116,8 @@ class Usage(PerfScripts):
             self.refused(name, "--pid", "self", sentence="is no number")
 
     def test_a_missing_build_is_refused(self):
-        for name in ("flame", "off-cpu", "syscalls", "cache-misses", "numa", "interrupt-core"):
+        for name in ("flame", "off-cpu", "syscalls", "cache-misses", "numa", "numa-guest",
+                     "interrupt-core"):
             with self.subTest(name=name):
                 self.refused(name, "--build", self.directory, sentence="there is no program")
 
@@ -124,6 +127,7 @@ class Usage(PerfScripts):
         self.refused("interrupt-core", "--build", BUILD, "--cores", "4095",
                      sentence="may not use cpu 4095")
         self.refused("interrupt-core", "--seconds", "0", sentence="--seconds")
+        self.refused("numa-guest", "mars", sentence="no guest 'mars'")
         self.refused("syscalls", "--rates", "fast", sentence="--rates")
         self.refused("flame", "--rate", "-1", sentence="--rate")
 
@@ -143,6 +147,43 @@ class Usage(PerfScripts):
 
 
 class Parts(support.Program):
+    def test_pages_of_a_guest_are_judged_by_their_node(self):
+        """One page on the wrong node, or none at all, is a failed check."""
+        guest = parts_of("numa-guest")
+        process = os.path.join(self.directory, "engine")
+        os.makedirs(os.path.join(process, "pages"))
+        with open(os.path.join(process, "pages", "7f0000000000"), "wb") as file:
+            file.write(bytes(8) + bytes(range(16)) + (3).to_bytes(4, "little") + bytes(100))
+        for name, text in (
+                ("maps", "7f0000000000-7f0000001000 rw-s 00000000 00:01 55 /memfd:millrace-tail\n"
+                         "7f0000001000-7f0000003000 rw-s 00001000 00:01 55 /memfd:millrace-tail\n"
+                         "7f0000003000-7f0000005000 rw-s 00001000 00:01 55 /memfd:millrace-tail\n"
+                         "7f0000005000-7f0000006000 rw-p 00000000 00:00 0\n"),
+                ("numa_maps", "7f0000000000 default file=/memfd:x mapmax=1 N0=1\n"
+                              "7f0000001000 prefer:1 file=/memfd:x dirty=2 N1=2\n"
+                              "7f0000003000 prefer:1 file=/memfd:x dirty=2 N1=2\n"
+                              "7f0000005000 default anon=1 N0=1\n")):
+            with open(os.path.join(process, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        region, = guest.Facts(self.directory).regions("engine").values()
+        self.assertEqual(region, {"kind": "millrace-tail", "pages": {0: 1, 1: 2},
+                                  "of": (bytes(range(16)).hex(), 3)})
+        for pages, holds in (({0: 1, 1: 2}, False), ({1: 2}, True), ({}, False)):
+            checks = guest.Checks()
+            with contextlib.redirect_stdout(io.StringIO()):
+                guest.check_region(checks, dict(region, pages=pages), 1, "tail")
+            self.assertEqual((checks.passed, checks.failed), (int(holds), int(not holds)))
+
+    def test_modules_of_a_guest_stand_behind_what_they_need(self):
+        guest = parts_of("numa-guest")
+        for name, depends in (("virtio_blk", b"virtio,virtio-ring"), ("virtio", b""),
+                              ("virtio-ring", b"virtio")):
+            with open(os.path.join(self.directory, name + ".ko"), "wb") as file:
+                file.write(b"ELF\0license=GPL\0depends=" + depends + b"\0name=x\0")
+        order = guest.module_order(self.directory, ("virtio_blk", "not_there"), [])
+        self.assertEqual([os.path.basename(path) for path in order],
+                         ["virtio.ko", "virtio-ring.ko", "virtio_blk.ko"])
+
     def test_stacks_fold_into_a_graph_that_is_well_formed(self):
         import xml.dom.minidom
         folded = stacks.Folded("samples")
