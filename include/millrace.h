@@ -239,7 +239,7 @@ MR_API int mr_producer_close(struct mr_producer *producer, uint32_t timeout_ms);
 /* ---- consumer -------------------------------------------------------------------------------- */
 
 enum mr_from {
-	MR_FROM_EARLIEST = 0,  /* the oldest record kept */
+	MR_FROM_EARLIEST = 0,  /* the oldest record kept when the first one is read */
 	MR_FROM_LATEST = 1,    /* the next record to come */
 	MR_FROM_OFFSET = 2,    /* options.from_value is an offset (one partition only, or all at the
 				  same) */

@@ -295,6 +295,14 @@ static int offset_by_group(struct mr_consumer *consumer, struct mr_source *sourc
 	return r;
 }
 
+/* What goes before the first read was not missed by who asked for no more than what is kept. */
+static bool wants_oldest(const struct mr_source *source, const struct mr_consumer_options *options)
+{
+	if (options->from == MR_FROM_COMMITTED)
+		return source->committed == MR_OFFSET_UNKNOWN;
+	return options->from == MR_FROM_EARLIEST || options->from == MR_FROM_TIME;
+}
+
 /* Attaches a source for the first time and puts it where the options say. */
 static int begin_source(struct mr_consumer *consumer, struct mr_source *source,
 			const struct mr_consumer_options *options, struct mr_error *err)
@@ -325,6 +333,7 @@ static int begin_source(struct mr_consumer *consumer, struct mr_source *source,
 				    tail.log_start_offset, tail.log_end_offset);
 	mr_source_seek(source, offset);
 	source->place.skipping = options->from == MR_FROM_TIME;
+	source->place.oldest = offset == tail.log_start_offset && wants_oldest(source, options);
 	source->skip_before_ms = options->from_value;
 	return 0;
 }

@@ -520,6 +520,8 @@ static int find_place(struct mr_source *source, const struct mr_reading *reading
 	uint64_t next = source->place.next;
 	int r = -EOVERFLOW;
 
+	if (next < start && source->place.oldest)
+		next = source->place.next = start;
 	if (next < start || next > end)
 		return out_of_range(source, reading, start, end, err);
 	for (int i = 0; r == -EOVERFLOW && i < FIND_TRIES; i++)
@@ -566,6 +568,8 @@ int mr_source_read(struct mr_source *source, struct mr_reading *reading, bool in
 		return 0;
 	do {
 		r = step(source, reading, in_place, deadline, err);
+		if (reading->message_count > 0)
+			source->place.oldest = false;
 		if (r <= 0 || reading->message_count > 0)
 			return r;
 	} while (!mr_deadline_over(deadline) || !mr_deadline_over(enough));

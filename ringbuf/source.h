@@ -41,6 +41,7 @@ struct mr_source_place {
 	uint64_t next;		      /* offset of the next record to hand out */
 	uint64_t expected; /* the least base offset that the next batch may have; 0: any */
 	bool skipping;	   /* records before skip_before_ms, from FIND_OFFSET's hint on */
+	bool oldest;	   /* none was handed out: 'next' is the oldest that is kept by then */
 };
 
 struct mr_source {

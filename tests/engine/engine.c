@@ -694,6 +694,45 @@ Test(engine, tells_a_consumer_what_memory_no_longer_has)
 	over_both(NULL, fall_behind_in_memory);
 }
 
+/* Who asks for the oldest record has missed nothing before it has read one. */
+static void begin_late_in_memory(void)
+{
+	static const enum mr_from floating[] = {MR_FROM_EARLIEST, MR_FROM_TIME, MR_FROM_COMMITTED};
+	struct mr_consumer *consumers[3], *fixed, *latest;
+	const struct mr_message *messages;
+	struct mr_producer *producer;
+	uint64_t start;
+
+	make_in_memory();
+	producer = producer_of(MR_ACKS_MEMORY);
+	latest = consumer_of(MR_FROM_LATEST, 0, MR_VIEW_COMMITTED);
+	put_some(producer, 0, 10);
+	flush(producer);
+	await("high_watermark", 10);
+	for (int i = 0; i < 3; i++)
+		consumers[i] = consumer_of(floating[i], 0, MR_VIEW_COMMITTED);
+	fixed = consumer_of(MR_FROM_OFFSET, 0, MR_VIEW_COMMITTED);
+	put_some(producer, 10, 5000);
+	flush(producer);
+	await("high_watermark", 5000);
+	start = (uint64_t)number_of("log_start_offset");
+	cr_assert_gt(start, 10);
+	for (int i = 0; i < 3; i++) {
+		read_some(consumers[i], start, 5000);
+		mr_consumer_close(consumers[i]);
+	}
+	cr_expect_eq(mr_consumer_poll(fixed, 20, &messages), -ERANGE);
+	cr_expect_eq(mr_consumer_poll(latest, 20, &messages), -ERANGE);
+	mr_consumer_close(fixed);
+	mr_consumer_close(latest);
+	cr_assert_eq(mr_producer_close(producer, PATIENCE_MS), 0);
+}
+
+Test(engine, begins_with_the_oldest_that_memory_has_by_then)
+{
+	over_both(NULL, begin_late_in_memory);
+}
+
 static void ask_for_more(void)
 {
 	struct mr_producer *producer;
