@@ -18,6 +18,8 @@ uint64_t mr_deadline_after(uint32_t timeout_ms)
 {
 	if (timeout_ms == MR_WAIT_FOR_EVER)
 		return MR_DEADLINE_NEVER;
+	if (timeout_ms == 0)
+		return MR_DEADLINE_OVER;
 	return mr_deadline_now_ns() + timeout_ms * UINT64_C(1000000);
 }
 
@@ -27,6 +29,8 @@ uint32_t mr_deadline_left_ms(uint64_t deadline, uint32_t most)
 
 	if (deadline == MR_DEADLINE_NEVER)
 		return most;
+	if (deadline == MR_DEADLINE_OVER)
+		return 0;
 	now = mr_deadline_now_ns();
 	if (now >= deadline)
 		return 0;
@@ -36,5 +40,7 @@ uint32_t mr_deadline_left_ms(uint64_t deadline, uint32_t most)
 
 bool mr_deadline_over(uint64_t deadline)
 {
-	return deadline != MR_DEADLINE_NEVER && mr_deadline_now_ns() >= deadline;
+	if (deadline == MR_DEADLINE_NEVER || deadline == MR_DEADLINE_OVER)
+		return deadline == MR_DEADLINE_OVER;
+	return mr_deadline_now_ns() >= deadline;
 }

@@ -10,10 +10,11 @@
 #include <stdint.h>
 
 #define MR_DEADLINE_NEVER UINT64_MAX
+#define MR_DEADLINE_OVER  0 /* over from the start, and no clock is read to know it */
 
 uint64_t mr_deadline_now_ns(void);
 
-/* MR_WAIT_FOR_EVER gives MR_DEADLINE_NEVER. */
+/* MR_WAIT_FOR_EVER gives MR_DEADLINE_NEVER, 0 gives MR_DEADLINE_OVER. */
 uint64_t mr_deadline_after(uint32_t timeout_ms);
 
 /* What is left in ms, rounded up and at most 'most'; 0 when it is over. */
