@@ -220,9 +220,9 @@ static void remove_lane(struct mr_worker *worker, struct mr_worker_partition *pa
 	answer_request(worker, message, 0);
 }
 
-static uint32_t drain_partition(struct mr_worker *worker, struct mr_worker_partition *partition,
-				int64_t now_ms)
+static uint32_t drain_partition(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
+	const struct mr_clock *clock = worker->options.clock;
 	uint32_t count = partition->lane_count, bytes = 0, i;
 	bool small = false;
 
@@ -230,11 +230,11 @@ static uint32_t drain_partition(struct mr_worker *worker, struct mr_worker_parti
 	for (i = 0; i < count; i++) {
 		uint32_t place = (partition->next_lane + i) % count;
 		struct mr_worker_lane *lane = partition->lanes[place];
-		struct mr_lane_drain drain = mr_worker_drain(partition, lane, now_ms);
+		struct mr_lane_drain drain = mr_worker_drain(partition, lane, clock);
 
 		/* the open group may only be in the way: written out, the lane gets its turn */
 		if (drain.no_room && submit_writes(worker, partition))
-			drain = mr_worker_drain(partition, lane, now_ms);
+			drain = mr_worker_drain(partition, lane, clock);
 		if (lane->reason != MR_LANE_OPEN)
 			report_poisoned(worker, lane);
 		if (drain.no_room)
@@ -686,7 +686,6 @@ static uint32_t take_requests(struct mr_worker *worker)
 static uint32_t turn(struct mr_worker *worker)
 {
 	uint32_t work = take_requests(worker);
-	int64_t now_ms = mr_clock_wall_ms(worker->options.clock);
 	uint32_t i;
 
 	work += reap_writes(worker);
@@ -694,7 +693,7 @@ static uint32_t turn(struct mr_worker *worker)
 		struct mr_worker_partition *partition = worker->partitions[i];
 		uint64_t end = partition->state.log_end;
 
-		work += drain_partition(worker, partition, now_ms);
+		work += drain_partition(worker, partition);
 		if (partition->state.log_end != end) {
 			mr_counter_set(partition->counters[MR_GAUGE_LOG_END],
 				       partition->state.log_end);

@@ -250,7 +250,8 @@ static uint32_t batch_room(const struct mr_worker_lane *lane, uint32_t available
 }
 
 static void finish_batch(struct mr_worker_partition *partition, struct mr_worker_lane *lane,
-			 struct mr_batch_writer *writer, uint32_t slots, int64_t now_ms)
+			 struct mr_batch_writer *writer, uint32_t slots,
+			 const struct mr_clock *clock)
 {
 	uint32_t count = (uint32_t)writer->record_count;
 	struct mr_batch_identity identity = {
@@ -264,7 +265,7 @@ static void finish_batch(struct mr_worker_partition *partition, struct mr_worker
 	size_t bytes = mr_batch_end(writer, &identity);
 	uint64_t base =
 		mr_partition_append(&partition->state, lane->producer_id, lane->producer_epoch,
-				    identity.base_sequence, count, now_ms);
+				    identity.base_sequence, count, mr_clock_wall_ms(clock));
 	uint64_t end = mr_log_append(partition->log, (uint32_t)bytes, count, max_timestamp_ms);
 
 	mr_assert(base == identity.base_offset);
@@ -382,7 +383,7 @@ void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_la
 }
 
 struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
-				     struct mr_worker_lane *lane, int64_t now_ms)
+				     struct mr_worker_lane *lane, const struct mr_clock *clock)
 {
 	struct mr_answers *answers = answers_of(lane);
 	struct mr_lane_drain drain = {0};
@@ -420,7 +421,7 @@ struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 	drain.frames = (uint32_t)writer.record_count;
 	drain.bytes = slots * MR_SLOT_BYTES;
 	if (drain.frames)
-		finish_batch(partition, lane, &writer, slots, now_ms);
+		finish_batch(partition, lane, &writer, slots, clock);
 	if (status < 0)
 		mr_worker_poison(lane, MR_LANE_BAD_FRAME, err.what);
 	return drain;

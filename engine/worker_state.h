@@ -83,9 +83,9 @@ struct mr_lane_drain {
 	bool no_room;
 };
 
-/* worker_lane.c: one drain of one lane: at most one batch. */
+/* worker_lane.c: one drain of one lane: at most one batch. The clock is read if there is one. */
 struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
-				     struct mr_worker_lane *lane, int64_t now_ms);
+				     struct mr_worker_lane *lane, const struct mr_clock *clock);
 /* On adding a lane that was handed back: where it goes on, and what it lost. */
 void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_lane *lane);
 void mr_worker_poison(struct mr_worker_lane *lane, enum mr_lane_reason reason, const char *text);

@@ -91,7 +91,7 @@ static __attribute__((noinline)) void fill_lane(const struct shape *shape, const
 
 static __attribute__((noinline)) void drain_lane(const struct shape *shape)
 {
-	struct mr_lane_drain drain = mr_worker_drain(rig.partition, rig.lane, 1700000000000);
+	struct mr_lane_drain drain = mr_worker_drain(rig.partition, rig.lane, &mr_clock_system);
 
 	mr_assert(drain.frames == shape->waiting);
 }
