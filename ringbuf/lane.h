@@ -279,6 +279,14 @@ static inline int mr_lane_reader_frame(const struct mr_lane_reader *reader, uint
 #define MR_LANE_PLAIN_RECORD ((uint64_t)MR_FRAME_RECORD << 32)
 #define MR_LANE_PLAIN_MASK   (0xffffffff00000000u & ~(MR_LANE_NULL_KEY | MR_LANE_NULL_VALUE))
 
+static_assert(offsetof(struct mr_frame, kind) == 4, "word 0: bytes, kind, flags, header count");
+static_assert(offsetof(struct mr_frame, flags) == 5, "word 0");
+static_assert(offsetof(struct mr_frame, header_count) == 6, "word 0");
+static_assert(offsetof(struct mr_frame, number) == 8, "word 1");
+static_assert(offsetof(struct mr_frame, timestamp_ms) == 16, "word 2");
+static_assert(offsetof(struct mr_frame, key_bytes) == 24, "word 3: key, value");
+static_assert(offsetof(struct mr_frame, value_bytes) == 28, "word 3");
+
 /* A frame as nearly all are: no headers, and more behind it. All of it is a checked copy. */
 struct mr_lane_plain {
 	const uint8_t *payload; /* shared memory: key, then value; slack behind them */
