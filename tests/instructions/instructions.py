@@ -24,7 +24,7 @@ STAGES = ("put", "lane", "drain", "close", "place", "copy")
 BOUNDS = (("lane + drain + close", ("lane", "drain", "close")), ("put", ("put",)),
           ("place", ("place",)),
           ("copy", ("copy",)))
-RINGS = ("put",)  # the engine may sleep or not: what counts is the call that rings
+RINGS = ("put",)  # later publishes of a round ring or not, by chance: what counts is the most
 PLAIN_MEMCPY = ("glibc.cpu.hwcaps=-AVX_Fast_Unaligned_Load,-AVX2,-AVX512VL,-AVX512F,-ERMS,"
                 "-FSRM")
 TRIGGER = re.compile(r"^desc: Trigger: Client Request: (\w+) (-?\d+) (-?\d+) (\d+) (\d+)$",
