@@ -234,7 +234,8 @@ static int add_batch(struct mr_source *source, struct mr_reading *reading, const
 	if ((uint32_t)header.record_count > count / RECORD_BYTES_LEAST)
 		return damaged(source, reading, "a batch counts more records than fit into it",
 			       err);
-	r = grow_messages(reading, (uint32_t)header.record_count, err);
+	/* one at least: compaction may have left none, and then there may be no array yet */
+	r = grow_messages(reading, (uint32_t)header.record_count + (header.record_count == 0), err);
 	if (r == 0)
 		r = add_records(source, reading, &records, err);
 	if (r < 0)
