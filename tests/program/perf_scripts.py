@@ -147,6 +147,13 @@ class Usage(PerfScripts):
 
 
 class Parts(support.Program):
+    def test_packages_are_asked_for_by_a_word_that_mill_knows(self):
+        if not shutil.which("dpkg-query"):
+            self.skipTest("no Debian system")
+        result = subprocess.run([os.path.join(ROOT, "mill"), "packages", "dpkg"], text=True,
+                                capture_output=True, check=False, timeout=60)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+
     def test_pages_of_a_guest_are_judged_by_their_node(self):
         """One page on the wrong node, or none at all, is a failed check."""
         guest = parts_of("numa-guest")
