@@ -108,7 +108,7 @@ static inline uint64_t mr_byte_ring_poll(struct mr_byte_reader *reader)
 /* The next frame that was polled, with its head; NULL: padding was all there was. */
 static inline const uint8_t *mr_byte_ring_next(struct mr_byte_reader *reader, uint32_t *bytes)
 {
-	while (reader->at != reader->published) {
+	while (reader->at < reader->published) {
 		const uint8_t *at = reader->ring->bytes + (reader->at & reader->mask);
 		struct mr_byte_frame head;
 

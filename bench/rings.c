@@ -271,6 +271,7 @@ static int run_race(struct mr_bench_run *run, struct race *race, struct mr_sides
 	if (r == 0)
 		r = mr_windows_judge(&race->windows, run, mask, &sample->values[1],
 				     &sample->values[0], &sample->disturbed, err);
+	sample->values[2] = (double)race->frames;
 	free(race->log);
 	mr_windows_deinit(&race->windows);
 	return r;

@@ -20,7 +20,7 @@ struct mr_rings {
 #define MR_RINGS_SMALL_TAKE 4096u
 
 /* For mr_bench_pairs(); 'arg' is a struct mr_rings. [0]: p90, [1]: median of windows of 2 ms, in
- * frames/s */
+ * frames/s; [2]: frames in all */
 int mr_rings_lane(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
 		  struct mr_error *err);
 int mr_rings_bytes(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
