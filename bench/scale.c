@@ -28,7 +28,7 @@
 #define BURST	       32
 #define STEPS	       4
 #define PRODUCERS_MAX  8
-#define SAMPLE_SECONDS 1.5
+#define SAMPLE_SECONDS 1.0
 #define COUNT_SHARE    0.3 /* of a sample's seconds: counting needs less */
 #define COUNT_STEP     1000u
 #define NS_PER_SECOND  1e9
