@@ -29,6 +29,7 @@ DISTURBED_SAID = 0.005  # less rounds to nothing
 DISTURBED_MUCH = 0.20   # a figure to repeat before it is believed
 FIGURE_COLUMNS = ("name", "unit", "value", "limit", "limit_name", "ratio", "ratio_min",
                   "ratio_max", "bar", "sense", "met", "disturbed", "note")
+NAMES_PRINTED = 12      # on the terminal, of one kind
 SCALES = {
     "times": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns")),
     "rates": ((1e9, "G/s"), (1e6, "M/s"), (1e3, "k/s"), (1, "/s")),
@@ -111,6 +112,13 @@ def quantity(value, unit):
 
 def ratio(value):
     return f"{value:.2f}" if is_number(value) else "–"
+
+
+def short(value):
+    """One word, as 21.3M."""
+    factor, letter = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+                           if abs(value) >= step[0]), (1, ""))
+    return digits(value / factor) + letter
 
 
 def percent(share):
@@ -235,13 +243,14 @@ def bars_script(title, bars, label, output):
     lines = head(title, output)
     lines += [f"set xlabel {quoted(label)} noenhanced", "unset key", "set style fill solid 0.8",
               f"set yrange [{len(bars) - 0.4}:-0.6]", "set xrange [0:*]", "set lmargin 42",
+              "set format x '%.0s%c'" if max(value for _, value in bars) >= 1e4 else "",
               "set ytics (" + ", ".join(f"{tic(name[:44])} {place}"
                                         for place, (name, _) in enumerate(bars)) + ") noenhanced",
               "$bars << END"]
-    lines += [f"{value!r} {place}" for place, (_, value) in enumerate(bars)]
+    lines += [f"{value!r} {place} {short(value)}" for place, (_, value) in enumerate(bars)]
     lines += ["END", "plot $bars using ($1/2.0):2:($1/2.0):(0.35) with boxxyerror "
-              f"lc rgb '{COLOURS[0]}', $bars using 1:2:(sprintf('%.3g', $1)) "
-              "with labels left offset char 0.7,0", ""]
+              f"lc rgb '{COLOURS[0]}', $bars using 1:2:3 "
+              "with labels left offset char 0.7,0 noenhanced", ""]
     return "\n".join(lines)
 
 
@@ -252,6 +261,15 @@ def stages(answers):
             if figure["unit"] == "ns" and is_number(figure["value"])
             and (figure["name"].startswith("stage: ") or re.search(r"\bper\b.*\brecord",
                                                                    figure["name"]))]
+
+
+def scale_bars(answers):
+    """{unit: bars}: what more lanes and partitions bring, side by side."""
+    found = {}
+    for question, figure in all_figures(answers):
+        if question == "scale" and is_number(figure["value"]):
+            found.setdefault(figure["unit"], []).append((figure["name"], figure["value"]))
+    return found
 
 
 def scripts(answers, folder):
@@ -265,11 +283,12 @@ def scripts(answers, folder):
     for (question, plot), curves in plots.items():
         path = os.path.join(folder, f"{question}-{file_name(plot)}.svg")
         made.append((f"{question}: {plot}", path, curves_script(plot, curves, path)))
-    bars = stages(answers)
-    if bars:
-        path = os.path.join(folder, "cost-by-stage.svg")
-        title = "cost per record by stage"
-        made.append((title, path, bars_script(title, bars, "ns per record", path)))
+    charts = [("cost per record by stage", stages(answers), "ns per record")]
+    charts += [(f"scale: {unit}", bars, unit) for unit, bars in scale_bars(answers).items()]
+    for title, bars, label in charts:
+        path = os.path.join(folder, file_name(title) + ".svg")
+        if bars:
+            made.append((title, path, bars_script(title, bars, label, path)))
     return made
 
 
@@ -441,8 +460,10 @@ def main(words):
         return 1
     for sentence, names in summary(answers):
         print(sentence)
-        for name in names:
+        for name in names[:NAMES_PRINTED]:
             print(f"  {name}")
+        if len(names) > NAMES_PRINTED:
+            print(f"  and {len(names) - NAMES_PRINTED} more: see the page")
     for words in missing:
         print(words)
     print(f"{path}: {len(all_figures(answers))} figures, {len(plots)} plots")

@@ -230,7 +230,8 @@ class Report(unittest.TestCase):
                   x="1 / (1 - share of records)")]))
         page, said = self.page()
         scripts = self.scripts()
-        self.assertEqual(list(scripts), ["ack-against-load", "ack-percentiles", "cost-by-stage"])
+        self.assertEqual(list(scripts), ["ack-against-load", "ack-percentiles",
+                                         "cost-per-record-by-stage"])
         load = scripts["ack-against-load"]
         self.assertIn("'p50'", load)
         self.assertIn("'p99'", load)
@@ -240,11 +241,31 @@ class Report(unittest.TestCase):
         self.assertNotIn("10000 0", load, "a logarithmic axis has no zero")
         self.assertNotIn("None", load)
         self.assertIn("'99.99 %%' 10000", scripts["ack-percentiles"])
-        self.assertIn("25.0 0", scripts["cost-by-stage"])
-        self.assertIn("31.0 1", scripts["cost-by-stage"])
-        self.assertNotIn("9000", scripts["cost-by-stage"], "that is no cost of a record")
+        self.assertIn("25.0 0 25.0", scripts["cost-per-record-by-stage"])
+        self.assertIn("31.0 1 31.0", scripts["cost-per-record-by-stage"])
+        self.assertNotIn("9000", scripts["cost-per-record-by-stage"], "that is no cost of a record")
         self.assertEqual(page.tags.count("img"), 3)
         self.assertIn("3 plots", said)
+
+    def test_what_scales_stands_side_by_side_by_unit(self):
+        self.fake_gnuplot()
+        self.save("scale.json", answer("scale", [
+            reported("1 lane", unit="records/s", value=30e6),
+            reported("8 lanes", unit="records/s", value=29e6),
+            reported("8 lanes against 1", unit="times as many", value=0.97)]))
+        self.page()
+        scripts = self.scripts()
+        self.assertEqual(list(scripts), ["scale-records-s", "scale-times-as-many"])
+        self.assertIn("30000000.0 0 30.0M", scripts["scale-records-s"])
+        self.assertIn("29000000.0 1 29.0M", scripts["scale-records-s"])
+        self.assertIn("0.97 0 0.97", scripts["scale-times-as-many"])
+
+    def test_the_terminal_is_not_flooded(self):
+        self.save("ack.json", answer("ack", [figure(f"f{i}", met=False) for i in range(40)]))
+        page, said = self.page()
+        self.assertIn("  and 28 more: see the page", said)
+        self.assertNotIn("ack: f39", said)
+        self.assertIn("ack: f39", page.text)
 
     def test_without_gnuplot_the_page_says_so(self):
         self.save("ack.json", answer("ack", [figure("x")], [curve("p", "c", [[1, 2]])]))
