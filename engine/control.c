@@ -304,6 +304,7 @@ static void shut_down(struct mr_control *control)
 	mr_control_each(control, hosted) mr_control_remove_partition(hosted, -ESHUTDOWN);
 	while (!everything_out(control))
 		one_round(control, 50);
+	mr_control_checkpoint_clean(control);
 }
 
 void mr_control_run(struct mr_control *control)

@@ -54,18 +54,20 @@ struct mr_hosted {
 	uint64_t next_segment_bytes;
 	bool spare_wanted; /* making one failed: try again */
 	bool spare_pending;
-	bool no_space;		     /* told once */
-	uint32_t chores;	     /* under way for this partition */
+	bool spare_kept;	       /* an engine that ended well left one */
+	bool no_space;		       /* told once */
+	uint32_t chores;	       /* under way for this partition */
 	struct segment_chore *unnamed; /* its active segment's: no space, tried again */
 	struct drop_chore *undropped;  /* segments that could not be removed, tried again */
 	bool dropping;		       /* segments, oldest first */
 	bool naming;		       /* its active segment is called "spare" still */
-	uint32_t lanes, watches;     /* that the worker has */
+	uint32_t lanes, watches;       /* that the worker has */
 	struct host_watch *watch_list;
-	uint32_t posts;		     /* requests that the worker has not answered */
+	uint32_t posts; /* requests that the worker has not answered */
 	bool remove_posted;
-	bool let_go;  /* by the worker; it may still answer requests */
-	bool removed; /* all answered */
+	bool let_go;			       /* by the worker; it may still answer requests */
+	bool removed;			       /* all answered */
+	uint64_t ended_offset, ended_position; /* of its log when the worker let go; 0: not whole */
 	struct mr_worker_message add, remove, spare, named, zeroed, log_start, snapshot_message,
 		reserved;
 	bool reserved_out; /* offsets of a topic in memory, see control_memory.c */
@@ -202,6 +204,7 @@ void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message
 /* Collects snapshots, then writes by a chore; or writes at once what is known. */
 void mr_control_checkpoint(struct mr_control *control);
 int mr_control_checkpoint_now(struct mr_control *control, struct mr_error *err);
+void mr_control_checkpoint_clean(struct mr_control *control);
 /* What must not go back even if one slot is damaged later: producer ids, the start, epochs. */
 int mr_control_checkpoint_twice(struct mr_control *control, struct mr_error *err);
 void mr_control_fail(struct mr_control *control, int status, const char *what);

@@ -25,6 +25,7 @@ struct segment_chore {
 	struct mr_segment_header header;
 	uint64_t bytes; /* SPARE: its size; ZERO: up to here */
 	uint64_t from;
+	bool kept;  /* SPARE: one may be there from before */
 	bool again; /* NAME: the disk is full */
 };
 
@@ -104,9 +105,15 @@ void mr_control_suspect(struct mr_control *control, int status, const struct mr_
 static int run_spare(struct mr_chore *chore, struct mr_error *err)
 {
 	struct segment_chore *work = (struct segment_chore *)chore;
+	struct mr_io *io = work->hosted->control->io;
+	const char *directory = work->hosted->directory;
+	int r = -ENOENT;
 
-	return mr_segment_make_spare(work->hosted->control->io, work->hosted->directory,
-				     work->bytes, &work->segment, err);
+	if (work->kept)
+		r = mr_segment_use_spare(io, directory, work->bytes, &work->segment, err);
+	if (r == -ENOENT)
+		r = mr_segment_make_spare(io, directory, work->bytes, &work->segment, err);
+	return r;
 }
 
 /* Short of something that may come back; nothing was lost. */
@@ -123,6 +130,8 @@ static void done_spare(struct mr_chore *chore)
 
 	hosted->chores--;
 	hosted->spare_pending = false;
+	if (chore->status == 0)
+		hosted->spare_kept = false;
 	if (chore->status == 0 && hosted->part && !hosted->remove_posted) {
 		post(hosted, &hosted->spare, MR_WORKER_GIVE_SPARE, work->segment, 0);
 		if (hosted->no_space)
@@ -160,6 +169,7 @@ void mr_control_make_spare(struct mr_hosted *hosted)
 		return;
 	}
 	work->bytes = mr_control_segment_bytes(hosted, hosted->next_segment_bytes);
+	work->kept = hosted->spare_kept;
 	hosted->spare_pending = true;
 	hosted->spare_wanted = false;
 	mr_chores_send(control->chores, &work->chore);
@@ -510,8 +520,7 @@ static void done_checkpoint(struct mr_chore *chore)
 		control->checkpoint_again = true;
 		mr_diag_warn("no space for a checkpoint: the next start reads more of the log",
 			     "error=\"%s\"", chore->err.what);
-	}
-	else
+	} else
 		mr_control_fail(control, chore->status, chore->err.what);
 	mr_checkpoint_deinit(&work->checkpoint);
 	free(work);
@@ -530,6 +539,27 @@ int mr_control_checkpoint_now(struct mr_control *control, struct mr_error *err)
 		checkpoint_written(control, &checkpoint);
 	mr_checkpoint_deinit(&checkpoint);
 	return r;
+}
+
+/*
+ * The workers let go of everything. What a partition's last snapshot says is then all that there is
+ * of it, and the next start need not look for more.
+ */
+void mr_control_checkpoint_clean(struct mr_control *control)
+{
+	struct mr_hosted *hosted;
+	struct mr_error err;
+	bool any = false;
+
+	mr_control_each(control, hosted)
+	{
+		hosted->last.clean = hosted->ended_offset == hosted->last.offset &&
+				     hosted->ended_position == hosted->last.position &&
+				     hosted->snapshot_valid && !hosted->unnamed && !hosted->naming;
+		any |= hosted->last.clean;
+	}
+	if (any && !control->failed && mr_control_checkpoint_now(control, &err) < 0)
+		mr_diag_warn("the next start will take longer", "error=\"%s\"", err.what);
 }
 
 int mr_control_checkpoint_twice(struct mr_control *control, struct mr_error *err)

@@ -189,6 +189,7 @@ static int keep_claim(struct mr_hosted *hosted, const struct mr_checkpoint_parti
 	if (!old)
 		return 0;
 	*last = *old;
+	last->clean = false;
 	last->producers = calloc(old->producer_count + 1, sizeof(*last->producers));
 	if (!last->producers)
 		return -ENOMEM;
@@ -235,6 +236,7 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 		return r;
 	if (recovered->start.active)
 		hosted->next_segment_bytes = 2 * recovered->start.active->file_bytes;
+	hosted->spare_kept = recovered->clean;
 	free(recovered->segments); /* the array; the segments are the list's now */
 	recovered->segments = NULL;
 	recovered->segment_count = 0;
@@ -263,10 +265,15 @@ struct recovery {
 
 /* How far ahead of what is flushed this engine may write; a configuration after it may say
  * otherwise. */
-static uint64_t window_bytes(const struct mr_config *config)
+static uint64_t window_bytes(const struct mr_config *config, uint32_t groups_in_flight)
 {
-	return (uint64_t)MR_GROUPS_IN_FLIGHT_MAX *
-	       (config->group_bytes + batch_bytes_max(config) + MR_BLOCK_BYTES);
+	struct mr_log_options options = {
+		.group_bytes = (uint32_t)config->group_bytes,
+		.batch_bytes_max = batch_bytes_max(config),
+		.groups_in_flight = groups_in_flight,
+	};
+
+	return mr_log_window_bytes(&options);
 }
 
 /* Nothing is there but the offsets that are taken. This host's memory is all the replicas it has.
@@ -289,8 +296,9 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 	const struct mr_checkpoint_partition *old =
 		mr_checkpoint_find(&control->checkpoint, hosted->topic->id, hosted->number);
 	struct mr_recover_options options = {
-		.window_bytes = control->checkpoint.window_bytes ? control->checkpoint.window_bytes
-								 : window_bytes(config),
+		.window_bytes = control->checkpoint.window_bytes
+					? control->checkpoint.window_bytes
+					: window_bytes(config, MR_GROUPS_IN_FLIGHT_MAX),
 		.lock_wait_ms = RECOVERY_LOCK_WAIT_MS,
 	};
 	int r;
@@ -411,9 +419,26 @@ static int bring_up_all(struct mr_control *control, struct recovery *recoveries,
 	return 0;
 }
 
+/* For people, and for who measures: what the start read of the logs, and how long it took. */
+static void count_recovery(struct mr_control *control, const struct recovery *recoveries,
+			   size_t count, uint64_t began_ns)
+{
+	_Atomic uint64_t *checked = mr_counters_add(control->counters, MR_COUNTER_RISING,
+						    "engine.recovery_checked_bytes");
+	_Atomic uint64_t *took =
+		mr_counters_add(control->counters, MR_COUNTER_RISING, "engine.recovery_ns");
+	size_t i;
+
+	for (i = 0; checked && i < count; i++)
+		mr_counter_add(checked, recoveries[i].recovered.checked_bytes);
+	if (took)
+		mr_counter_set(took, mr_clock_monotonic_ns(control->clock) - began_ns);
+}
+
 int mr_control_recover_topics(struct mr_control *control, const struct mr_control_options *options,
 			      struct mr_error *err)
 {
+	uint64_t began_ns = mr_clock_monotonic_ns(control->clock);
 	size_t count = count_partitions(&control->topics), n = 0, i;
 	struct recovery *recoveries = calloc(count + 1, sizeof(*recoveries));
 	struct mr_hosted *hosted;
@@ -434,9 +459,11 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 				say_recovered(options, hosted, &recoveries[n++].recovered);
 		}
 	if (r == 0) {
+		count_recovery(control, recoveries, count, began_ns);
 		choose_epoch(control, recoveries, count);
 		mr_control_each(control, hosted) hosted->last.leader_epoch = control->leader_epoch;
-		control->checkpoint.window_bytes = window_bytes(control->config);
+		control->checkpoint.window_bytes =
+			window_bytes(control->config, control->config->groups_in_flight);
 		/* the epoch is durable before any append */
 		r = mr_control_checkpoint_twice(control, err);
 	}
@@ -666,6 +693,7 @@ void mr_control_remove_partition(struct mr_hosted *hosted, int why)
 /* The worker let go of it. */
 void mr_control_partition_removed(struct mr_hosted *hosted)
 {
+	mr_worker_partition_ended(hosted->part, &hosted->ended_offset, &hosted->ended_position);
 	mr_worker_partition_free(hosted->part);
 	hosted->part = NULL;
 	hosted->removed = true;

@@ -90,8 +90,8 @@ struct mr_worker_message {
 	struct mr_worker_snapshot *snapshot;
 	struct mr_log_event event;
 	uint64_t offset;
-	int64_t expire_before_ms; /* SNAPSHOT: producers quiet since then are forgotten */
-	void *owner; /* the control thread's own */
+	int64_t expire_before_ms;	/* SNAPSHOT: producers quiet since then are forgotten */
+	void *owner;			/* the control thread's own */
 	struct mr_worker_message *next; /* of those held until the worker's mailbox has room */
 };
 
@@ -146,6 +146,12 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 			    struct mr_error *err);
 /* Only while no worker has it. Gives back the segments it still held. */
 void mr_worker_partition_free(struct mr_worker_partition *partition);
+/*
+ * Where its log ended, after the worker let go: offset and position behind the last group. Both 0
+ * when something was not written, or nobody knows.
+ */
+void mr_worker_partition_ended(const struct mr_worker_partition *partition, uint64_t *offset,
+			       uint64_t *position);
 /* For handing out: constant while the partition lives. */
 const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition *partition);
 

@@ -134,6 +134,22 @@ void mr_worker_partition_free(struct mr_worker_partition *partition)
 	free(partition);
 }
 
+void mr_worker_partition_ended(const struct mr_worker_partition *partition, uint64_t *offset,
+			       uint64_t *position)
+{
+	struct mr_log_state log = {0};
+
+	*offset = 0;
+	*position = 0;
+	if (partition->log)
+		mr_log_state(partition->log, &log);
+	if (!partition->log || partition->failed || log.failed || log.in_flight ||
+	    log.flushed_offset != log.end_offset)
+		return;
+	*offset = log.flushed_offset;
+	*position = log.flushed_position;
+}
+
 const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition *partition)
 {
 	return &partition->tail;

@@ -29,6 +29,7 @@
 #define PARTITION_BYTES	     72u
 #define PRODUCER_BYTES	     112u
 #define COMMIT_BYTES	     32u
+#define FLAG_CLEAN	     UINT64_C(1)
 #define CRC_BYTES	     4u
 #define CHECKPOINT_BYTES_MAX (1u << 30)
 
@@ -154,7 +155,7 @@ static void put_partition(struct cursor *c, const struct mr_checkpoint_partition
 	put_u64(c, partition->group_number);
 	put_u32(c, partition->previous_crc);
 	put_u32(c, partition->producer_count);
-	put_u64(c, 0); /* room to grow */
+	put_u64(c, partition->clean ? FLAG_CLEAN : 0);
 	for (uint32_t i = 0; i < partition->producer_count; i++)
 		put_producer(c, &partition->producers[i]);
 }
@@ -238,7 +239,7 @@ static int get_partition(struct cursor *c, struct mr_checkpoint_partition *parti
 	partition->group_number = get_u64(c);
 	partition->previous_crc = get_u32(c);
 	count = get_u32(c);
-	(void)get_u64(c); /* room to grow */
+	partition->clean = get_u64(c) & FLAG_CLEAN; /* other bits: room to grow */
 	if (partition->partition < 0 || partition->log_start > partition->offset ||
 	    partition->position % MR_BLOCK_BYTES || count > c->left / PRODUCER_BYTES)
 		return -EBADMSG;

@@ -9,6 +9,7 @@
 #ifndef MR_CHECKPOINT_H
 #define MR_CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/io.h"
@@ -21,12 +22,13 @@
 struct mr_checkpoint_partition {
 	uint8_t topic_id[16];
 	int32_t partition;
-	int32_t leader_epoch;	/* highest taken */
+	int32_t leader_epoch; /* highest taken */
 	uint64_t log_start;
-	uint64_t offset;	/* flushed offset */
-	uint64_t position;	/* of the next group */
-	uint64_t group_number;	/* of the next group */
-	uint32_t previous_crc;	/* of the group before */
+	uint64_t offset;       /* flushed offset */
+	uint64_t position;     /* of the next group */
+	uint64_t group_number; /* of the next group */
+	uint32_t previous_crc; /* of the group before */
+	bool clean;	       /* the engine let go of it here: nothing was written behind */
 	uint32_t producer_count;
 	struct mr_producer_entry *producers; /* owned by the checkpoint */
 };
@@ -40,16 +42,16 @@ struct mr_checkpoint_commit {
 
 struct mr_checkpoint {
 	uint64_t generation;
-	uint64_t window_bytes;	   /* how far the engine may have written ahead: recovery's */
-	uint64_t engine_start;	   /* counts starts */
+	uint64_t window_bytes; /* how far the engine may have written ahead: recovery's */
+	uint64_t engine_start; /* counts starts */
 	uint8_t log_id[16];
-	int64_t next_producer_id;  /* ids below it may be in use */
+	int64_t next_producer_id; /* ids below it may be in use */
 	struct mr_checkpoint_partition *partitions;
 	uint32_t partition_count;
 	struct mr_checkpoint_commit *commits; /* committed offsets of groups, as of
 						 'commits_offset' */
 	uint32_t commit_count;
-	uint64_t commits_offset;   /* of the __offsets partition: replay from here */
+	uint64_t commits_offset; /* of the __offsets partition: replay from here */
 };
 
 /*
@@ -63,9 +65,9 @@ int mr_checkpoint_load(struct mr_io *io, struct mr_checkpoint *out, struct mr_er
  */
 int mr_checkpoint_save(struct mr_io *io, struct mr_checkpoint *checkpoint, struct mr_error *err);
 void mr_checkpoint_deinit(struct mr_checkpoint *checkpoint);
-const struct mr_checkpoint_partition *
-mr_checkpoint_find(const struct mr_checkpoint *checkpoint, const uint8_t topic_id[16],
-		   int32_t partition);
+const struct mr_checkpoint_partition *mr_checkpoint_find(const struct mr_checkpoint *checkpoint,
+							 const uint8_t topic_id[16],
+							 int32_t partition);
 /* Pure halves, for tests and fuzzing. Encode returns owned memory. */
 int mr_checkpoint_encode(const struct mr_checkpoint *checkpoint, uint8_t **out, size_t *bytes);
 int mr_checkpoint_decode(const uint8_t *bytes, size_t count, struct mr_checkpoint *out,

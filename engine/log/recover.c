@@ -8,6 +8,9 @@
  *	3. groups from the checkpoint on, as long as each continues the one before: what is kept;
  *	4. the in-flight window behind, for a group that proves that more had been flushed.
  *
+ * Nothing of that is read twice, and a log that an engine ended well (checkpoint.h) has no window:
+ * its checkpoint stands at its end, and the block there is zero.
+ *
  * With a proof the partition is corrupt and nothing is changed. Without one, what stands in the
  * window is zeroed, a segment begun behind the prefix is removed, and all that was read is flushed.
  * Each step may be cut off by another crash: the prefix is the same the next time, since only what
@@ -53,6 +56,9 @@ struct recovery {
 	size_t current;
 	struct expected expected;
 	bool from_checkpoint;
+	bool clean;	     /* nothing was ever written behind the prefix */
+	uint64_t dirty_from; /* file bytes of the segment it ends in that are not all zero */
+	uint64_t dirty_to;
 	bool broken; /* the chain of segments itself is damaged: 'break_why' says how */
 	struct mr_error break_why;
 	struct mr_error damage; /* why the prefix ends where it ends */
@@ -289,6 +295,12 @@ static bool enter_next(struct recovery *re)
 	return true;
 }
 
+/* The engine before this one ended well, or so it says. */
+static bool said_clean(const struct recovery *re)
+{
+	return re->from_checkpoint && re->checkpoint->clean;
+}
+
 static int scan_groups(struct recovery *re, struct mr_error *err)
 {
 	struct mr_segment *segment = segment_of(re, re->current);
@@ -301,12 +313,16 @@ static int scan_groups(struct recovery *re, struct mr_error *err)
 		}
 		re->expected.position += MR_BLOCK_BYTES;
 	}
+	if (said_clean(re)) /* one look, most likely */
+		mr_scan_ahead_to(&re->scan, re->expected.position - segment->base_position);
 	for (;;) {
 		int r = pass_group(re, re->current, &re->expected, true, err);
 
 		if (r < 0)
 			return r;
-		if (r == 0 && !enter_next(re))
+		if (r == 1)
+			mr_scan_ahead_to(&re->scan, segment_of(re, re->current)->file_bytes);
+		else if (!enter_next(re))
 			return 0;
 	}
 }
@@ -502,13 +518,36 @@ static int begin(struct recovery *re, struct mr_error *err)
 
 /* ---- 4. behind the kept prefix ------------------------------------------- */
 
+static void note_dirty(struct recovery *re, size_t i, uint64_t from, uint64_t bytes)
+{
+	if (i != re->current)
+		return; /* its segment goes as a whole */
+	if (re->dirty_from == re->dirty_to)
+		re->dirty_from = from;
+	re->dirty_to = from + bytes;
+}
+
+/* Whether more than its first bytes is zero: what is left there would be in the way later. */
+static bool is_block_zero(struct recovery *re, uint64_t from)
+{
+	const uint8_t *bytes;
+	size_t have;
+
+	/* it was just read, so this cannot fail */
+	if (mr_scan_bytes(&re->scan, from, 0, &bytes, &have, NULL) < 0)
+		return false;
+	return have == 0 || (have >= MR_BLOCK_BYTES && mr_recover_is_zero(bytes));
+}
+
 /* One segment's part of the window: groups that check out in file bytes [from, to). */
 static int search(struct recovery *re, size_t i, uint64_t from, uint64_t to, struct mr_error *err)
 {
 	struct mr_segment *segment = segment_of(re, i);
 	struct mr_recovered *out = re->out;
 
-	mr_scan_segment(&re->scan, segment);
+	if (i != re->current) /* there the scan stands already */
+		mr_scan_segment(&re->scan, segment);
+	mr_scan_ahead_to(&re->scan, to);
 	while (from < to) {
 		struct mr_group_header header;
 		const uint8_t *bytes;
@@ -521,14 +560,18 @@ static int search(struct recovery *re, size_t i, uint64_t from, uint64_t to, str
 			out->cut_bytes += header.bytes;
 			if (header.flushed_offset > out->flushed_offset)
 				out->flushed_offset = header.flushed_offset;
+			note_dirty(re, i, from, header.bytes);
 			from += header.bytes;
 			continue;
 		}
-		if (r == 0 || r == -EBADMSG)
+		if (r == 0 || r == -EBADMSG) {
 			out->cut_bytes += MR_BLOCK_BYTES;
-		else if (r != -ENODATA) {
+			note_dirty(re, i, from, MR_BLOCK_BYTES);
+		} else if (r != -ENODATA) {
 			*err = why;
 			return r;
+		} else if (!is_block_zero(re, from)) {
+			note_dirty(re, i, from, MR_BLOCK_BYTES);
 		}
 		from += MR_BLOCK_BYTES;
 	}
@@ -552,6 +595,18 @@ static int search_window(struct recovery *re, struct mr_error *err)
 		      segment->file_bytes < window ? segment->file_bytes : window, err);
 }
 
+/* It ended well if nothing follows where it says so: not a byte, not a segment. */
+static bool ended_well(struct recovery *re)
+{
+	const struct mr_segment *segment = segment_of(re, re->current);
+	uint64_t from = re->expected.position - segment->base_position;
+
+	return said_clean(re) && !re->broken && re->expected.offset == re->checkpoint->offset &&
+	       re->current + 1 == re->usable && re->usable == re->count &&
+	       re->damage.code == -ENODATA &&
+	       (segment->file_bytes - from < MR_BLOCK_BYTES || is_block_zero(re, from));
+}
+
 /* Damage, or the end that a crash leaves? Sets out->corrupt. */
 static int judge(struct recovery *re, struct mr_error *err)
 {
@@ -566,7 +621,8 @@ static int judge(struct recovery *re, struct mr_error *err)
 	if (re->broken && re->count >= 2 &&
 	    re->found[re->count - 2].base_offset > out->flushed_offset)
 		out->flushed_offset = re->found[re->count - 2].base_offset;
-	r = search_window(re, err);
+	re->clean = ended_well(re);
+	r = re->clean ? 0 : search_window(re, err);
 	if (r < 0)
 		return r;
 	out->corrupt = re->broken || out->flushed_offset > re->expected.offset;
@@ -634,8 +690,12 @@ static int cut(struct recovery *re, struct mr_error *err)
 	struct mr_segment *active = segment_of(re, re->current);
 	uint64_t from = re->expected.position - active->base_position;
 	uint64_t to = from + re->options->window_bytes + 2 * MR_BLOCK_BYTES;
-	int r;
+	int r = 0;
 
+	if (re->checkpoint && re->checkpoint->clean && !re->clean)
+		r = mr_recover_remove_spare(re->io, re->directory, err);
+	if (r < 0)
+		return r;
 	for (size_t i = re->usable; i > re->current + 1; i--) {
 		r = mr_segment_remove(segment_of(re, i - 1), err);
 		if (r < 0)
@@ -643,7 +703,10 @@ static int cut(struct recovery *re, struct mr_error *err)
 	}
 	if (to > active->file_bytes)
 		to = active->file_bytes;
-	r = mr_recover_zero(&re->scan, active, from, to, err);
+	if (to > re->dirty_to)
+		to = re->dirty_to;
+	if (re->dirty_from < to)
+		r = mr_segment_zero(active, re->dirty_from, to, err);
 	for (size_t i = re->first; i <= re->current && r == 0; i++)
 		r = mr_io_sync(segment_of(re, i)->file, err);
 	if (r < 0)
@@ -695,6 +758,7 @@ static int hand_out(struct recovery *re, struct mr_error *err)
 	out->start.partition = re->partition_number;
 	memcpy(out->start.topic_id, re->topic_id, sizeof(out->start.topic_id));
 	memcpy(out->start.log_id, re->found[re->current].header.log_id, sizeof(out->start.log_id));
+	out->clean = re->clean;
 	out->leader_epoch = re->expected.leader_epoch;
 	if (re->checkpoint && re->checkpoint->leader_epoch > out->leader_epoch)
 		out->leader_epoch = re->checkpoint->leader_epoch;
@@ -773,7 +837,10 @@ int mr_recover(struct mr_io *io, const char *directory, const uint8_t topic_id[1
 	if (!err)
 		err = &ignored;
 	memset(out, 0, sizeof(*out));
-	r = mr_recover_find(io, directory, !options->read_only, &re.found, &re.count, err);
+	/* a spare that may be used again is removed by cut() if it may not */
+	r = mr_recover_find(io, directory,
+			    !options->read_only && !(checkpoint && checkpoint->clean), &re.found,
+			    &re.count, err);
 	if (r < 0)
 		return r;
 	if (re.count == 0) {

@@ -6,7 +6,8 @@
  * keeps the prefix before the first invalid group. What lies behind it within the in-flight window
  * is looked at once for a proof that it had been flushed; with such a proof, or when the checkpoint
  * itself lies above, it is corruption: the partition is then read-only and says at which offset.
- * Else the window is zeroed and flushed, and so is what was kept, before it counts.
+ * Else the window is zeroed and flushed, and so is what was kept, before it counts. Behind a
+ * checkpoint of an engine that ended well is no window: nothing had been written there.
  */
 #ifndef MR_RECOVER_H
 #define MR_RECOVER_H
@@ -15,9 +16,9 @@
 #include "log.h"
 
 struct mr_recover_options {
-	uint64_t window_bytes;	 /* mr_log_window_bytes() of the engine that wrote the log */
-	uint32_t lock_wait_ms;	 /* how long a killed engine's writes are waited for */
-	bool read_only;		 /* look only: no lock, no zeroing, no flush (verify, dump) */
+	uint64_t window_bytes; /* mr_log_window_bytes() of the engine that wrote the log */
+	uint32_t lock_wait_ms; /* how long a killed engine's writes are waited for */
+	bool read_only;	       /* look only: no lock, no zeroing, no flush (verify, dump) */
 	/* progress, may be NULL: bytes checked so far of those to check */
 	void (*progress)(uint64_t bytes, uint64_t total, void *arg);
 	void *arg;
@@ -26,20 +27,22 @@ struct mr_recover_options {
 struct mr_recovered {
 	struct mr_segment **segments; /* owned; oldest first; the last is open for writing */
 	size_t segment_count;
-	struct mr_log_start start;    /* where appending goes on; start.active is the last
-					 segment */
+	struct mr_log_start start; /* where appending goes on; start.active is the last
+				      segment */
 	uint64_t log_start;
-	uint64_t flushed_offset;      /* highest offset known to have been flushed */
-	int32_t leader_epoch;	      /* highest seen */
+	uint64_t flushed_offset; /* highest offset known to have been flushed */
+	int32_t leader_epoch;	 /* highest seen */
 	uint64_t checked_bytes;
-	uint64_t cut_bytes;	      /* discarded behind the kept prefix, unanswered */
-	uint64_t cut_groups;	      /* of those, groups that were whole but stood behind an
-					 invalid one */
-	bool corrupt;		      /* damage below what was flushed: read-only from
-					 corrupt_offset on */
+	uint64_t cut_bytes;  /* discarded behind the kept prefix, unanswered */
+	uint64_t cut_groups; /* of those, groups that were whole but stood behind an
+				invalid one */
+	bool clean;	     /* ended well: nothing behind, and a "spare" that is there
+				may be used (mr_segment_use_spare()) */
+	bool corrupt;	     /* damage below what was flushed: read-only from
+				corrupt_offset on */
 	uint64_t corrupt_offset;
 	uint64_t corrupt_position;
-	struct mr_error damage;	      /* the sentence: file, position, offset, found, expected */
+	struct mr_error damage; /* the sentence: file, position, offset, found, expected */
 };
 
 /*

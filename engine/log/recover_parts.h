@@ -21,6 +21,9 @@ struct mr_found_segment {
 int mr_recover_find(struct mr_io *io, const char *directory, bool tidy,
 		    struct mr_found_segment **found, size_t *count, struct mr_error *err);
 void mr_recover_found_free(struct mr_found_segment *found, size_t count);
+/* A spare that the engine before this one left; 0 too if there is none. */
+int mr_recover_remove_spare(struct mr_io *io, const char *directory, struct mr_error *err);
+bool mr_recover_is_zero(const uint8_t block[MR_BLOCK_BYTES]);
 /* Makes file bytes [from, to) of a segment zeros where they are not, and syncs if it wrote. */
 int mr_recover_zero(struct mr_scan *scan, struct mr_segment *segment, uint64_t from, uint64_t to,
 		    struct mr_error *err);

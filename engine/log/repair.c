@@ -39,12 +39,14 @@ static int by_base(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int remove_spare(struct mr_io *io, const char *directory, struct mr_error *err)
+int mr_recover_remove_spare(struct mr_io *io, const char *directory, struct mr_error *err)
 {
 	char path[160];
+	int r;
 
 	snprintf(path, sizeof(path), "%s/spare", directory);
-	return mr_io_remove(io, path, err);
+	r = mr_io_remove(io, path, err);
+	return r == -ENOENT ? 0 : r;
 }
 
 int mr_recover_find(struct mr_io *io, const char *directory, bool tidy,
@@ -65,7 +67,7 @@ int mr_recover_find(struct mr_io *io, const char *directory, bool tidy,
 	}
 	for (size_t i = 0; i < entry_count && r == 0; i++) {
 		if (tidy && strcmp(entries[i].name, "spare") == 0)
-			r = remove_spare(io, directory, err);
+			r = mr_recover_remove_spare(io, directory, err);
 		if (!parse_name(entries[i].name, &all[n].base_offset))
 			continue;
 		mr_segment_file_name(all[n].base_offset, all[n].name);
@@ -92,7 +94,7 @@ void mr_recover_found_free(struct mr_found_segment *found, size_t count)
 
 /* ---- zeroing ------------------------------------------------------------- */
 
-static bool is_zero(const uint8_t *block)
+bool mr_recover_is_zero(const uint8_t block[MR_BLOCK_BYTES])
 {
 	return block[0] == 0 && memcmp(block, block + 1, MR_BLOCK_BYTES - 1) == 0;
 }
@@ -106,6 +108,7 @@ int mr_recover_zero(struct mr_scan *scan, struct mr_segment *segment, uint64_t f
 	int r;
 
 	mr_scan_segment(scan, segment);
+	mr_scan_ahead_to(scan, to);
 	for (uint64_t at = from; at < to; at += MR_BLOCK_BYTES) {
 		r = mr_scan_bytes(scan, at, MR_BLOCK_BYTES, &bytes, &have, err);
 		if (r < 0)
@@ -114,7 +117,7 @@ int mr_recover_zero(struct mr_scan *scan, struct mr_segment *segment, uint64_t f
 			to = have ? at + MR_BLOCK_BYTES : at;
 			break;
 		}
-		if (!is_zero(bytes)) {
+		if (!mr_recover_is_zero(bytes)) {
 			dirty_from = dirty_from < at ? dirty_from : at;
 			continue;
 		}
@@ -274,9 +277,9 @@ static int begin_anew(struct mr_io *io, const char *directory, const struct mr_r
 		      struct mr_error *err)
 {
 	struct mr_log_start start = recovered->start;
-	int r = remove_spare(io, directory, err);
+	int r = mr_recover_remove_spare(io, directory, err);
 
-	if (r < 0 && r != -ENOENT)
+	if (r < 0)
 		return r;
 	start.offset = recovered->corrupt_offset;
 	start.position = 0;

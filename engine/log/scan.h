@@ -11,7 +11,7 @@
 
 struct mr_scan {
 	struct mr_io_file *file; /* borrowed */
-	size_t piece;		 /* how much is read at a time */
+	uint64_t ahead_to;	 /* file byte: no more than is asked for is read beyond it */
 	uint8_t *buffer;
 	size_t capacity;
 	uint64_t at; /* file byte that the buffer begins with */
@@ -22,6 +22,8 @@ void mr_scan_init(struct mr_scan *scan); /* takes memory when it reads */
 void mr_scan_deinit(struct mr_scan *scan);
 /* Goes on with another segment's file, or reads one anew that was written meanwhile. */
 void mr_scan_segment(struct mr_scan *scan, const struct mr_segment *segment);
+/* What lies behind file byte 'to' is hardly wanted. Holds until mr_scan_segment(). */
+void mr_scan_ahead_to(struct mr_scan *scan, uint64_t to);
 /*
  * At least 'want' bytes of the file from the block at 'from' on, less only at its end. *bytes stays
  * valid until the next call.

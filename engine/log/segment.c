@@ -224,6 +224,49 @@ fail:
 	return r;
 }
 
+/* The file is 'file_bytes' long, all of it has space, and it is ours alone. */
+static int take_spare(struct mr_segment *segment, struct mr_error *err)
+{
+	int64_t bytes = mr_io_size(segment->file, err);
+	int r;
+
+	if (bytes < 0)
+		return (int)bytes;
+	if ((uint64_t)bytes != segment->file_bytes)
+		return mr_error_set(err, -EBADMSG,
+				    "the spare has %" PRId64 " bytes, expected %" PRIu64, bytes,
+				    segment->file_bytes);
+	r = mr_io_lock(segment->file, 0, err);
+	if (r == 0)
+		r = mr_io_allocate(segment->file, 0, segment->file_bytes, err);
+	return r < 0 ? r : make_id(&segment->segment_id, err);
+}
+
+int mr_segment_use_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
+			 struct mr_segment **out, struct mr_error *err)
+{
+	struct mr_segment *segment = segment_new(io, directory, file_bytes);
+	char path[160];
+	int r;
+
+	if (!segment)
+		return mr_error_set(err, -ENOMEM, "no memory for a segment");
+	snprintf(path, sizeof(path), "%s/spare", directory);
+	segment->zeroed_bytes = file_bytes < MR_ZERO_STEP_BYTES ? file_bytes : MR_ZERO_STEP_BYTES;
+	r = mr_io_open(io, path, MR_IO_WRITE, &segment->file, err);
+	if (r == 0)
+		r = take_spare(segment, err);
+	if (r == 0) {
+		*out = segment;
+		return 0;
+	}
+	mr_segment_close(segment);
+	if (r != -EBADMSG && r != -EWOULDBLOCK)
+		return r;
+	r = mr_io_remove(io, path, err);
+	return r < 0 ? r : mr_error_set(err, -ENOENT, "the spare in '%s' was of no use", directory);
+}
+
 int mr_segment_name(struct mr_segment *segment, const struct mr_segment_header *header,
 		    struct mr_error *err)
 {

@@ -45,17 +45,17 @@ struct mr_segment_index {
  */
 struct mr_segment {
 	struct mr_io *io;
-	struct mr_io_file *file;  /* opened once for writing, locked (D14); NULL for old segments */
-	char directory[96];	  /* "topics/<id>/<partition>" */
+	struct mr_io_file *file; /* opened once for writing, locked (D14); NULL for old segments */
+	char directory[96];	 /* "topics/<id>/<partition>" */
 	uint64_t segment_id;
 	uint64_t file_bytes;
 	uint64_t base_offset;
 	uint64_t base_position;
-	uint64_t end_position;	  /* complete segments: end of the last group */
+	uint64_t end_position; /* complete segments: end of the last group */
 	uint64_t end_offset;
-	uint64_t zeroed_bytes;	  /* file bytes from the start that are zero-filled or were
-				     written */
-	bool renamed;		  /* by mr_segment_name(), which may be tried again */
+	uint64_t zeroed_bytes; /* file bytes from the start that are zero-filled or were
+				  written */
+	bool renamed;	       /* by mr_segment_name(), which may be tried again */
 	struct mr_segment_index index;
 };
 
@@ -66,6 +66,13 @@ struct mr_segment {
  */
 int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
 			  struct mr_segment **out, struct mr_error *err);
+/*
+ * Takes the spare that an engine made which ended well, instead of making one: whole and never
+ * written to, it only gets an id of its own. -ENOENT: there is none; one of another size,
+ * or in somebody's hands, is removed. A chore.
+ */
+int mr_segment_use_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
+			 struct mr_segment **out, struct mr_error *err);
 /* Header block written and synced, renamed from "spare" to its name, directory synced. A chore. */
 int mr_segment_name(struct mr_segment *segment, const struct mr_segment_header *header,
 		    struct mr_error *err);

@@ -8,6 +8,7 @@
  *	- what is kept is a prefix of what was appended, and ends where a batch ends;
  *	- producers are known as if the kept batches had been appended one by one;
  *	- however often recovery is cut short, it ends with the same log;
+ *	- where an engine ended well, that is seen, and nothing else is taken for it;
  *	- nothing is called corrupt but a bit flipped where it can be proved that it was flushed,
  *	  and that always, with its place.
  *
@@ -45,6 +46,7 @@ static struct coverage {
 	uint64_t torn_checkpoints;
 	uint64_t retained;
 	uint64_t kills;
+	uint64_t ended_well;
 	uint64_t cuts_in_work;
 	uint64_t cuts_in_recovery;
 	uint64_t flips_found;
@@ -86,6 +88,7 @@ struct world {
 	uint64_t generation;   /* of it */
 	bool retained;
 	bool cache_left; /* the last life ended without a power cut */
+	bool ended_well; /* or will: with everything written, and a checkpoint that says so */
 
 	struct kept_group groups[GROUPS_MAX];
 	size_t group_count;
@@ -515,6 +518,20 @@ static void check_end(const struct world *w, const struct mr_log_start *expected
 	     start->offset, start->position, expected->offset, expected->position);
 }
 
+/* Nothing is appended before no slot says any more that nothing ever was. */
+static void begin_well(struct world *w)
+{
+	struct mr_error err;
+
+	if (!w->checkpoint.partition_count || !w->checkpoint.partitions[0].clean)
+		return;
+	w->checkpoint.partitions[0].clean = false;
+	for (int i = 0; i < 2; i++)
+		if (mr_checkpoint_save(w->io, &w->checkpoint, &err) < 0)
+			fail(w, "cannot begin: %s", err.what);
+	w->generation = w->checkpoint.generation;
+}
+
 static void start_again(struct world *w)
 {
 	struct mr_checkpoint loaded = {0};
@@ -531,12 +548,16 @@ static void start_again(struct world *w)
 		fail(w, "recovery after all: %s", err.what);
 	if (recovered.corrupt)
 		fail(w, "recovery after all: %s", recovered.damage.what);
+	if (recovered.clean != w->ended_well)
+		fail(w, "the life before ended %s, recovery finds %s",
+		     w->ended_well ? "well" : "badly", recovered.clean ? "well" : "badly");
 	check_end(w, &expected, &recovered.start);
 	read_log(w, w->disk, &recovered);
 	check_producers(w, &w->rig.partition, recovered.start.offset, "recovery after all");
 	forget_lost(w, recovered.start.offset);
 	mr_test_rig_start(&w->rig, &recovered);
 	keep_checkpoint(w, &loaded);
+	begin_well(w);
 	w->alive = true;
 }
 
@@ -679,12 +700,15 @@ static bool work(struct world *w)
 	}
 	if (what < 91)
 		return mr_test_rig_spare(&w->rig, &err);
-	if (what < 94)
+	if (what < 94) {
 		copy_state(w);
-	else if (what < 98)
+	} else if (what < 98) {
+		if (!w->ended_well && draw(w, 16) == 0)
+			plan_fault(w, 3);
 		return save_checkpoint(w);
-	else if (what < 99)
+	} else if (what < 99) {
 		return retain(w);
+	}
 	return true;
 }
 
@@ -708,15 +732,33 @@ static void end_life(struct world *w)
 	met.cuts_in_work += cut;
 }
 
+/* All is written, and the newest checkpoint says that there is nothing behind it. */
+static void end_well(struct world *w)
+{
+	mr_io_fake_allow(w->disk, MR_IO_FAKE_ALL);
+	mr_test_rig_settle(&w->rig);
+	note_flushed(w);
+	drop_copy(w);
+	copy_state(w);
+	mr_assert(w->copied);
+	w->copy.clean = true;
+	if (!save_checkpoint(w))
+		fail(w, "cannot end");
+	met.ended_well++;
+}
+
 static void live(struct world *w)
 {
-	/* Half of the lives end inside an operation. */
-	if (draw(w, 2) == 0)
+	w->ended_well = draw(w, 5) == 0;
+	/* Half of the other lives end inside an operation. */
+	if (!w->ended_well && draw(w, 2) == 0)
 		plan_fault(w, 200);
 	for (uint64_t n = 20 + draw(w, 180); n > 0; n--) {
 		if (!work(w))
 			break;
 	}
+	if (w->ended_well)
+		end_well(w);
 	end_life(w);
 }
 
@@ -792,6 +834,7 @@ static void print_met(uint64_t seeds)
 	printf("torn tails %" PRIu64 ", with groups behind a hole %" PRIu64
 	       ", segments removed behind one %" PRIu64 "\n",
 	       met.torn_tails, met.holes, met.segments_removed);
+	printf("lives that ended well %" PRIu64 "\n", met.ended_well);
 	printf("rolls %" PRIu64 ", cut before their name %" PRIu64 ", zero-fills %" PRIu64
 	       ", segments let go %" PRIu64 "\n",
 	       met.rolls, met.rolls_cut, met.zero_fills, met.retained);
@@ -804,10 +847,10 @@ static void print_met(uint64_t seeds)
 /* A run of many seeds that never meets something has stopped testing it. */
 static int check_met(void)
 {
-	if (met.cuts_in_work && met.cuts_in_recovery && met.kills && met.torn_tails && met.holes &&
-	    met.segments_removed && met.rolls && met.rolls_cut && met.zero_fills && met.retained &&
-	    met.checkpoints && met.torn_checkpoints && met.flips_found && met.header_flips_found &&
-	    met.flips_unprovable)
+	if (met.cuts_in_work && met.cuts_in_recovery && met.kills && met.ended_well &&
+	    met.torn_tails && met.holes && met.segments_removed && met.rolls && met.rolls_cut &&
+	    met.zero_fills && met.retained && met.checkpoints && met.torn_checkpoints &&
+	    met.flips_found && met.header_flips_found && met.flips_unprovable)
 		return 0;
 	fprintf(stderr, "powercut: something was never met\n");
 	return 1;

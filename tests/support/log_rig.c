@@ -240,13 +240,19 @@ bool mr_test_rig_chore(struct mr_test_rig *rig, struct mr_error *err)
 bool mr_test_rig_spare(struct mr_test_rig *rig, struct mr_error *err)
 {
 	struct mr_segment *spare;
-	int r;
+	int r = -ENOENT;
 
 	if (!rig->spare_wanted)
 		return true;
-	r = mr_segment_make_spare(rig->io, RIG_DIRECTORY, rig->options.segment_bytes, &spare, err);
+	if (rig->recovered.clean)
+		r = mr_segment_use_spare(rig->io, RIG_DIRECTORY, rig->options.segment_bytes, &spare,
+					 err);
+	if (r == -ENOENT)
+		r = mr_segment_make_spare(rig->io, RIG_DIRECTORY, rig->options.segment_bytes,
+					  &spare, err);
 	if (r < 0)
 		return false;
+	rig->recovered.clean = false;
 	if (rig->options.zeroed_bytes)
 		spare->zeroed_bytes = rig->options.zeroed_bytes;
 	mr_assert(mr_log_wants_spare(rig->log));

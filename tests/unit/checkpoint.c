@@ -54,6 +54,7 @@ static void make(struct mr_checkpoint *checkpoint)
 		p->position = 8192 * (i + 1);
 		p->group_number = 17;
 		p->previous_crc = 0xfeedbeef;
+		p->clean = i == 1;
 		p->producer_count = i;
 		p->producers = calloc(i + 1, sizeof(*p->producers));
 		for (uint32_t k = 0; k < i; k++)
@@ -82,6 +83,7 @@ static void assert_same(const struct mr_checkpoint *a, const struct mr_checkpoin
 		const struct mr_checkpoint_partition *q = &b->partitions[i];
 
 		cr_assert_eq(memcmp(p, q, offsetof(struct mr_checkpoint_partition, producers)), 0);
+		cr_assert_eq(p->clean, q->clean);
 		for (uint32_t k = 0; k < p->producer_count; k++)
 			cr_assert_eq(
 				memcmp(&p->producers[k], &q->producers[k], sizeof(p->producers[k])),

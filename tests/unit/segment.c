@@ -167,6 +167,56 @@ Test(segment, a_spare_without_space_leaves_nothing_behind)
 	end();
 }
 
+/* What an engine that ended well leaves: never written to, so it only needs an id nobody knows. */
+Test(segment, a_spare_that_is_left_is_used)
+{
+	struct mr_segment *spare;
+	uint64_t id;
+
+	begin();
+	cr_assert_eq(mr_segment_use_spare(io, DIRECTORY, MIB, &spare, &err), -ENOENT);
+	cr_assert_eq(mr_segment_make_spare(io, DIRECTORY, MIB, &spare, &err), 0, "%s", err.what);
+	id = spare->segment_id;
+	mr_segment_close(spare);
+	cr_assert_eq(mr_segment_use_spare(io, DIRECTORY, MIB, &spare, &err), 0, "%s", err.what);
+	cr_assert_neq(spare->segment_id, id);
+	cr_assert_eq(spare->file_bytes, MIB);
+	cr_assert_eq(spare->zeroed_bytes, MIB);
+	cr_assert_eq(mr_io_size(spare->file, &err), MIB);
+	mr_segment_close(spare);
+	end();
+}
+
+Test(segment, a_spare_of_another_size_or_in_other_hands_is_not_used)
+{
+	struct mr_segment *spare, *second;
+
+	begin();
+	cr_assert_eq(mr_segment_make_spare(io, DIRECTORY, MIB, &spare, &err), 0, "%s", err.what);
+	cr_assert_eq(mr_segment_use_spare(io, DIRECTORY, MIB, &second, &err), -ENOENT, "locked");
+	mr_segment_close(spare);
+	cr_assert_eq(mr_segment_make_spare(io, DIRECTORY, MIB, &spare, &err), 0, "%s", err.what);
+	mr_segment_close(spare);
+	cr_assert_eq(mr_segment_use_spare(io, DIRECTORY, 2 * MIB, &spare, &err), -ENOENT);
+	cr_assert_eq(mr_segment_make_spare(io, DIRECTORY, 2 * MIB, &spare, &err), 0, "%s",
+		     err.what);
+	mr_segment_close(spare);
+	end();
+}
+
+Test(segment, a_spare_without_all_of_its_space_is_not_used)
+{
+	struct mr_segment *spare;
+
+	begin();
+	cr_assert_eq(mr_segment_make_spare(io, DIRECTORY, MIB, &spare, &err), 0, "%s", err.what);
+	mr_segment_close(spare);
+	mr_io_fake_cut(io, DIRECTORY "/spare", MIB / 2);
+	cr_assert_eq(mr_segment_use_spare(io, DIRECTORY, MIB, &spare, &err), -ENOENT);
+	cr_assert_null(mr_io_fake_bytes(io, DIRECTORY "/spare", &(size_t){0}));
+	end();
+}
+
 Test(segment, two_spares_have_different_ids)
 {
 	struct mr_segment *a;
