@@ -128,9 +128,11 @@ void mr_bench_load_latency(const struct mr_bench_run *run,
 			   const struct mr_bench_load_result *result, uint64_t window_ns,
 			   uint64_t mask, struct mr_histogram *histogram, double *disturbed)
 {
+	uint64_t length_ns = result->ended_ns - result->began_ns, record = 0;
 	struct windows windows;
-	uint64_t record = 0;
 
+	if (window_ns > length_ns && length_ns > 0)
+		window_ns = length_ns; /* too short for one: then all of it is one */
 	look_at_windows(run, result->began_ns, result->ended_ns, window_ns, mask, &windows);
 	for (uint32_t i = 0; i < result->event_count; i++) {
 		const struct mr_bench_event *event = &result->events[i];

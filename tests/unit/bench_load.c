@@ -176,6 +176,19 @@ Test(bench_load, records_due_in_disturbed_windows_are_left_out)
 	free(result.events);
 }
 
+Test(bench_load, a_load_shorter_than_a_window_is_one)
+{
+	struct mr_bench_load_result result = one_by_one(30, 100);
+
+	mr_bench_load_latency(&run, &result, 100 * MS, CORES, histogram, &disturbed);
+	cr_assert_eq(mr_histogram_count(histogram), 30);
+	cr_assert_eq(disturbed, 0);
+	gap(0, 20);
+	mr_bench_load_latency(&run, &result, 100 * MS, CORES, histogram, &disturbed);
+	cr_assert_eq(disturbed, 1);
+	free(result.events);
+}
+
 Test(bench_load, with_every_window_disturbed_all_count)
 {
 	struct mr_bench_load_result result = one_by_one(20, 100);
