@@ -23,8 +23,9 @@
 
 #include "check.h"
 
-#define LARGE_GROUP_BYTES   (64u << 10)	 /* a group of this size is worth a write beside others */
-#define SMALL_GROUP_BYTES   (128u << 10) /* below this on average, writing ahead zeros pays (D7) */
+#define LARGE_GROUP_BYTES   (64u << 10) /* a group of this size is worth a write beside others */
+#define ZERO_AHEAD_BYTES    (4u << 20)	/* zeros end at least so far ahead */
+#define SMALL_GROUP_BYTES   (16u << 10) /* below this on average, writing ahead zeros pays (D7) */
 #define SEGMENT_BEGIN_BYTES MR_BLOCK_BYTES
 
 /* A group that was closed and is not yet flushed. */
@@ -472,11 +473,11 @@ static void want_zeros(struct mr_log *log)
 
 	if (log->average_bytes >= SMALL_GROUP_BYTES || log->zero_from != log->zero_to)
 		return;
-	if (from >= end || log->end_position + MR_ZERO_STEP_BYTES / 2 < from)
+	if (from >= end || log->end_position + ZERO_AHEAD_BYTES < from)
 		return;
 	/* Past it after a stretch of large groups: begin ahead, so that nobody waits for it. */
 	if (from < log->reserved_position)
-		from = round_up(log->reserved_position) + MR_ZERO_STEP_BYTES / 4;
+		from = round_up(log->reserved_position) + ZERO_AHEAD_BYTES;
 	if (from >= end)
 		return;
 	log->zero_from = from;

@@ -13,6 +13,8 @@
 #include "check.h"
 #include "recover_parts.h"
 
+#define FIRST_BYTES (16u << 20) /* of a log that begins anew: as configured logs do by default */
+
 /* ---- finding ------------------------------------------------------------- */
 
 /* "00000000000000000042.log" and nothing else. */
@@ -284,7 +286,7 @@ static int begin_anew(struct mr_io *io, const char *directory, const struct mr_r
 	start.offset = recovered->corrupt_offset;
 	start.position = 0;
 	start.group_number = 1;
-	r = make_first(io, directory, MR_ZERO_STEP_BYTES, &start, err);
+	r = make_first(io, directory, FIRST_BYTES, &start, err);
 	if (r < 0)
 		return r;
 	mr_segment_close(start.active);

@@ -20,7 +20,7 @@
 #include "millrace/format.h"
 
 #define MR_INDEX_INTERVAL_BYTES (256u << 10)
-#define MR_ZERO_STEP_BYTES	(16u << 20)
+#define MR_ZERO_STEP_BYTES	(1u << 20)
 
 struct mr_index_entry {
 	uint64_t offset;	  /* base offset of a group */

@@ -645,11 +645,11 @@ Test(log, asks_for_zeros_ahead_and_keeps_out_of_them)
 	enum { MIB = 1 << 20 };
 	struct mr_recovered made;
 	struct mr_log_event event;
-	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 7 * MIB);
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 11 * MIB);
 	int n = 0;
 
 	put_and_flush(log, 100);
-	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "not yet half a step");
+	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "enough is ahead");
 	end_by_hand(log, &made);
 	log = log_with_zeros(&made, 16 * MIB, 16 * MIB - 32768);
 	put_and_flush(log, 100);
@@ -657,12 +657,22 @@ Test(log, asks_for_zeros_ahead_and_keeps_out_of_them)
 	cr_assert_eq(event.kind, MR_LOG_EVENT_ZERO);
 	cr_assert_eq(event.segment, made.start.active);
 	cr_assert_eq(event.from, 16 * MIB);
-	cr_assert_eq(event.to, 32 * MIB);
+	cr_assert_eq(event.to, 17 * MIB, "in small steps: what flushes meanwhile waits for them");
 	while (put_and_flush(log, 100) == MR_LOG_ROOM && n++ < 100)
 		cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "asked once");
 	cr_assert_eq(n, 7, "up to the zeros' first byte");
 	cr_assert_eq(put(log, 100), MR_LOG_TAIL_FULL);
 	mr_log_zeroed(log, made.start.active, event.to);
+	for (n = 17; n < 20; n++) {
+		cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
+		event = mr_log_next_event(log);
+		cr_assert_eq(event.kind, MR_LOG_EVENT_ZERO, "step by step");
+		cr_assert_eq(event.from, (uint64_t)n * MIB);
+		mr_log_zeroed(log, made.start.active, event.to);
+	}
+	cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
+	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_ZERO, "not yet far enough");
+	mr_log_zeroed(log, made.start.active, 21 * (uint64_t)MIB);
 	cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
 	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "far enough");
 	end_by_hand(log, &made);
@@ -709,7 +719,7 @@ Test(log, at_streaming_rate_it_asks_for_no_zeros)
 	}
 	cr_assert_eq(event.kind, MR_LOG_EVENT_ZERO, "small again");
 	from = event.from;
-	cr_assert_gt(from, 20 * MIB + MIB, "ahead of the end, so that nobody waits");
+	cr_assert_geq(from, 24 * MIB, "ahead of the end, so that nobody waits");
 	cr_assert_eq(put(log, 100), MR_LOG_ROOM);
 	mr_log_submit(log, 1, true);
 	complete(1, 0);
@@ -727,12 +737,12 @@ Test(log, a_group_crosses_the_end_of_zeros_that_are_written)
 
 	put_and_flush(log, 100);
 	event = mr_log_next_event(log);
-	cr_assert_eq(event.to, 32 * MIB);
+	cr_assert_eq(event.to, 17 * MIB);
 	mr_log_zeroed(log, made.start.active, event.to);
 	do {
 		cr_assert_eq(put_and_flush(log, 250u << 10), MR_LOG_ROOM);
 		mr_log_state(log, &s);
-	} while (s.end_position < 34 * MIB);
+	} while (s.end_position < 19 * MIB);
 	end_by_hand(log, &made);
 }
 
@@ -741,11 +751,11 @@ Test(log, zeros_end_where_the_segment_ends)
 	enum { MIB = 1 << 20 };
 	struct mr_recovered made;
 	struct mr_log_event event;
-	struct mr_log *log = log_with_zeros(&made, 60 * MIB, 59 * MIB);
+	struct mr_log *log = log_with_zeros(&made, 64 * MIB - 8192, 60 * MIB);
 
 	put_and_flush(log, 100);
 	event = mr_log_next_event(log);
-	cr_assert_eq(event.from, 60 * MIB);
+	cr_assert_eq(event.from, 64 * MIB - 8192);
 	cr_assert_eq(event.to, 64 * MIB);
 	mr_log_zeroed(log, made.start.active, event.to);
 	put_and_flush(log, 100);
