@@ -38,9 +38,13 @@
 #define SPIN_TURNS	   200 /* nothing to do: look this often before yielding */
 #define YIELD_TURNS	   20  /* then give the core away this often before parking */
 #define PARK_NS		   250000000u
-#define IN_FLIGHT_WAIT_NS  50000u /* a write is out: its completion ends the sleep earlier */
-#define SMALL_TAKE_BYTES   4096u
-#define REST_PAUSES	   16 /* after a small take: leave the producer its cache line */
+/* A write is out: its completion ends the sleep earlier. What lanes bring meanwhile could not be
+ * written before it, so the looks at them get rarer; but who is answered from memory waits less. */
+#define IN_FLIGHT_WAIT_NS	 200000u
+#define IN_FLIGHT_DOUBLINGS	 2
+#define IN_FLIGHT_WAIT_PROMPT_NS 50000u
+#define SMALL_TAKE_BYTES	 4096u
+#define REST_PAUSES		 16 /* after a small take: leave the producer its cache line */
 
 const char *const mr_partition_counter_names[MR_PARTITION_COUNTERS] = {
 	[MR_COUNT_RECORDS] = "appended_records",
@@ -65,27 +69,6 @@ const char *const mr_worker_counter_names[MR_WORKER_COUNTERS] = {
 	[MR_COUNT_PARKS] = "parks",
 	[MR_GAUGE_LONGEST_TURN_NS] = "longest_turn_ns",
 	[MR_GAUGE_IN_FLIGHT] = "writes_in_flight",
-};
-
-struct mr_worker {
-	struct mr_worker_options options;
-	struct mr_place_entry place;
-	pthread_t thread;
-	struct mr_mailbox *requests; /* control -> worker */
-	struct mr_mailbox *answers;  /* worker -> control */
-	int bells;		     /* epoll: lanes' doorbells and the requests' bell */
-	struct mr_io_queue *queue;
-	struct mr_worker_partition **partitions;
-	uint32_t partition_count;
-	uint32_t in_flight;
-	uint64_t longest_turn_ns;
-	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
-	/* start-up: the thread says how it went */
-	pthread_mutex_t start_lock;
-	pthread_cond_t started;
-	int start_status; /* 1: not yet */
-	struct mr_error start_error;
-	_Atomic bool stop; /* W11 set by mr_worker_stop(), read each turn */
 };
 
 /* ---- messages to the control thread
@@ -216,6 +199,7 @@ static void remove_lane(struct mr_worker *worker, struct mr_worker_partition *pa
 
 	partition->lanes[lane->place] = last;
 	last->place = lane->place;
+	worker->prompt_lanes -= lane->acks == MR_ACKS_MEMORY;
 	mr_counter_set(partition->counters[MR_GAUGE_LANES], partition->lane_count);
 	answer_request(worker, message, 0);
 }
@@ -510,6 +494,7 @@ static int add_lane(struct mr_worker *worker, struct mr_worker_lane *lane)
 		return -ENOBUFS;
 	lane->place = partition->lane_count;
 	partition->lanes[partition->lane_count++] = lane;
+	worker->prompt_lanes += lane->acks == MR_ACKS_MEMORY;
 	mr_counter_set(partition->counters[MR_GAUGE_LANES], partition->lane_count);
 	if (partition->read_only)
 		mr_worker_poison(lane, MR_LANE_CORRUPT, partition->read_only_reason);
@@ -765,6 +750,15 @@ static void park(struct mr_worker *worker)
 	mr_doorbell_set_clear(worker->bells);
 }
 
+static uint64_t in_flight_wait_ns(const struct mr_worker *worker, uint32_t idle)
+{
+	if (worker->prompt_lanes)
+		return IN_FLIGHT_WAIT_PROMPT_NS;
+	if (idle > IN_FLIGHT_DOUBLINGS || waiting_for_room(worker))
+		idle = IN_FLIGHT_DOUBLINGS + 1; /* only the completion makes room */
+	return (uint64_t)IN_FLIGHT_WAIT_NS << (idle - 1);
+}
+
 /* What to do after 'idle' turns in a row without work. */
 static void rest(struct mr_worker *worker, uint32_t idle)
 {
@@ -772,7 +766,8 @@ static void rest(struct mr_worker *worker, uint32_t idle)
 	uint32_t spins = worker->place.may_spin ? SPIN_TURNS : SPIN_TURNS / 10;
 
 	if (worker->in_flight || waiting_for_room(worker)) {
-		(void)mr_io_queue_wait(worker->queue, IN_FLIGHT_WAIT_NS); /* always 0 */
+		(void)mr_io_queue_wait(worker->queue,
+				       in_flight_wait_ns(worker, idle)); /* always 0 */
 		return;
 	}
 	/* where the kernel needs the core for the disk, spinning is not had for the asking */
@@ -938,58 +933,4 @@ void mr_worker_stop(struct mr_worker *worker)
 	mr_doorbell_ring(mr_mailbox_fd(worker->requests));
 	pthread_join(worker->thread, NULL);
 	worker_free(worker);
-}
-
-static void send_held(struct mr_worker *worker)
-{
-	while (worker->held) {
-		struct mr_worker_message *message = worker->held, *next = message->next;
-
-		if (mr_mailbox_send(worker->requests, message) < 0)
-			return;
-		worker->held = next; /* the message is the worker's now */
-	}
-	worker->held_end = &worker->held;
-}
-
-int mr_worker_post(struct mr_worker *worker, struct mr_worker_message *message)
-{
-	send_held(worker);
-	return worker->held ? -EAGAIN : mr_mailbox_send(worker->requests, message);
-}
-
-void mr_worker_send(struct mr_worker *worker, struct mr_worker_message *message)
-{
-	message->next = NULL;
-	if (mr_worker_post(worker, message) == 0)
-		return;
-	*worker->held_end = message;
-	worker->held_end = &message->next;
-}
-
-struct mr_worker_message *mr_worker_take(struct mr_worker *worker)
-{
-	if (worker->held)
-		send_held(worker);
-	return mr_mailbox_receive(worker->answers);
-}
-
-int mr_worker_fd(const struct mr_worker *worker)
-{
-	return mr_mailbox_fd(worker->answers);
-}
-
-bool mr_worker_sleep(struct mr_worker *worker)
-{
-	return mr_mailbox_sleep(worker->answers);
-}
-
-void mr_worker_wake(struct mr_worker *worker)
-{
-	mr_mailbox_wake(worker->answers);
-}
-
-int mr_worker_bells(const struct mr_worker *worker)
-{
-	return worker->bells;
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What worker.c (the thread and its turn) and worker_lane.c (one drain of one lane) share; nobody
- * else includes it. Everything here belongs to the worker's thread once it was added.
+ * What worker.c (the thread and its turn), worker_lane.c (one drain of one lane), worker_calls.c
+ * (the control thread's side) and worker_parts.c share. What is not said to be another's belongs to
+ * the worker's thread once it was added.
  */
 #ifndef MR_WORKER_STATE_H
 #define MR_WORKER_STATE_H
+
+#include <pthread.h>
 
 #include "counters.h"
 #include "worker.h"
@@ -72,9 +75,32 @@ struct mr_worker_partition {
 	bool read_only;
 	bool failed;
 	bool failure_sent;
-	bool nameless; /* its active segment cannot be named before the engine stops */
+	bool nameless;	       /* its active segment cannot be named before the engine stops */
 	bool waiting_for_room; /* a lane has data that nothing can be done about now */
 	char read_only_reason[248];
+};
+
+/* One pinned thread; worker.c owns it, worker_calls.c the part that is the control thread's. */
+struct mr_worker {
+	struct mr_worker_options options;
+	struct mr_place_entry place;
+	pthread_t thread;
+	struct mr_mailbox *requests; /* control -> worker */
+	struct mr_mailbox *answers;  /* worker -> control */
+	int bells;		     /* epoll: lanes' doorbells and the requests' bell */
+	struct mr_io_queue *queue;
+	struct mr_worker_partition **partitions;
+	uint32_t partition_count;
+	uint32_t in_flight;
+	uint32_t prompt_lanes; /* with acks = memory */
+	uint64_t longest_turn_ns;
+	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
+	/* start-up: the thread says how it went */
+	pthread_mutex_t start_lock;
+	pthread_cond_t started;
+	int start_status; /* 1: not yet */
+	struct mr_error start_error;
+	_Atomic bool stop; /* W11 set by mr_worker_stop(), read each turn */
 };
 
 struct mr_lane_drain {
