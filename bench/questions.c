@@ -68,9 +68,9 @@ const struct mr_bench_question mr_bench_questions[] = {
 	{
 		.name = "consume",
 		.asks = "how many records/s are read, from the tail and from segments",
-		.details = "From memory; and from segments against raw sequential reads of the "
-			   "same files; and the round trip of a record through the engine against "
-			   "a bare ring's.",
+		.details = "One consumer, copied and in place: from a tail that was filled at full "
+			   "rate, and in small batches; behind its own producer; and from segments "
+			   "that are not in the page cache, against raw reads of the same files.",
 		.run = mr_bench_consume,
 		.free_bytes = 8 * GIB,
 	},
