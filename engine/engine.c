@@ -340,7 +340,7 @@ static void catch_signals(struct mr_engine *engine)
 
 int mr_engine_serve(const struct mr_config *config, FILE *out)
 {
-	struct mr_engine_options options = {.config = config, .out = out};
+	struct mr_engine_options options = {.config = config};
 	struct mr_engine *engine = NULL;
 	struct mr_error err = {0};
 	int r = mr_engine_open(&options, &engine, &err);
@@ -350,6 +350,8 @@ int mr_engine_serve(const struct mr_config *config, FILE *out)
 		return r == -EBADMSG ? 1 : 3;
 	}
 	catch_signals(engine);
+	engine->out = out;
+	print_ready(engine); /* who reads it may stop the engine at once */
 	r = mr_engine_run(engine);
 	handle(SIGTERM, SIG_IGN);
 	handle(SIGINT, SIG_IGN);

@@ -27,6 +27,16 @@ class Life(support.Program):
         self.start_engine()
         self.assertEqual(self.values("t"), ["a", "b"])
 
+    def test_who_reads_that_it_is_ready_may_stop_it_at_once(self):
+        # it was said before signals were caught, so that they killed it
+        for _ in range(20):
+            engine = self.start("serve", "--data", self.data, "--socket", self.socket,
+                                stdout=subprocess.PIPE)
+            while engine.stdout.readline() != b"ready\n":
+                self.assertIsNone(engine.poll(), "it ended before it was ready")
+            self.assertEqual(self.stop(engine), 0)
+            engine.stdout.close()
+
     def test_ctrl_c_ends_it_too(self):
         engine = self.start_engine()
         self.assertEqual(self.stop(engine, signal.SIGINT), 0)
