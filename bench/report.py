@@ -107,6 +107,8 @@ def quantity(value, unit):
         return scaled(value, "speeds")
     if unit.endswith("/s"):
         return scaled(value, "rates")
+    if unit == "cores":
+        return f"{value * 100:.3g} % of a core"
     return f"{value:.4g}" + ("" if unit == "ratio" else f" {unit}")
 
 
