@@ -140,7 +140,8 @@ class Report(unittest.TestCase):
         page, said = self.page()
         for words in ("p50 at 10,000/s", "250 us", "200 us", "1.25", "1.10 … 1.40", "≤ 1.7",
                       "limit: raw write", "not met", "9.50", "4.00 KiB", "publish together",
-                      "reported", "≤ 24.0 MiB", "0.033 % of a core", "2 of 3 bars are met", "8.12 ms", "7.1 %",
+                      "reported", "≤ 24.0 MiB", "0.033 % of a core", "2 of 3 bars are met",
+                      "8.12 ms", "7.1 %",
                       "8.00 GiB", "A <fast> one"):
             self.assertIn(words, page.text)
         self.assertIn("2 of 3 bars are met.", said)
