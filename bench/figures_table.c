@@ -71,9 +71,10 @@ static void value_text(char *out, double value, const char *unit)
 		scaled(out, value, speeds, mr_array_count(speeds));
 	else if (ends_with(unit, "/s"))
 		scaled(out, value, rates, mr_array_count(rates));
+	else if (strcmp(unit, "cores") == 0) /* of a core */
+		snprintf(out, TEXT_BYTES, "%.3g %%", value * 100);
 	else
-		snprintf(out, TEXT_BYTES, "%.4g %.6s", value,
-			 /* the row must fit */ strcmp(unit, "ratio") == 0 ? "" : unit);
+		snprintf(out, TEXT_BYTES, "%.4g %s", value, strcmp(unit, "ratio") == 0 ? "" : unit);
 }
 
 static void ratio_text(char *out, double ratio)

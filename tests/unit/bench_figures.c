@@ -349,6 +349,19 @@ Test(bench_figures, the_table_says_what_is_met_and_what_was_disturbed)
 	free(text);
 }
 
+Test(bench_figures, a_share_of_a_core_is_in_per_cent)
+{
+	struct mr_bench_figure figure = {
+		.name = "idle", .unit = "cores", .sense = MR_BENCH_AT_MOST, .bar = 0.01};
+	char *text;
+
+	mr_bench_add(&run, &figure, 0.00033, 0);
+	text = table();
+	cr_assert_not_null(strstr(text, " 0.033 % "));
+	cr_assert_not_null(strstr(text, "<=1 % "));
+	free(text);
+}
+
 Test(bench_figures, the_table_fits_into_100_columns)
 {
 	static const char *const units[] = {"records/s", "bytes/s",	"us",	 "ns",
