@@ -170,7 +170,8 @@ void mr_mailbox_wake(struct mr_mailbox *box)
 {
 	uint64_t rings;
 
-	(void)exchange_asleep(box, false);
+	if (exchange_asleep(box, false) && box->bell == MR_MAILBOX_BELL_IF_ASLEEP)
+		return; /* who rings takes the flag first: nobody has */
 	if (read(box->bell_fd, &rings, sizeof(rings)) < 0)
 		mr_assert(errno == EAGAIN); /* nobody rang */
 }
