@@ -37,7 +37,7 @@
 #define COMPLETIONS_A_TURN 32
 #define SPIN_TURNS	   200 /* nothing to do: look this often before yielding */
 #define YIELD_TURNS	   20  /* then give the core away this often before parking */
-#define PARK_NS		   250000000u
+#define PARK_MS		   250
 /* A write is out: its completion ends the sleep earlier. What lanes bring meanwhile could not be
  * written before it, so the looks at them get rarer; but who is answered from memory waits less. */
 #define IN_FLIGHT_WAIT_NS	 200000u
@@ -736,6 +736,7 @@ static bool lanes_empty(const struct mr_worker *worker)
 	return true;
 }
 
+/* Nothing is out, so no write can end the sleep: it is the bells' alone, not the queue's. */
 static void park(struct mr_worker *worker)
 {
 	bool quiet = mr_mailbox_sleep(worker->requests);
@@ -743,11 +744,12 @@ static void park(struct mr_worker *worker)
 	say_asleep(worker, true);
 	if (quiet && lanes_empty(worker)) {
 		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
-		(void)mr_io_queue_wait(worker->queue, PARK_NS); /* always 0 */
+		mr_doorbell_set_wait(worker->bells, PARK_MS);
+	} else {
+		mr_doorbell_set_clear(worker->bells);
 	}
 	say_asleep(worker, false);
 	mr_mailbox_wake(worker->requests);
-	mr_doorbell_set_clear(worker->bells);
 }
 
 static uint64_t in_flight_wait_ns(const struct mr_worker *worker, uint32_t idle)

@@ -108,3 +108,12 @@ void mr_doorbell_set_clear(int set_fd)
 		if (epoll_wait(set_fd, events, CLEAR_EVENTS, 0) < CLEAR_EVENTS)
 			return;
 }
+
+void mr_doorbell_set_wait(int set_fd, uint32_t timeout_ms)
+{
+	struct epoll_event events[CLEAR_EVENTS];
+	int wait_ms = timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
+
+	if (epoll_wait(set_fd, events, CLEAR_EVENTS, wait_ms) == CLEAR_EVENTS)
+		mr_doorbell_set_clear(set_fd);
+}

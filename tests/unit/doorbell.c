@@ -107,6 +107,43 @@ Test(doorbell, a_set_tells_any_of_many_and_forgets_all)
 	close(set);
 }
 
+static void *ring_soon(void *bell)
+{
+	const struct timespec pause = {.tv_nsec = 30000000};
+
+	(void)nanosleep(&pause, NULL);
+	mr_doorbell_ring(*(int *)bell);
+	return NULL;
+}
+
+Test(doorbell, a_wait_for_a_set_ends_by_a_ring_or_by_time)
+{
+	int bells[100], set = open_set();
+	int64_t began_ms = now_ms();
+	pthread_t ringer;
+
+	for (int i = 0; i < 100; i++) {
+		bells[i] = open_bell();
+		add(set, bells[i]);
+	}
+	mr_doorbell_set_clear(set);
+	mr_doorbell_set_wait(set, 20);
+	cr_assert_geq(now_ms() - began_ms, 19, "nobody rings: until the time is over");
+	cr_assert_eq(pthread_create(&ringer, NULL, ring_soon, &bells[42]), 0);
+	began_ms = now_ms();
+	mr_doorbell_set_wait(set, 60000);
+	cr_assert_lt(now_ms() - began_ms, 50000, "a ring ends it");
+	pthread_join(ringer, NULL);
+	cr_assert_not(readable(set), "and is silent after it");
+	for (int i = 0; i < 100; i++)
+		mr_doorbell_ring(bells[i]);
+	mr_doorbell_set_wait(set, 60000);
+	cr_assert_not(readable(set), "so are more than one look takes");
+	for (int i = 0; i < 100; i++)
+		close(bells[i]);
+	close(set);
+}
+
 Test(doorbell, a_removed_bell_is_silent)
 {
 	int set = open_set(), bell = open_bell();
