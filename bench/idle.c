@@ -202,7 +202,7 @@ static int wake_figures(struct mr_bench_run *run, struct idle *idle, struct mr_e
 {
 	const struct mr_bench_figure figure = {"publish to a parked worker, acknowledged",
 					       "ns",
-					       "futex wake",
+					       "futex wake after as long a sleep",
 					       0,
 					       0,
 					       MR_BENCH_AT_MOST,
@@ -212,6 +212,7 @@ static int wake_figures(struct mr_bench_run *run, struct idle *idle, struct mr_e
 	uint64_t workers = mr_bench_engine_worker_cores(idle->engine);
 	int r = mr_limit_init(run, &limit, WAKE_SECONDS, err);
 
+	limit.asleep_ns = BETWEEN_NS;
 	if (r == 0)
 		r = open_producer(idle, "wake", MR_ACKS_MEMORY, &idle->waker, err);
 	if (r == 0 && limit.there < 0) {

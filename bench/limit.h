@@ -15,6 +15,12 @@ struct mr_limit {
 	uint32_t bytes;
 	bool poll; /* loopback TCP: both ends poll; else they block */
 	double seconds;
+	/*
+	 * How long a sleeper sleeps before it is woken; 0: 20 us, which the waker spins. After
+	 * milliseconds, in which the waker sleeps as well, a wake costs several times as much: the
+	 * cores, and on a virtual machine the host, had something else to do.
+	 */
+	uint64_t asleep_ns;
 };
 
 /* The first two cores that this process may use, and 'seconds' of a sample unless --seconds says

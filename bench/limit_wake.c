@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "histogram.h"
@@ -217,14 +218,25 @@ static void ring_eventfd(struct sleeper *sleeper, const struct trips *trips)
 	(void)!write(trips->fd, &one, sizeof(one)); /* one that is lost shows: nobody answers */
 }
 
+static void let_sleep(uint64_t asleep_ns)
+{
+	struct timespec pause = {.tv_nsec = (long)asleep_ns};
+	uint64_t until_ns = mr_bench_now_ns() + FALL_ASLEEP_NS;
+
+	if (asleep_ns)
+		(void)nanosleep(&pause, NULL); /* a shorter pause only disturbs the sample */
+	else
+		while (mr_bench_now_ns() < until_ns)
+			;
+}
+
 static int wake_once(struct sleeper *sleeper, struct trips *trips, uint32_t number,
 		     void (*ring)(struct sleeper *, const struct trips *), struct mr_error *err)
 {
-	uint64_t asleep_ns = mr_bench_now_ns() + FALL_ASLEEP_NS, now_ns;
+	uint64_t now_ns;
 	uint32_t spins = 0;
 
-	while (mr_bench_now_ns() < asleep_ns)
-		;
+	let_sleep(trips->limit->asleep_ns);
 	now_ns = mr_bench_now_ns();
 	atomic_store(&sleeper->rung_ns, now_ns);
 	ring(sleeper, trips);
