@@ -12,9 +12,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <rte_ring.h>
-#include <rte_ring_elem.h>
-#include <rte_ring_peek_zc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -221,35 +218,25 @@ void mr_lane_writer_close(struct mr_lane_writer *writer)
 	*writer = (struct mr_lane_writer){0};
 }
 
-/*
- * Reserves in what is known to be free. The key's bytes come last, so that nothing has to be kept
- * over their copy: nobody sees any of it before publish.
- */
-static inline __attribute__((always_inline)) int reserve_known(struct mr_lane_writer *writer,
-							       const struct mr_record *record,
-							       uint32_t header_bytes,
-							       void **payload)
+/* Reserves in what is known to be free. */
+static int reserve_known(struct mr_lane_writer *writer, const struct mr_record *record,
+			 uint32_t header_bytes, void **payload)
 {
 	uint32_t key_bytes = record->key_bytes < 0 ? 0 : (uint32_t)record->key_bytes;
 	uint32_t value_bytes = record->value_bytes < 0 ? 0 : (uint32_t)record->value_bytes;
 	uint64_t record_bytes = (uint64_t)key_bytes + value_bytes + header_bytes;
-	struct rte_ring *ring = writer->ring;
-	struct rte_ring_zc_data place;
 	struct mr_frame *head;
-	uint32_t slots;
 
 	if (record_bytes > writer->record_bytes_max || record->header_count > UINT16_MAX)
 		return -EMSGSIZE;
 	/* R3: pairs with W3. */
 	if (atomic_load_explicit(&writer->engine->reason, memory_order_acquire) != MR_LANE_OPEN)
 		return -EPIPE;
-	slots = ((uint32_t)record_bytes + sizeof(*head) + MR_SLOT_BYTES - 1) / MR_SLOT_BYTES;
-	if (ring->prod.sync_type !=
-	    RTE_RING_SYNC_ST) /* map_ring() says so: no other way is needed */
-		__builtin_unreachable();
-	if (rte_ring_enqueue_zc_bulk_elem_start(ring, MR_SLOT_BYTES, slots, &place, NULL) != slots)
+	head = (void *)mr_lane_take_slots(
+		writer->ring,
+		((uint32_t)record_bytes + sizeof(*head) + MR_SLOT_BYTES - 1) / MR_SLOT_BYTES);
+	if (!head)
 		return -EAGAIN;
-	head = place.ptr1;
 	*head = (struct mr_frame){
 		.bytes = (uint32_t)(sizeof(*head) + record_bytes),
 		.kind = MR_FRAME_RECORD,
@@ -263,20 +250,21 @@ static inline __attribute__((always_inline)) int reserve_known(struct mr_lane_wr
 	};
 	*payload = (uint8_t *)(head + 1) + key_bytes;
 	writer->number++;
-	writer->reserved_slots += slots;
-	writer->reserved_frames++;
 	if (key_bytes > 0)
 		memcpy(head + 1, record->key, key_bytes);
 	return 0;
 }
 
-/* The room known is too small: the same after a look at the engine's index. */
-static __attribute__((noinline, cold)) int reserve_anew(struct mr_lane_writer *writer,
-							const struct mr_record *record,
-							uint32_t header_bytes, void **payload)
+__attribute__((noinline)) int mr_lane_reserve_any(struct mr_lane_writer *writer,
+						  const struct mr_record *record,
+						  uint32_t header_bytes, void **payload)
 {
+	int r = reserve_known(writer, record, header_bytes, payload);
 	uint32_t index;
 
+	if (r != -EAGAIN)
+		return r;
+	/* the room known is too small: the same after a look at the engine's index */
 	if (!look_at_index(writer, writer->engine, &index))
 		return -EAGAIN;
 	writer->ring->cons.head = index;
@@ -284,41 +272,12 @@ static __attribute__((noinline, cold)) int reserve_anew(struct mr_lane_writer *w
 	return reserve_known(writer, record, header_bytes, payload);
 }
 
-int mr_lane_reserve(struct mr_lane_writer *writer, const struct mr_record *record,
-		    uint32_t header_bytes, void **payload)
-{
-	int r = reserve_known(writer, record, header_bytes, payload);
-
-	if (__builtin_expect(r != -EAGAIN, 1))
-		return r;
-	return reserve_anew(writer, record, header_bytes, payload);
-}
-
-uint32_t mr_lane_publish(struct mr_lane_writer *writer)
-{
-	uint32_t frames = writer->reserved_frames;
-
-	if (frames == 0)
-		return 0;
-	rte_ring_enqueue_zc_elem_finish(writer->ring, writer->reserved_slots);
-	/* W1: the frames are visible before the index is. Pairs with R1 in mr_lane_reader_poll().
-	 */
-	atomic_store_explicit(&writer->client->published, writer->ring->prod.tail,
-			      memory_order_release);
-	writer->published += frames;
-	writer->reserved_slots = 0;
-	writer->reserved_frames = 0;
-	return frames;
-}
-
 uint32_t mr_lane_abandon(struct mr_lane_writer *writer)
 {
-	uint32_t frames = writer->reserved_frames;
+	uint32_t frames = mr_lane_reserved(writer);
 
 	rte_ring_enqueue_zc_elem_finish(writer->ring, 0); /* takes the head back to the tail */
-	writer->number -= frames;
-	writer->reserved_slots = 0;
-	writer->reserved_frames = 0;
+	writer->number = writer->published;
 	return frames;
 }
 

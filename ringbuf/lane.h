@@ -23,6 +23,9 @@
 #define MR_LANE_H
 
 #include <errno.h>
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+#include <rte_ring_peek_zc.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -30,8 +33,6 @@
 #include "check.h"
 #include "millrace.h"
 #include "millrace/format.h"
-
-struct rte_ring;
 
 #define MR_LANE_BYTES_MIN MR_PAGE_BYTES
 #define MR_LANE_BYTES_MAX (128u << 20) /* so that a number's low half in a receipt is enough */
@@ -50,8 +51,8 @@ static inline uint32_t mr_lane_frame_bytes_max(uint32_t lane_bytes, uint32_t rec
 /* ---- the producer's side; owned by the producing thread -------------------------------------- */
 
 /*
- * published <= number, and number - published == reserved_frames. Numbers count from what the
- * engine said at open (0 in a new lane).
+ * published <= number: between them are the frames reserved, whose slots lie between the tail and
+ * the head of the private ring. Numbers count from what the engine said at open (0 in a new lane).
  */
 struct mr_lane_writer {
 	struct rte_ring *ring;			  /* private header, slots behind it */
@@ -63,8 +64,6 @@ struct mr_lane_writer {
 	uint64_t receipts_taken;  /* of this engine's */
 	uint64_t receipts_number; /* number of the first record that no receipt taken covers */
 	uint32_t lane_bytes;
-	uint32_t reserved_slots; /* reserved, not yet published */
-	uint32_t reserved_frames;
 	uint32_t record_bytes_max; /* key + value + headers, as half of the lane holds them */
 };
 
@@ -84,15 +83,137 @@ int mr_lane_writer_switch(struct mr_lane_writer *writer, int engine_fd, const vo
 			  struct mr_error *err);
 void mr_lane_writer_close(struct mr_lane_writer *writer);
 
+/* Kind, flags and header count of a frame as one word: the flags that a plain frame may have. */
+#define MR_LANE_NULL_KEY     ((uint64_t)MR_FRAME_NULL_KEY << 40)
+#define MR_LANE_NULL_VALUE   ((uint64_t)MR_FRAME_NULL_VALUE << 40)
+#define MR_LANE_PLAIN_RECORD ((uint64_t)MR_FRAME_RECORD << 32)
+#define MR_LANE_PLAIN_MASK   (0xffffffff00000000u & ~(MR_LANE_NULL_KEY | MR_LANE_NULL_VALUE))
+
+static_assert(offsetof(struct mr_frame, kind) == 4, "word 0: bytes, kind, flags, header count");
+static_assert(offsetof(struct mr_frame, flags) == 5, "word 0");
+static_assert(offsetof(struct mr_frame, header_count) == 6, "word 0");
+static_assert(offsetof(struct mr_frame, number) == 8, "word 1");
+static_assert(offsetof(struct mr_frame, timestamp_ms) == 16, "word 2");
+static_assert(offsetof(struct mr_frame, key_bytes) == 24, "word 3: key, value");
+static_assert(offsetof(struct mr_frame, value_bytes) == 28, "word 3");
+
+/* As mr_lane_reserve(), for any record and where the room known is too small. */
+int mr_lane_reserve_any(struct mr_lane_writer *writer, const struct mr_record *record,
+			uint32_t header_bytes, void **payload);
+
+/* Slots in what is known to be free; NULL: there are not so many. */
+static inline uint8_t *mr_lane_take_slots(struct rte_ring *ring, uint32_t slots)
+{
+	struct rte_ring_zc_data place;
+
+	if (ring->prod.sync_type != RTE_RING_SYNC_ST)
+		__builtin_unreachable(); /* both ends are set up so: no other way is needed */
+	if (rte_ring_enqueue_zc_bulk_elem_start(ring, MR_SLOT_BYTES, slots, &place, NULL) != slots)
+		return NULL;
+	return place.ptr1;
+}
+
+/*
+ * A frame without headers in what is known to be free, its header written as four words; where its
+ * key goes. NULL: it is not to be had so, for whatever reason. 'kind': word 0 without the bytes.
+ */
+static inline __attribute__((always_inline)) uint8_t *
+mr_lane_take_plain(struct mr_lane_writer *writer, uint64_t kind, uint64_t key_bytes,
+		   uint64_t value_bytes, int64_t timestamp_ms)
+{
+	uint64_t bytes = sizeof(struct mr_frame) + key_bytes + value_bytes;
+	uint64_t *words;
+
+	if (__builtin_expect(key_bytes + value_bytes > writer->record_bytes_max, 0))
+		return NULL;
+	/* R3: pairs with W3. */
+	if (__builtin_expect(atomic_load_explicit(&writer->engine->reason, memory_order_acquire) !=
+				     MR_LANE_OPEN,
+			     0))
+		return NULL;
+	words = (void *)mr_lane_take_slots(writer->ring,
+					   (uint32_t)((bytes + MR_SLOT_BYTES - 1) / MR_SLOT_BYTES));
+	if (__builtin_expect(!words, 0))
+		return NULL;
+	words[0] = bytes | kind;
+	words[1] = writer->number++;
+	words[2] = (uint64_t)timestamp_ms;
+	words[3] = key_bytes | value_bytes << 32;
+	return (uint8_t *)words + sizeof(struct mr_frame);
+}
+
+/* With a key, or with no value. */
+static inline uint8_t *mr_lane_take_keyed(struct mr_lane_writer *writer,
+					  const struct mr_record *record)
+{
+	uint64_t null_key = record->key_bytes < 0, null_value = record->value_bytes < 0;
+	uint64_t key_bytes = null_key ? 0 : (uint32_t)record->key_bytes;
+	uint64_t value_bytes = null_value ? 0 : (uint32_t)record->value_bytes;
+	uint8_t *at = mr_lane_take_plain(writer,
+					 MR_LANE_PLAIN_RECORD | null_key * MR_LANE_NULL_KEY |
+						 null_value * MR_LANE_NULL_VALUE,
+					 key_bytes, value_bytes, record->timestamp_ms);
+
+	if (__builtin_expect(!at, 0))
+		return NULL;
+	if (key_bytes > 0)
+		memcpy(at, record->key, key_bytes);
+	return at + key_bytes;
+}
+
 /*
  * Reserves a frame: header filled in, key copied, *payload is where value (then headers) go. 0;
  * -EAGAIN: full; -EMSGSIZE: can never fit; -EPIPE: the engine closed the lane. Nothing is visible
  * before publish. The record's timestamp is taken as it is: the caller has read the clock. Its
  * value and headers are not looked at.
+ *
+ * Inline is what nearly all records need: no headers, and room that is known. What does not hold
+ * here is found out, and told, by mr_lane_reserve_any().
  */
-int mr_lane_reserve(struct mr_lane_writer *writer, const struct mr_record *record,
-		    uint32_t header_bytes, void **payload);
-uint32_t mr_lane_publish(struct mr_lane_writer *writer); /* W1; returns frames made visible */
+static inline int mr_lane_reserve(struct mr_lane_writer *writer, const struct mr_record *record,
+				  uint32_t header_bytes, void **payload)
+{
+	uint8_t *at = NULL;
+
+	if (__builtin_expect((header_bytes | record->header_count) == 0, 1)) {
+		/* a branch that one producer nearly always takes alike, and much less to work out
+		 */
+		if (record->key_bytes < 0 && record->value_bytes >= 0)
+			at = mr_lane_take_plain(writer, MR_LANE_PLAIN_RECORD | MR_LANE_NULL_KEY, 0,
+						(uint32_t)record->value_bytes,
+						record->timestamp_ms);
+		else
+			at = mr_lane_take_keyed(writer, record);
+	}
+	if (__builtin_expect(!at, 0))
+		return mr_lane_reserve_any(writer, record, header_bytes, payload);
+	*payload = at;
+	return 0;
+}
+
+/* Frames reserved and not published yet. */
+static inline uint32_t mr_lane_reserved(const struct mr_lane_writer *writer)
+{
+	return (uint32_t)(writer->number - writer->published);
+}
+
+/* Returns the frames made visible. */
+static inline uint32_t mr_lane_publish(struct mr_lane_writer *writer)
+{
+	struct rte_ring *ring = writer->ring;
+	uint32_t frames = mr_lane_reserved(writer), index;
+
+	if (frames == 0)
+		return 0;
+	index = ring->prod.head;
+	ring->prod.tail = index;
+	/* W1: the frames are visible before the index is. Pairs with R1 in mr_lane_reader_poll().
+	 */
+	atomic_store_explicit(&writer->client->published, index, memory_order_release);
+	writer->published = writer->number;
+	return frames;
+}
+
 uint32_t mr_lane_abandon(struct mr_lane_writer *writer); /* returns frames dropped */
 /*
  * True if the worker said that it sleeps (R5): the caller then rings its doorbell. After publish;
@@ -273,19 +394,6 @@ static inline int mr_lane_reader_frame(const struct mr_lane_reader *reader, uint
 
 /* What may be read behind a plain frame's payload, so that it can be copied in blocks. */
 #define MR_LANE_SLACK_BYTES 32u
-/* Kind, flags and header count of a frame as one word: the flags that a plain frame may have. */
-#define MR_LANE_NULL_KEY     ((uint64_t)MR_FRAME_NULL_KEY << 40)
-#define MR_LANE_NULL_VALUE   ((uint64_t)MR_FRAME_NULL_VALUE << 40)
-#define MR_LANE_PLAIN_RECORD ((uint64_t)MR_FRAME_RECORD << 32)
-#define MR_LANE_PLAIN_MASK   (0xffffffff00000000u & ~(MR_LANE_NULL_KEY | MR_LANE_NULL_VALUE))
-
-static_assert(offsetof(struct mr_frame, kind) == 4, "word 0: bytes, kind, flags, header count");
-static_assert(offsetof(struct mr_frame, flags) == 5, "word 0");
-static_assert(offsetof(struct mr_frame, header_count) == 6, "word 0");
-static_assert(offsetof(struct mr_frame, number) == 8, "word 1");
-static_assert(offsetof(struct mr_frame, timestamp_ms) == 16, "word 2");
-static_assert(offsetof(struct mr_frame, key_bytes) == 24, "word 3: key, value");
-static_assert(offsetof(struct mr_frame, value_bytes) == 28, "word 3");
 
 /* A frame as nearly all are: no headers, and more behind it. All of it is a checked copy. */
 struct mr_lane_plain {
@@ -295,7 +403,9 @@ struct mr_lane_plain {
 	uint64_t value_bytes;
 	uint64_t null_key; /* 0 or 1 */
 	uint64_t null_value;
-	uint64_t bytes; /* of the frame */
+	uint64_t bytes;	  /* of the frame */
+	uint64_t what;	  /* its first word: bytes, kind, flags */
+	uint64_t lengths; /* its last one */
 };
 
 /*
@@ -318,6 +428,8 @@ static inline bool mr_lane_reader_plain(const struct mr_lane_reader *reader, con
 		return false;
 	if (__builtin_expect(mr_lane_read_once(words[1]) != expected, 0))
 		return false;
+	plain->what = what;
+	plain->lengths = lengths;
 	plain->timestamp_ms = (int64_t)mr_lane_read_once(words[2]);
 	plain->payload = at + sizeof(struct mr_frame);
 	plain->key_bytes = (uint32_t)lengths;

@@ -464,7 +464,7 @@ static int reserve_when_free(struct mr_producer *producer, struct lane *lane,
 		r = look(producer, lane);
 		if (r < 0)
 			return r;
-		r = mr_lane_reserve(&lane->writer, record, header_bytes, payload);
+		r = mr_lane_reserve_any(&lane->writer, record, header_bytes, payload);
 		if (r != -EAGAIN || !may_wait || seen == lane->writer.published)
 			break;
 		if (mr_deadline_over(deadline))

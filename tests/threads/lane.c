@@ -166,7 +166,7 @@ static void *produce(void *arg)
 
 	for (uint32_t i = 0; i < stage->mode->records; i++) {
 		put(stage);
-		if (stage->writer.reserved_frames == 1 + i % stage->mode->batch)
+		if (mr_lane_reserved(&stage->writer) == 1 + i % stage->mode->batch)
 			publish(stage);
 		if (i % 64 == 0)
 			covered = check_receipts(stage, covered);
