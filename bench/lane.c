@@ -5,8 +5,14 @@
  * path in miniature (lane_memory.c).
  *
  * A frame of 64 bytes is 64 bytes of shared memory on both sides, head and all: a lane's head has
- * 32 of them, which say what the batch needs; the plain ring's has 8. Figures with the same payload
- * instead stand beside them.
+ * 32 of them, which say what the batch needs; the plain ring's has 16, length, kind and number.
+ * Figures with the same payload instead stand beside them.
+ *
+ *	both		number each frame, copy the payload in by memcpy, look at length and number,
+ *			copy the frame out head and all in blocks of 32 bytes, give the room back
+ *once a drain of at most 32 KiB, and rest alike the lane also	asks whether the engine closed it,
+ *writes and checks flags, sizes of key and value and the time, and writes a receipt and a number a
+ *drain
  */
 #include "bench.h"
 #include "lane_memory.h"
@@ -19,7 +25,7 @@
 #define FRAME_BYTES   64u
 #define PAYLOAD_BYTES 64u /* where the payloads are the same */
 #define LANE_HEAD     32u
-#define PLAIN_HEAD    8u
+#define PLAIN_HEAD    16u
 #define REST_PAUSES   16 /* as the worker's, after a small take */
 
 /* One pair of rings, and the figures of it. */

@@ -2,7 +2,10 @@
 /*
  * A lane and a byte ring under the same load (rings.h). The consumer is the calling thread, the
  * producer a child process. The lane is driven as the engine drives it: checked frames out of the
- * client's memory, one acknowledgement a drain.
+ * client's memory, by the short way where they are plain, and one acknowledgement a drain. What
+ * both have to do is done alike: the payload goes in by the C library's copy, a frame comes out
+ * head and all by the copy in blocks that batches are made with, and each side keeps what changes
+ * with every frame in variables of its own for the length of a drain.
  */
 #include "rings.h"
 
@@ -13,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "byte_ring.h"
 #include "lane.h"
 #include "now.h"
@@ -23,6 +27,7 @@
 #define FRAME_BYTES_MAX 65536u
 #define LOG_BYTES	(1u << 20)
 #define DRAIN_BYTES	32768u /* at most, of both: then the producer gets its room back */
+#define DRAIN_SLOTS	(DRAIN_BYTES / MR_SLOT_BYTES)
 #define TURNS_A_LOOK	64
 #define HEAD_BYTES	((uint32_t)sizeof(struct mr_frame))
 
@@ -112,12 +117,52 @@ static int produce_bytes(void *arg_shared, void *arg)
 
 /* ---- the consumers ------------------------------------------------------- */
 
-static inline uint8_t *place_in_log(struct race *race, uint32_t bytes)
+/* The place behind a frame of 'bytes' at 'at'. */
+static inline uint32_t after_in_log(uint32_t at, uint64_t bytes)
 {
-	uint8_t *at = race->log + race->log_at;
+	return at + bytes < LOG_BYTES ? at + (uint32_t)bytes : 0;
+}
 
-	race->log_at = race->log_at + bytes < LOG_BYTES ? race->log_at + bytes : 0;
-	return at;
+/*
+ * Writes the head out of what was checked, word by word: a block loaded out of words just stored
+ * would have to wait for all of them.
+ */
+static inline void put_head(uint8_t *to, const struct mr_lane_plain *frame, uint64_t number)
+{
+	uint64_t *words = (void *)to; /* all frames have a multiple of 8 bytes */
+
+	words[0] = frame->what;
+	words[1] = number;
+	words[2] = (uint64_t)frame->timestamp_ms;
+	words[3] = frame->lengths;
+}
+
+/* Takes plain frames from slot 'slots' on, as the worker's encode_plain_frames() does; returns the
+ * slot where it ended. */
+static inline uint32_t take_plain_frames(struct race *race, uint32_t slots, uint32_t available,
+					 uint32_t *frames)
+{
+	const struct mr_lane_reader *lane = &race->lane;
+	const uint8_t *from =
+		lane->slots + (size_t)((lane->cursor + slots) & lane->mask) * MR_SLOT_BYTES;
+	const uint8_t *at = from, *end = from + (size_t)(available - slots) * MR_SLOT_BYTES;
+	const uint8_t *stop = from + (size_t)(DRAIN_SLOTS - slots) * MR_SLOT_BYTES;
+	uint64_t number = lane->next_number + *frames;
+	uint32_t log_at = race->log_at;
+	struct mr_lane_plain frame;
+
+	while (at < stop && mr_lane_reader_plain(lane, at, end, number, &frame)) {
+		uint8_t *to = race->log + log_at;
+
+		put_head(to, &frame, number);
+		(void)mr_batch_put_blocks(to + HEAD_BYTES, frame.payload, frame.bytes - HEAD_BYTES);
+		log_at = after_in_log(log_at, frame.bytes);
+		at += (frame.bytes + MR_SLOT_BYTES - 1) & ~(uint64_t)(MR_SLOT_BYTES - 1);
+		number++;
+	}
+	race->log_at = log_at;
+	*frames = (uint32_t)(number - lane->next_number);
+	return slots + (uint32_t)((size_t)(at - from) / MR_SLOT_BYTES);
 }
 
 /* Bytes taken, or a negative errno. */
@@ -129,17 +174,22 @@ static int64_t drain_lane(struct race *race, struct mr_error *err)
 
 	if (available <= 0)
 		return available;
-	while (slots < (uint32_t)available && slots < DRAIN_BYTES / MR_SLOT_BYTES) {
-		struct mr_lane_frame frame;
+	while (slots < (uint32_t)available && slots < DRAIN_SLOTS) {
 		uint8_t *to;
-		int r = mr_lane_reader_frame(lane, slots, (uint32_t)available,
-					     lane->next_number + frames, &frame, err);
+		struct mr_lane_frame frame;
+		int r;
 
+		slots = take_plain_frames(race, slots, (uint32_t)available, &frames);
+		if (slots >= (uint32_t)available || slots >= DRAIN_SLOTS)
+			break;
+		r = mr_lane_reader_frame(lane, slots, (uint32_t)available,
+					 lane->next_number + frames, &frame, err);
 		if (r < 0)
 			return r;
-		to = place_in_log(race, frame.head.bytes);
-		memcpy(to, &frame.head, sizeof(frame.head)); /* the copy that was checked */
-		memcpy(to + sizeof(frame.head), frame.key, frame.head.bytes - sizeof(frame.head));
+		to = race->log + race->log_at;
+		memcpy(to, &frame.head, HEAD_BYTES); /* the copy that was checked */
+		memcpy(to + HEAD_BYTES, frame.key, frame.head.bytes - HEAD_BYTES);
+		race->log_at = after_in_log(race->log_at, frame.head.bytes);
 		slots += frame.slots;
 		frames++;
 	}
@@ -152,22 +202,28 @@ static int64_t drain_lane(struct race *race, struct mr_error *err)
 
 static int64_t drain_bytes(struct race *race, struct mr_error *err)
 {
-	struct mr_byte_reader *ring = &race->bytes;
-	uint64_t began = ring->at;
+	struct mr_byte_reader ring = race->bytes; /* a copy of our own stays in registers */
+	uint64_t began = ring.at, first = ring.number;
+	uint32_t bytes, log_at = race->log_at;
 	const uint8_t *from;
-	uint32_t bytes;
 
-	if (!mr_byte_ring_poll(ring))
+	if (!mr_byte_ring_poll(&ring))
 		return 0;
-	if (ring->published - began > DRAIN_BYTES)
-		ring->published =
+	if (ring.published - began > DRAIN_BYTES)
+		ring.published =
 			began + DRAIN_BYTES / race->rings->frame_bytes * race->rings->frame_bytes;
-	while ((from = mr_byte_ring_next(ring, &bytes)) != NULL) {
-		memcpy(place_in_log(race, bytes), from, bytes);
-		race->frames++;
+	while ((from = mr_byte_ring_next(&ring, &bytes)) != NULL) {
+		(void)mr_batch_put_blocks(race->log + log_at, from, bytes);
+		log_at = after_in_log(log_at, bytes);
 	}
-	mr_byte_ring_release(ring);
-	return (int64_t)(ring->at - began);
+	if (ring.bad)
+		return mr_error_set(err, -EBADMSG, "the byte ring's frame after %llu is not whole",
+				    (unsigned long long)first);
+	mr_byte_ring_release(&ring);
+	race->log_at = log_at;
+	race->frames += ring.number - first;
+	race->bytes = ring;
+	return (int64_t)(ring.at - began);
 }
 
 static void rest(const struct race *race, int64_t taken)
@@ -260,7 +316,9 @@ static int run_race(struct mr_bench_run *run, struct race *race, struct mr_sides
 	race->log = malloc(LOG_BYTES + FRAME_BYTES_MAX);
 	if (race->log) {
 		memset(race->log, 1, LOG_BYTES + FRAME_BYTES_MAX);
-		sides->shared_bytes = sizeof(struct shared) + rings->ring_bytes;
+		/* the byte ring's last frame is copied in blocks, too */
+		sides->shared_bytes =
+			sizeof(struct shared) + rings->ring_bytes + MR_BATCH_BLOCK_BYTES;
 		sides->here_core = rings->consumer_core;
 		sides->there_core = rings->producer_core;
 		sides->arg = race;

@@ -85,7 +85,7 @@ Test(bench_byte_ring, is_full_until_what_was_read_is_released)
 
 Test(bench_byte_ring, keeps_frames_whole_around_the_end)
 {
-	uint32_t bytes, sizes[] = {24, 104, 56, 232, 16, 80};
+	uint32_t bytes, sizes[] = {32, 104, 56, 232, 24, 80};
 	uint64_t number = 0;
 
 	begin();
@@ -126,12 +126,39 @@ Test(bench_byte_ring, stops_short_after_a_whole_frame)
 	free(ring);
 }
 
+/* What a real reader must look at: a frame that is lost, and a length that no ring can hold. */
+Test(bench_byte_ring, takes_no_frame_with_a_wrong_number_or_length)
+{
+	struct mr_byte_frame *frame;
+	uint32_t bytes;
+
+	begin();
+	frame = (void *)(ring->bytes + 64);
+	cr_assert(put(0, 64) && put(1, 64));
+	mr_byte_ring_publish(&writer);
+	frame->number = 2;
+	cr_assert_eq(mr_byte_ring_poll(&reader), 128);
+	expect(0, 64);
+	cr_assert_null(mr_byte_ring_next(&reader, &bytes));
+	cr_assert(reader.bad);
+	for (int i = 0; i < 2; i++) {
+		mr_byte_reader_init(&reader, ring, RING_BYTES);
+		frame->bytes = i ? 0 : RING_BYTES + 8;
+		cr_assert_eq(mr_byte_ring_poll(&reader), 128);
+		expect(0, 64);
+		cr_assert_not(reader.bad);
+		cr_assert_null(mr_byte_ring_next(&reader, &bytes));
+		cr_assert(reader.bad);
+	}
+	free(ring);
+}
+
 #define FRAMES 200000u
 
 static void *produce(void *arg)
 {
 	for (uint64_t i = 0; i < FRAMES; i++) {
-		while (!put(i, 16 + 8 * (uint32_t)(i % 11))) {
+		while (!put(i, 24 + 8 * (uint32_t)(i % 11))) {
 			mr_byte_ring_publish(&writer);
 			sched_yield();
 		}
@@ -162,7 +189,7 @@ Test(bench_byte_ring, passes_all_between_two_threads)
 				break;
 			memcpy(&value, at + sizeof(struct mr_byte_frame), sizeof(value));
 			cr_assert_eq(value, number);
-			cr_assert_eq(bytes, 16 + 8 * (number % 11));
+			cr_assert_eq(bytes, 24 + 8 * (number % 11));
 			number++;
 		}
 		mr_byte_ring_release(&reader);
