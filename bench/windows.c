@@ -39,7 +39,7 @@ int mr_windows_judge(struct mr_windows *windows, const struct mr_bench_run *run,
 		     double *median, double *p90, double *disturbed, struct mr_error *err)
 {
 	struct mr_window *rows = windows->rows;
-	uint32_t good = 0, i;
+	uint32_t good = 0, high, i;
 
 	if (!windows->count)
 		return mr_error_set(err, -ETIME, "the measurement was too short for one window");
@@ -56,7 +56,8 @@ int mr_windows_judge(struct mr_windows *windows, const struct mr_bench_run *run,
 		good = windows->count;
 	qsort(rows, good, sizeof(*rows), compare);
 	*median = rows[good / 2].rate;
-	*p90 = rows[(uint32_t)((double)(good - 1) * 0.9)].rate;
+	high = (uint32_t)((double)(good - 1) * 0.9);
+	*p90 = rows[high < good / 2 ? good / 2 : high].rate; /* of two, both are the higher one */
 	return 0;
 }
 

@@ -34,6 +34,24 @@ Test(bench_windows, rates_are_per_second_of_each_window)
 	mr_windows_deinit(&windows);
 }
 
+/* As where the machine was so busy that hardly a window came to its end. */
+Test(bench_windows, a_few_have_no_median_above_the_p90)
+{
+	for (uint32_t count = 1; count <= 12; count++) {
+		struct mr_windows windows;
+		double median, p90, disturbed;
+
+		cr_assert_eq(mr_windows_init(&windows, 1, &err), 0);
+		mr_windows_begin(&windows, 0, 0);
+		for (uint64_t i = 1; i <= count; i++)
+			mr_windows_look(&windows, i * MR_WINDOW_NS, i * i);
+		cr_assert_eq(mr_windows_judge(&windows, NULL, 0, &median, &p90, &disturbed, &err),
+			     0);
+		cr_assert_geq(p90, median, "%u windows", count);
+		mr_windows_deinit(&windows);
+	}
+}
+
 Test(bench_windows, more_than_there_is_room_for_is_dropped)
 {
 	struct mr_windows windows;
