@@ -82,7 +82,9 @@ static void make_partition(struct mr_test_drain *rig, uint64_t tail_bytes, uint3
 	struct mr_worker_partition_options options = {
 		.tail_bytes = tail_bytes,
 		.node = MR_PLACE_ANY,
-		.log = {group_bytes, 1u << 20, 4},
+		.log = {.group_bytes = group_bytes,
+			.batch_bytes_max = 1u << 20,
+			.groups_in_flight = 4},
 	};
 	struct mr_worker_partition *partition;
 	struct mr_partition state;
