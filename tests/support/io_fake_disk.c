@@ -349,6 +349,8 @@ void fake_change_names(struct fake_node *directory, const struct fake_change *ch
 void fake_keep_names(struct fake_node *directory, size_t changes)
 {
 	mr_assert(changes <= directory->change_count);
+	if (!changes)
+		return; /* and perhaps no array */
 	for (size_t i = 0; i < changes; i++)
 		apply_change(&directory->kept, &directory->changes[i]);
 	directory->change_count -= changes;

@@ -38,6 +38,7 @@ static void plan_for(const char *machine, enum mr_place_policy policy, uint32_t 
 	};
 	struct mr_error err = {.what = ""};
 
+	mr_place_plan_deinit(&plan); /* of the machine before */
 	setenv("HWLOC_SYNTHETIC", machine, 1);
 	CPU_ZERO(&disk.cpus);
 	if (disk_cpus) {
