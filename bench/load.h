@@ -65,7 +65,9 @@ void mr_bench_load_rate(const struct mr_bench_run *run, const struct mr_bench_lo
 			double *disturbed);
 
 /* Adds the latency, due to acknowledged, of every record due in undisturbed windows of 'window_ns'.
- * Only for loads with a rate. A load shorter than a window is one window. */
+ * Only for loads with a rate. A load shorter than a window is one window. A gap within a quarter of
+ * a window of one disturbs it, too: what is due just before a gap is answered in it, and behind it
+ * a backlog waits. */
 void mr_bench_load_latency(const struct mr_bench_run *run,
 			   const struct mr_bench_load_result *result, uint64_t window_ns,
 			   uint64_t mask, struct mr_histogram *histogram, double *disturbed);

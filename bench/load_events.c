@@ -13,6 +13,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define NEAR 4 /* a quarter of a window: a gap nearer than that disturbs its latencies */
+
 /* ---- windows ------------------------------------------------------------------------------- */
 
 struct windows {
@@ -22,8 +24,10 @@ struct windows {
 	uint64_t disturbed_count;
 };
 
+/* A gap up to 'near_ns' before or behind a window disturbs it as well. */
 static void look_at_windows(const struct mr_bench_run *run, uint64_t from_ns, uint64_t to_ns,
-			    uint64_t window_ns, uint64_t mask, struct windows *out)
+			    uint64_t window_ns, uint64_t near_ns, uint64_t mask,
+			    struct windows *out)
 {
 	*out = (struct windows){.from_ns = from_ns, .length_ns = window_ns};
 	if (to_ns > from_ns)
@@ -32,7 +36,8 @@ static void look_at_windows(const struct mr_bench_run *run, uint64_t from_ns, ui
 	for (uint64_t i = 0; out->disturbed && i < out->count; i++) {
 		uint64_t at_ns = from_ns + i * window_ns;
 
-		out->disturbed[i] = mr_bench_disturbed(run, mask, at_ns, at_ns + window_ns);
+		out->disturbed[i] =
+			mr_bench_disturbed(run, mask, at_ns - near_ns, at_ns + window_ns + near_ns);
 		out->disturbed_count += out->disturbed[i];
 	}
 }
@@ -102,7 +107,7 @@ void mr_bench_load_rate(const struct mr_bench_run *run, const struct mr_bench_lo
 	uint32_t cursor = 0;
 	double *rates, before;
 
-	look_at_windows(run, result->began_ns, result->ended_ns, window_ns, mask, &windows);
+	look_at_windows(run, result->began_ns, result->ended_ns, window_ns, 0, mask, &windows);
 	rates = calloc(windows.count + 1, sizeof(*rates));
 	before = acknowledged_at(result, &cursor, result->began_ns);
 	for (uint64_t i = 0; rates && i < windows.count; i++) {
@@ -133,7 +138,9 @@ void mr_bench_load_latency(const struct mr_bench_run *run,
 
 	if (window_ns > length_ns && length_ns > 0)
 		window_ns = length_ns; /* too short for one: then all of it is one */
-	look_at_windows(run, result->began_ns, result->ended_ns, window_ns, mask, &windows);
+	/* what is due just before a gap is answered in it, and behind it a backlog waits */
+	look_at_windows(run, result->began_ns, result->ended_ns, window_ns, window_ns / NEAR, mask,
+			&windows);
 	for (uint32_t i = 0; i < result->event_count; i++) {
 		const struct mr_bench_event *event = &result->events[i];
 

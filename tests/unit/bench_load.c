@@ -166,13 +166,29 @@ Test(bench_load, records_due_in_disturbed_windows_are_left_out)
 {
 	struct mr_bench_load_result result = one_by_one(100, 100);
 
-	gap(0, 34);			   /* windows 3 of ten */
+	gap(0, 34);			   /* window 3 of ten */
 	gap(1, 69);			   /* to 71: windows 6 and 7 */
 	result.events[35].at_ns += 400000; /* because of the gap */
 	mr_bench_load_latency(&run, &result, 10 * MS, CORES, histogram, &disturbed);
 	cr_assert_eq(mr_histogram_count(histogram), 70);
 	cr_assert_eq(mr_histogram_max(histogram), 100000);
 	cr_assert_float_eq(disturbed, 0.3, 1e-9);
+	free(result.events);
+}
+
+/* Due 1 ms before the gap, answered in it; due 2 ms behind it, behind a backlog. */
+Test(bench_load, records_due_near_a_gap_are_left_out)
+{
+	struct mr_bench_load_result result = one_by_one(100, 100);
+
+	gap(0, 31); /* window 3, and near window 2 */
+	gap(0, 66); /* to 68: window 6, and near window 7 */
+	result.events[29].at_ns += 3 * MS;
+	result.events[70].at_ns += 3 * MS;
+	mr_bench_load_latency(&run, &result, 10 * MS, CORES, histogram, &disturbed);
+	cr_assert_eq(mr_histogram_count(histogram), 60);
+	cr_assert_eq(mr_histogram_max(histogram), 100000);
+	cr_assert_float_eq(disturbed, 0.4, 1e-9);
 	free(result.events);
 }
 
