@@ -351,3 +351,71 @@ bool mr_test_same_producers(const struct mr_partition *a, const struct mr_partit
 	}
 	return true;
 }
+
+void mr_test_put_many(struct mr_test_rig *rig, int count)
+{
+	for (int i = 0; i < count; i++)
+		mr_test_rig_put(rig, 1, 100);
+}
+
+/* ---- a log that is recovered --------------------------------------------- */
+
+void mr_test_begin(struct mr_test_recovery *t)
+{
+	t->io = mr_io_fake_new(1);
+	mr_io_fake_allow(t->io, MR_IO_FAKE_ALL);
+	t->options = mr_test_rig_defaults();
+	mr_test_rig_open(&t->rig, &t->options, t->io, NULL);
+}
+
+void mr_test_stop(struct mr_test_recovery *t, uint64_t seed)
+{
+	mr_io_fake_crash(t->io, seed);
+	mr_test_rig_close(&t->rig);
+	mr_io_fake_allow(t->io, MR_IO_FAKE_ALL);
+}
+
+int mr_test_look_through(struct mr_test_recovery *t, struct mr_io *io,
+			 const struct mr_checkpoint_partition *checkpoint)
+{
+	struct mr_recover_options recover = {
+		.window_bytes = mr_log_window_bytes(&t->options.log),
+	};
+
+	must(mr_partition_init(&t->partition, t->options.producers_max, 1, &t->err), &t->err);
+	return mr_recover(io, RIG_DIRECTORY, mr_test_topic_id, 0, checkpoint, &recover,
+			  &t->partition, &t->found, &t->err);
+}
+
+int mr_test_look(struct mr_test_recovery *t, const struct mr_checkpoint_partition *checkpoint)
+{
+	return mr_test_look_through(t, t->io, checkpoint);
+}
+
+void mr_test_done(struct mr_test_recovery *t)
+{
+	mr_recovered_deinit(&t->found);
+	mr_partition_deinit(&t->partition);
+}
+
+void mr_test_end(struct mr_test_recovery *t)
+{
+	mr_io_close(t->io);
+}
+
+void mr_test_scribble(struct mr_io *io, const char *path, uint64_t at, const void *bytes,
+		      size_t count)
+{
+	_Alignas(MR_BLOCK_BYTES) uint8_t block[MR_BLOCK_BYTES];
+	uint64_t from = at / MR_BLOCK_BYTES * MR_BLOCK_BYTES;
+	struct mr_io_file *file;
+	struct mr_error err;
+
+	mr_assert(at - from + count <= MR_BLOCK_BYTES);
+	must(mr_io_open(io, path, MR_IO_WRITE, &file, &err), &err);
+	mr_assert(mr_io_read(file, block, MR_BLOCK_BYTES, from, &err) == MR_BLOCK_BYTES);
+	memcpy(block + (at - from), bytes, count);
+	must(mr_io_write(file, block, MR_BLOCK_BYTES, from, &err), &err);
+	must(mr_io_sync(file, &err), &err);
+	mr_io_file_close(file);
+}

@@ -78,6 +78,34 @@ void mr_test_rig_put(struct mr_test_rig *rig, int32_t records, uint32_t value_by
 /* The partition as it stands when all is flushed; 'producers' is allocated. */
 void mr_test_rig_checkpoint(const struct mr_test_rig *rig,
 			    struct mr_checkpoint_partition *checkpoint);
+/* 'count' flushed groups of one record each. */
+void mr_test_put_many(struct mr_test_rig *rig, int count);
 bool mr_test_same_producers(const struct mr_partition *a, const struct mr_partition *b);
+
+/* ---- a log that is recovered --------------------------------------------- */
+
+/* What a test of recovery has in hand: a fake disk, the log on it, and what recovery says of it. */
+struct mr_test_recovery {
+	struct mr_io *io;
+	struct mr_test_rig_options options;
+	struct mr_test_rig rig;
+	struct mr_recovered found;
+	struct mr_partition partition;
+	struct mr_error err;
+};
+
+/* A new disk and an empty log. */
+void mr_test_begin(struct mr_test_recovery *t);
+/* Every file descriptor and lock goes, the disk keeps what it must: a power cut. */
+void mr_test_stop(struct mr_test_recovery *t, uint64_t seed);
+/* Recovers it into 'found' and 'partition', the disk seen through 'io'. */
+int mr_test_look_through(struct mr_test_recovery *t, struct mr_io *io,
+			 const struct mr_checkpoint_partition *checkpoint);
+int mr_test_look(struct mr_test_recovery *t, const struct mr_checkpoint_partition *checkpoint);
+void mr_test_done(struct mr_test_recovery *t); /* with what was found */
+void mr_test_end(struct mr_test_recovery *t);
+/* Writes 'count' bytes of one block of a file, behind the engine's back and durably. */
+void mr_test_scribble(struct mr_io *io, const char *path, uint64_t at, const void *bytes,
+		      size_t count);
 
 #endif
