@@ -8,8 +8,9 @@
  *	3. groups from the checkpoint on, as long as each continues the one before: what is kept;
  *	4. the in-flight window behind, for a group that proves that more had been flushed.
  *
- * Nothing of that is read twice, and a log that an engine ended well (checkpoint.h) has no window:
- * its checkpoint stands at its end, and the block there is zero.
+ * Nothing of that is read twice, and the next piece is read while this one is checked. A log that
+ * an engine ended well (checkpoint.h) has no window: its checkpoint stands at its end, and the
+ * block there is zero.
  *
  * With a proof the partition is corrupt and nothing is changed. Without one, what stands in the
  * window is zeroed, a segment begun behind the prefix is removed, and all that was read is flushed.
@@ -347,6 +348,7 @@ static int rebuild_index(struct recovery *re, size_t i, struct mr_error *err)
 	do {
 		r = pass_group(re, i, &expected, false, err);
 	} while (r == 1 && expected.position < end);
+	mr_scan_rest(&re->scan);
 	if (r < 0)
 		return r;
 	if (r == 0 || expected.position != end) {
@@ -769,6 +771,7 @@ static int keep(struct recovery *re, struct mr_error *err)
 {
 	int r = judge(re, err);
 
+	mr_scan_rest(&re->scan); /* from here on files are written and closed */
 	if (r < 0)
 		return r;
 	if (re->out->corrupt) {
@@ -847,7 +850,7 @@ int mr_recover(struct mr_io *io, const char *directory, const uint8_t topic_id[1
 		r = mr_error_set(err, -ENOENT, "there is no segment in '%s'", directory);
 		goto out;
 	}
-	mr_scan_init(&re.scan);
+	mr_scan_init(&re.scan, true);
 	r = recover(&re, err);
 	mr_scan_deinit(&re.scan);
 out:

@@ -263,7 +263,7 @@ static int cut_last(struct mr_segment *last, uint64_t position, struct mr_error 
 	struct mr_scan scan;
 	int r;
 
-	mr_scan_init(&scan);
+	mr_scan_init(&scan, false); /* what it reads it writes in between */
 	r = mr_recover_zero(&scan, last, position - last->base_position, last->file_bytes, err);
 	mr_scan_deinit(&scan);
 	if (r < 0)

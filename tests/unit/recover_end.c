@@ -4,6 +4,7 @@
  * it only seems so everything is, and nothing is read twice.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -158,5 +159,65 @@ Test(recover_end, nothing_is_read_twice)
 	cr_assert_leq(mr_io_fault_seen(counting, MR_IO_FAULT_READ), 2 * t.found.segment_count);
 	mr_test_done(&t);
 	mr_io_close(counting);
+	mr_test_end(&t);
+}
+
+/* Twelve pieces of reading in one segment. */
+static void long_log(void)
+{
+	t.io = mr_io_fake_new(1);
+	mr_io_fake_allow(t.io, MR_IO_FAKE_ALL);
+	t.options = mr_test_rig_defaults();
+	t.options.tail_bytes = 16u << 20;
+	t.options.log.group_bytes = 2u << 20;
+	t.options.log.batch_bytes_max = 2u << 20;
+	t.options.segment_bytes = 64u << 20;
+	mr_test_rig_open(&t.rig, &t.options, t.io, NULL);
+	for (int i = 0; i < 45; i++)
+		mr_test_rig_put(&t.rig, 1, 1u << 20);
+	mr_test_stop(&t, 1);
+}
+
+/* One read of recovery fails, which is perhaps under way while the piece before is checked. */
+static int look_with_a_fault(uint64_t nth, uint64_t *reads, uint64_t *hits)
+{
+	struct mr_io_fault_plan plan = {.kind = MR_IO_FAULT_READ, .nth = nth, .error = -EIO};
+	struct mr_io *copy = mr_io_fake_clone(t.io, 1);
+	struct mr_io *faulty = mr_io_fault_new(copy);
+	int r;
+
+	mr_io_fault_set(faulty, &plan);
+	t.err = (struct mr_error){0};
+	r = mr_test_look_through(&t, faulty, NULL);
+	*reads = mr_io_fault_seen(faulty, MR_IO_FAULT_READ);
+	*hits = mr_io_fault_hits(faulty);
+	if (r == 0) {
+		cr_assert_not(t.found.corrupt, "%s", t.found.damage.what);
+		cr_assert_eq(t.found.start.offset, 45);
+	}
+	mr_test_done(&t);
+	mr_io_close(faulty);
+	mr_io_close(copy);
+	return r;
+}
+
+Test(recover_end, a_read_that_fails_is_told_if_its_bytes_are_needed)
+{
+	uint64_t reads, hits, ignored;
+
+	long_log();
+	cr_assert_eq(look_with_a_fault(0, &reads, &hits), 0, "%s", t.err.what);
+	cr_assert_geq(reads, 1 + 45 / 4);
+	for (uint64_t nth = 1; nth <= reads; nth++) {
+		int r = look_with_a_fault(nth, &ignored, &hits);
+
+		cr_assert_eq(hits, 1);
+		if (r == 0) /* beyond the log's end and its window */
+			cr_assert_gt(nth, 1 + (45 + 4 * 4) / 4);
+		else
+			cr_assert_eq(r, -EIO);
+		if (r < 0)
+			cr_assert_not_null(strstr(t.err.what, "cannot read"), "%s", t.err.what);
+	}
 	mr_test_end(&t);
 }
