@@ -276,6 +276,30 @@ static uint64_t window_bytes(const struct mr_config *config, uint32_t groups_in_
 	return mr_log_window_bytes(&options);
 }
 
+/* How far the engine before this one may have written. */
+static uint64_t window_before(const struct mr_control *control)
+{
+	return control->checkpoint.window_bytes
+		       ? control->checkpoint.window_bytes
+		       : window_bytes(control->config, MR_GROUPS_IN_FLIGHT_MAX);
+}
+
+/*
+ * What the next start has to search. A damaged partition stays as the engine before this one wrote
+ * it: the proof that it is damaged may lie in that engine's window only, and without it the damage
+ * would pass for an end that a crash leaves.
+ */
+static uint64_t window_after(struct mr_control *control)
+{
+	uint64_t before = window_before(control);
+	uint64_t bytes = window_bytes(control->config, control->config->groups_in_flight);
+	struct mr_hosted *hosted;
+
+	mr_control_each(control, hosted) if (hosted->state == MR_HOSTED_READ_ONLY && bytes < before)
+		bytes = before;
+	return bytes;
+}
+
 /* Nothing is there but the offsets that are taken. This host's memory is all the replicas it has.
  */
 static int begin_in_memory(struct mr_hosted *hosted, bool created, struct mr_recovered *recovered,
@@ -296,9 +320,7 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 	const struct mr_checkpoint_partition *old =
 		mr_checkpoint_find(&control->checkpoint, hosted->topic->id, hosted->number);
 	struct mr_recover_options options = {
-		.window_bytes = control->checkpoint.window_bytes
-					? control->checkpoint.window_bytes
-					: window_bytes(config, MR_GROUPS_IN_FLIGHT_MAX),
+		.window_bytes = window_before(control),
 		.lock_wait_ms = RECOVERY_LOCK_WAIT_MS,
 	};
 	int r;
@@ -462,8 +484,7 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 		count_recovery(control, recoveries, count, began_ns);
 		choose_epoch(control, recoveries, count);
 		mr_control_each(control, hosted) hosted->last.leader_epoch = control->leader_epoch;
-		control->checkpoint.window_bytes =
-			window_bytes(control->config, control->config->groups_in_flight);
+		control->checkpoint.window_bytes = window_after(control);
 		/* the epoch is durable before any append */
 		r = mr_control_checkpoint_twice(control, err);
 	}

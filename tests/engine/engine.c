@@ -584,6 +584,63 @@ Test(engine, reads_up_to_damage_and_takes_nothing_behind_it)
 	over_both(NULL, meet_damage);
 }
 
+/* One segment, so that only the window tells damage from an end that a crash leaves. */
+static void one_segment(struct mr_config *config)
+{
+	config->segment_bytes = 16 << 20;
+	config->first_segment_bytes = 16 << 20;
+	config->tail_bytes = 1 << 20;
+	config->groups_in_flight = 16;
+}
+
+static bool says(const char *request, const char *text)
+{
+	char *reply = mr_test_engine_ask(connection, request, &err);
+	bool there = reply && strstr(reply, text);
+
+	free(reply);
+	return there;
+}
+
+/* The proof lies further behind the damage than the engines after it write ahead. */
+static void damage_stays(void)
+{
+	static const uint8_t zeros[64 << 10];
+	char path[700], checkpoint[128];
+	int fd;
+
+	publish(0, 30);
+	publish(30, 300);
+	find_segment(0, path);
+	mr_disconnect(connection);
+	cr_assert_eq(mr_test_engine_stop(&rig), 0);
+	fd = open(path, O_RDWR);
+	cr_assert_eq(pwrite(fd, zeros, sizeof(zeros), 4096), (ssize_t)sizeof(zeros));
+	cr_assert_eq(fsync(fd), 0);
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint.%d", rig.data, i);
+		cr_expect_eq(unlink(checkpoint), 0);
+	}
+	rig.config.groups_in_flight = 1;
+	for (int i = 0; i < 3; i++) {
+		start();
+		connection = mr_test_engine_connect(&rig);
+		cr_expect(says("{\"do\":\"topic.describe\",\"name\":\"" TOPIC "\"}", "read-only"),
+			  "start %d", i);
+		if (i == 2)
+			break;
+		mr_disconnect(connection);
+		cr_assert_eq(mr_test_engine_stop(&rig), 0);
+	}
+}
+
+/* I8: what was found damaged once was taken for a torn end at the next start, and cut. */
+Test(engine, damage_stays_damage_when_less_is_in_flight_later)
+{
+	over_both(one_segment, damage_stays);
+}
+
 /* ---- limits ---------------------------------------------------------------------------------- */
 
 static void few(struct mr_config *config)
