@@ -2,7 +2,7 @@
 /*
  * How many records become durable: one producer process as fast as it goes, into a log that fills
  * and whose oldest segments are removed meanwhile, against raw durable writes into files that fill
- * and are removed alike. Runs on the thread of the question; owns one engine at a time.
+ * and are removed alike. Runs on the thread of the question.
  *
  * The figure to judge by is bytes of log per second without padding against raw bytes per second:
  * the disk is the limit, not the processor. What the processor spends is judged by itself.
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "millrace/format.h"
+#include "now.h"
 #include "steady.h"
 #include "trend.h"
 
@@ -30,10 +31,8 @@
 #define TOPIC_IN_MEMORY	  "memory"
 
 struct ingest {
-	struct mr_bench_engine *engine;
+	const struct mr_steady_engine *at;
 	double seconds;
-	int load_core, worker_core;
-	uint64_t cores; /* whose gaps disturb */
 };
 
 /* The places of a sample. */
@@ -79,7 +78,7 @@ static struct mr_bench_load full_load(const struct ingest *ingest, uint32_t valu
 		.burst = BURST,
 		.seconds = seconds,
 		.lane_bytes = LANE_BYTES,
-		.core = ingest->load_core,
+		.core = ingest->at->load_core,
 	};
 }
 
@@ -96,12 +95,12 @@ static int take_ours(struct mr_bench_run *run, void *arg, struct mr_bench_sample
 	struct mr_bench_load_result result;
 	struct mr_steady_counts counts;
 	double seconds, records;
-	int r = mr_steady_load(run, ingest->engine, &load, &result, &counts, err);
+	int r = mr_steady_load(run, ingest->at->engine, &load, &result, &counts, err);
 
 	if (r < 0)
 		return r;
 	sample->values[RECORDS] =
-		mr_steady_undisturbed_rate(run, &result, ingest->cores, &sample->disturbed);
+		mr_steady_undisturbed_rate(run, &result, 1, ingest->at->cores, &sample->disturbed);
 	mr_bench_load_free(&result, 1);
 	seconds = (double)(result.ended_ns - result.began_ns) / NS_PER_SECOND;
 	records = (double)counts.records;
@@ -135,7 +134,7 @@ static int take_raw(struct mr_bench_run *run, void *arg, struct mr_bench_sample 
 		.file_bytes = MR_STEADY_SEGMENT_BYTES,
 		.keep_bytes = MR_STEADY_KEEP_BYTES,
 		.seconds = ingest->seconds,
-		.core = ingest->worker_core,
+		.core = ingest->at->worker_core,
 	};
 	struct mr_raw_result result;
 	int r = mr_raw_writes(run, &writes, NULL, &result, err);
@@ -179,7 +178,7 @@ static int against_size(struct mr_bench_run *run, const struct ingest *ingest, s
 		struct mr_steady_counts counts;
 
 		mr_bench_progress(run, "records of %.0f B", sizes[i]);
-		r = mr_steady_load(run, ingest->engine, &load, &result, &counts, err);
+		r = mr_steady_load(run, ingest->at->engine, &load, &result, &counts, err);
 		if (r < 0)
 			return r;
 		records[i] = mr_steady_rate(&result);
@@ -198,9 +197,9 @@ static uint64_t clock_cost_ns(struct mr_histogram *histogram)
 	uint64_t cost;
 
 	for (int i = 0; i < CLOCK_READS; i++) {
-		uint64_t before = mr_steady_now_ns();
+		uint64_t before = mr_bench_now_ns();
 
-		mr_histogram_add(histogram, mr_steady_now_ns() - before, 1);
+		mr_histogram_add(histogram, mr_bench_now_ns() - before, 1);
 	}
 	cost = mr_histogram_percentile(histogram, 0.5);
 	mr_histogram_reset(histogram);
@@ -213,7 +212,7 @@ static int time_publish(struct mr_producer *producer, double seconds,
 {
 	static const char value[VALUE_BYTES];
 	struct mr_record records[BURST];
-	uint64_t end_ns = mr_steady_now_ns() + (uint64_t)(seconds * NS_PER_SECOND), before, after;
+	uint64_t end_ns = mr_bench_now_ns() + (uint64_t)(seconds * NS_PER_SECOND), before, after;
 
 	for (uint32_t i = 0; i < BURST; i++)
 		records[i] = (struct mr_record){
@@ -225,9 +224,9 @@ static int time_publish(struct mr_producer *producer, double seconds,
 	do {
 		int taken;
 
-		before = mr_steady_now_ns();
+		before = mr_bench_now_ns();
 		taken = mr_producer_put_many(producer, records, BURST);
-		after = mr_steady_now_ns();
+		after = mr_bench_now_ns();
 		if (taken == BURST)
 			mr_histogram_add(histogram, after - before, 1);
 		else if (taken < 0 && taken != -EAGAIN)
@@ -248,7 +247,7 @@ static int publish_stage(struct mr_bench_run *run, const struct ingest *ingest, 
 		.lane_bytes = LANE_BYTES,
 	};
 	struct mr_histogram *histogram = mr_histogram_new();
-	struct mr_connection *connection = mr_bench_engine_connect(ingest->engine, err);
+	struct mr_connection *connection = mr_bench_engine_connect(ingest->at->engine, err);
 	struct mr_producer *producer = NULL;
 	int r = histogram ? 0 : mr_error_set(err, -ENOMEM, "no memory for a histogram");
 
@@ -282,7 +281,7 @@ static int worker_ns(struct mr_bench_run *run, const struct ingest *ingest, cons
 
 	load.topic = topic;
 	load.acks = acks;
-	r = mr_steady_load(run, ingest->engine, &load, &result, &counts, err);
+	r = mr_steady_load(run, ingest->at->engine, &load, &result, &counts, err);
 	if (r < 0)
 		return r;
 	mr_bench_load_free(&result, 1);
@@ -332,16 +331,20 @@ static int warm_up(struct mr_bench_run *run, const struct ingest *ingest, struct
 	int r;
 
 	mr_bench_progress(run, "filling the log until retention works");
-	r = mr_steady_load(run, ingest->engine, &load, &result, &counts, err);
+	r = mr_steady_load(run, ingest->at->engine, &load, &result, &counts, err);
 	mr_bench_load_free(&result, 1);
 	return r;
 }
 
-static int measure(struct mr_bench_run *run, struct ingest *ingest, struct mr_error *err)
+static int measure(struct mr_bench_run *run, const struct mr_steady_engine *at, void *arg,
+		   struct mr_error *err)
 {
+	struct ingest *ingest = arg;
 	const struct mr_bench_measure ours = {take_ours, ingest}, raw = {take_raw, ingest};
-	int r = warm_up(run, ingest, err);
+	int r;
 
+	ingest->at = at;
+	r = warm_up(run, ingest, err);
 	if (r == 0)
 		r = mr_bench_pairs(run, 0, &ours, &raw, figures,
 				   sizeof(figures) / sizeof(figures[0]), err);
@@ -364,14 +367,6 @@ int mr_bench_ingest(struct mr_bench_run *run, struct mr_error *err)
 					   "    storage: memory\n",
 	};
 	struct ingest ingest = {.seconds = mr_bench_seconds(run, SAMPLE_SECONDS)};
-	int r = mr_bench_engine_start(run, &options, &ingest.engine, err), stopped;
 
-	if (r < 0)
-		return r;
-	ingest.load_core = mr_steady_load_core(run, ingest.engine, 0);
-	ingest.cores = mr_steady_cores(run, ingest.engine);
-	ingest.worker_core = mr_steady_worker_core(ingest.engine);
-	r = measure(run, &ingest, err);
-	stopped = mr_bench_engine_stop(ingest.engine, r < 0 ? NULL : err);
-	return r < 0 ? r : stopped;
+	return mr_steady_with_engine(run, &options, measure, &ingest, err);
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "now.h"
 #include "steady.h"
 #include "trend.h"
 
@@ -35,11 +36,19 @@
 
 /* The same load by 1, 2, 4, ... producers. */
 struct scale {
-	struct mr_bench_engine *engine; /* with topics of 1, 2, 4 partitions: p1, p2, p4 */
-	enum mr_acks acks;
-	bool partitions; /* each producer into a partition of its own */
+	const struct kind *kind;
+	const struct mr_steady_engine *at; /* with topics of 1, 2, 4 partitions: p1, p2, p4 */
+	bool partitions;		   /* each producer into a partition of its own */
 	double seconds;
 	uint32_t steps; /* 1, 2, 4, 8: how many of them */
+};
+
+/* What is published to, and what is said of it. */
+struct kind {
+	const char *name, *config, *progress;
+	enum mr_acks acks;
+	const struct mr_bench_figure *lanes, *partitions;
+	uint32_t lane_figures, partition_figures;
 };
 
 /* The places of a sample: totals of 1, 2, 4, 8; then those relative to 1. */
@@ -62,29 +71,29 @@ static int load_by(struct mr_bench_run *run, const struct scale *scale, uint32_t
 {
 	struct mr_bench_load loads[PRODUCERS_MAX];
 	struct mr_bench_load_result results[PRODUCERS_MAX];
+	uint64_t cores = scale->at->cores;
 	char topic[16];
 	int r;
 
 	snprintf(topic, sizeof(topic), "p%u", scale->partitions ? count : 1);
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		loads[i] = (struct mr_bench_load){
 			.topic = topic,
 			.partition = scale->partitions ? (int32_t)i : 0,
-			.acks = scale->acks,
+			.acks = scale->kind->acks,
 			.value_bytes = VALUE_BYTES,
 			.burst = BURST,
 			.seconds = scale->seconds,
 			.lane_bytes = LANE_BYTES,
-			.core = mr_steady_load_core(run, scale->engine, i),
+			.core = mr_steady_load_core(run, scale->at->engine, i),
 		};
-	r = mr_bench_load_run(run, scale->engine, loads, count, results, err);
+		if (loads[i].core >= 0 && loads[i].core < 64)
+			cores |= UINT64_C(1) << loads[i].core;
+	}
+	r = mr_bench_load_run(run, scale->at->engine, loads, count, results, err);
 	if (r < 0)
 		return r;
-	*rate = 0;
-	for (uint32_t i = 0; i < count; i++)
-		*rate += mr_steady_rate(&results[i]);
-	(void)mr_steady_undisturbed_rate(run, &results[0], mr_steady_cores(run, scale->engine),
-					 disturbed); /* a part of the total says little */
+	*rate = mr_steady_undisturbed_rate(run, results, count, cores, disturbed);
 	mr_bench_load_free(results, count);
 	return 0;
 }
@@ -148,13 +157,13 @@ static int count_by(struct mr_bench_run *run, const struct scale *scale, struct 
 	double seconds = scale->seconds * COUNT_SHARE;
 	struct timespec pause = {(time_t)seconds,
 				 (long)((seconds - (double)(time_t)seconds) * 1e9)};
-	uint64_t began_ns = mr_steady_now_ns(), steps = 0;
+	uint64_t began_ns = mr_bench_now_ns(), steps = 0;
 	pid_t children[PRODUCERS_MAX];
 	uint32_t started;
 
 	memset(counting, 0, sizeof(*counting));
 	for (started = 0; started < count; started++) {
-		int core = mr_steady_load_core(run, scale->engine, started);
+		int core = mr_steady_load_core(run, scale->at->engine, started);
 
 		children[started] = fork();
 		if (children[started] == 0)
@@ -169,7 +178,7 @@ static int count_by(struct mr_bench_run *run, const struct scale *scale, struct 
 		return mr_error_set(err, -EAGAIN, "cannot start a process that counts");
 	for (uint32_t i = 0; i < count; i++)
 		steps += counting->of[i].steps;
-	*rate = (double)steps * NS_PER_SECOND / (double)(mr_steady_now_ns() - began_ns);
+	*rate = (double)steps * NS_PER_SECOND / (double)(mr_bench_now_ns() - began_ns);
 	return 0;
 }
 
@@ -195,7 +204,7 @@ static int take_limit(struct mr_bench_run *run, void *arg, struct mr_bench_sampl
 #define COUNTING "as many counting processes"
 #define AGAINST_ONE(title, step, sense, bar)                                                       \
 	{                                                                                          \
-		title, "times", COUNTING, RELATIVE(step), RELATIVE(step), sense, bar               \
+		title, "ratio", COUNTING, RELATIVE(step), RELATIVE(step), sense, bar               \
 	}
 #define TOTAL_OF(title, step)                                                                      \
 	{                                                                                          \
@@ -239,12 +248,7 @@ static const struct mr_bench_figure memory_partitions[] = {
 	"  - {name: p2, partitions: 2" storage "}\n"                                               \
 	"  - {name: p4, partitions: 4" storage "}\n"
 
-static const struct kind {
-	const char *name, *config, *progress;
-	enum mr_acks acks;
-	const struct mr_bench_figure *lanes, *partitions;
-	uint32_t lane_figures, partition_figures;
-} kinds[] = {
+static const struct kind kinds[] = {
 	{
 		.name = "durable",
 		.config = MR_STEADY_CONFIG TOPICS(""),
@@ -267,13 +271,15 @@ static const struct kind {
 	},
 };
 
-static int measure(struct mr_bench_run *run, struct scale *scale, const struct kind *kind,
+static int measure(struct mr_bench_run *run, const struct mr_steady_engine *at, void *arg,
 		   struct mr_error *err)
 {
+	struct scale *scale = arg;
+	const struct kind *kind = scale->kind;
 	const struct mr_bench_measure ours = {take_ours, scale}, limit = {take_limit, scale};
 	int r;
 
-	scale->acks = kind->acks;
+	scale->at = at;
 	scale->steps = STEPS;
 	mr_bench_progress(run, "%s: 1, 2, 4, 8 lanes", kind->progress);
 	r = mr_bench_pairs(run, 0, &ours, &limit, kind->lanes, kind->lane_figures, err);
@@ -286,26 +292,19 @@ static int measure(struct mr_bench_run *run, struct scale *scale, const struct k
 			      err);
 }
 
-static int with_engine(struct mr_bench_run *run, const struct kind *kind, struct mr_error *err)
-{
-	const struct mr_bench_engine_options options = {.name = kind->name, .config = kind->config};
-	struct scale scale = {
-		.seconds = mr_bench_seconds(run, SAMPLE_SECONDS),
-	};
-	int r = mr_bench_engine_start(run, &options, &scale.engine, err), stopped;
-
-	if (r < 0)
-		return r;
-	r = measure(run, &scale, kind, err);
-	stopped = mr_bench_engine_stop(scale.engine, r < 0 ? NULL : err);
-	return r < 0 ? r : stopped;
-}
-
 int mr_bench_scale(struct mr_bench_run *run, struct mr_error *err)
 {
 	int r = 0;
 
-	for (uint32_t i = 0; r == 0 && i < mr_array_count(kinds); i++)
-		r = with_engine(run, &kinds[i], err);
+	for (uint32_t i = 0; r == 0 && i < mr_array_count(kinds); i++) {
+		const struct mr_bench_engine_options options = {.name = kinds[i].name,
+								.config = kinds[i].config};
+		struct scale scale = {
+			.kind = &kinds[i],
+			.seconds = mr_bench_seconds(run, SAMPLE_SECONDS),
+		};
+
+		r = mr_steady_with_engine(run, &options, measure, &scale, err);
+	}
 	return r;
 }

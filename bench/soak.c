@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "now.h"
 #include "steady.h"
 #include "trend.h"
 
@@ -45,11 +46,9 @@
 enum { ANON = 0, SHARED, DESCRIPTORS, P50, P99, RAW_P99, DISK, RATE, COLUMNS };
 
 struct soak {
-	struct mr_bench_engine *engine;
+	const struct mr_steady_engine *at;
 	struct mr_histogram *latencies;
 	double seconds, slice_seconds, rate;
-	int load_core, worker_core;
-	uint64_t cores; /* whose gaps disturb */
 	uint32_t count, room;
 	double *seconds_in;	  /* [count] since the start */
 	double *columns[COLUMNS]; /* [count] each */
@@ -118,7 +117,7 @@ static int raw_p99(struct mr_bench_run *run, struct soak *soak, double *p99_us,
 		.filling = MR_RAW_WRITTEN,
 		.file_bytes = RAW_FILE_BYTES,
 		.seconds = RAW_SECONDS < soak->slice_seconds ? RAW_SECONDS : soak->slice_seconds,
-		.core = soak->worker_core,
+		.core = soak->at->worker_core,
 	};
 	struct mr_raw_result result;
 	int r;
@@ -140,7 +139,7 @@ static struct mr_bench_load load_of(const struct soak *soak, double rate, double
 		.rate = rate,
 		.seconds = seconds,
 		.lane_bytes = LANE_BYTES,
-		.core = soak->load_core,
+		.core = soak->at->load_core,
 	};
 }
 
@@ -156,19 +155,20 @@ static int take_slice(struct mr_bench_run *run, struct soak *soak, double second
 	if (r == 0)
 		r = raw_p99(run, soak, &soak->columns[RAW_P99][at], err);
 	if (r == 0)
-		r = mr_bench_load_run(run, soak->engine, &load, 1, &result, err);
+		r = mr_bench_load_run(run, soak->at->engine, &load, 1, &result, err);
 	if (r < 0)
 		return r;
 	mr_histogram_reset(soak->latencies);
-	mr_bench_load_latency(run, &result, MR_STEADY_WINDOW_NS, soak->cores, soak->latencies,
+	mr_bench_load_latency(run, &result, MR_STEADY_WINDOW_NS, soak->at->cores, soak->latencies,
 			      &disturbed);
 	soak->seconds_in[at] = seconds_in;
-	soak->columns[ANON][at] = (double)mr_bench_engine_status_kib(soak->engine, "RssAnon");
-	soak->columns[SHARED][at] = (double)mr_bench_engine_status_kib(soak->engine, "RssShmem");
-	soak->columns[DESCRIPTORS][at] = mr_bench_engine_descriptors(soak->engine);
+	soak->columns[ANON][at] = (double)mr_bench_engine_status_kib(soak->at->engine, "RssAnon");
+	soak->columns[SHARED][at] =
+		(double)mr_bench_engine_status_kib(soak->at->engine, "RssShmem");
+	soak->columns[DESCRIPTORS][at] = mr_bench_engine_descriptors(soak->at->engine);
 	soak->columns[P50][at] = (double)mr_histogram_percentile(soak->latencies, 0.5) / MICRO;
 	soak->columns[P99][at] = (double)mr_histogram_percentile(soak->latencies, 0.99) / MICRO;
-	soak->columns[DISK][at] = space_taken(mr_bench_engine_directory(soak->engine));
+	soak->columns[DISK][at] = space_taken(mr_bench_engine_directory(soak->at->engine));
 	soak->columns[RATE][at] = mr_steady_rate(&result);
 	soak->disturbed += disturbed;
 	soak->count++;
@@ -197,7 +197,7 @@ static int fill_table(struct mr_bench_run *run, const struct soak *soak, struct 
 	for (int i = 0; r == 0 && i < FIRST_ROUNDS; i++) {
 		struct mr_bench_load_result result;
 
-		r = mr_bench_load_run(run, soak->engine, &load, 1, &result, err);
+		r = mr_bench_load_run(run, soak->at->engine, &load, 1, &result, err);
 		if (r == 0)
 			mr_bench_load_free(&result, 1);
 	}
@@ -212,7 +212,7 @@ static int find_rate(struct mr_bench_run *run, struct soak *soak, struct mr_erro
 	int r;
 
 	mr_bench_progress(run, "looking for the durable rate, %.0f s", seconds);
-	r = mr_bench_load_run(run, soak->engine, &load, 1, &result, err);
+	r = mr_bench_load_run(run, soak->at->engine, &load, 1, &result, err);
 	if (r < 0)
 		return r;
 	soak->rate = LOAD_SHARE * mr_steady_rate(&result);
@@ -224,7 +224,7 @@ static int find_rate(struct mr_bench_run *run, struct soak *soak, struct mr_erro
 
 static int take_slices(struct mr_bench_run *run, struct soak *soak, struct mr_error *err)
 {
-	uint64_t began_ns = mr_steady_now_ns();
+	uint64_t began_ns = mr_bench_now_ns();
 	double seconds_in = 0;
 	int r = 0;
 
@@ -239,7 +239,7 @@ static int take_slices(struct mr_bench_run *run, struct soak *soak, struct mr_er
 				soak->columns[P99][soak->count - 1],
 				soak->columns[ANON][soak->count - 1],
 				soak->columns[DESCRIPTORS][soak->count - 1]);
-		seconds_in = (double)(mr_steady_now_ns() - began_ns) / 1e9;
+		seconds_in = (double)(mr_bench_now_ns() - began_ns) / 1e9;
 	}
 	if (r == 0 && !soak->count)
 		return mr_error_set(err, -EINTR, "'soak' was stopped before its first sample");
@@ -301,11 +301,14 @@ static int tell(struct mr_bench_run *run, const struct soak *soak, struct mr_err
 
 /* ---- the question --------------------------------------------------------- */
 
-static int measure(struct mr_bench_run *run, struct soak *soak, struct mr_error *err)
+static int measure(struct mr_bench_run *run, const struct mr_steady_engine *at, void *arg,
+		   struct mr_error *err)
 {
 	struct sigaction note = {.sa_handler = note_interrupt, .sa_flags = SA_RESTART}, before;
+	struct soak *soak = arg;
 	int r;
 
+	soak->at = at;
 	atomic_store(&interrupted, false);
 	sigaction(SIGINT, &note, &before);
 	r = fill_table(run, soak, err);
@@ -319,26 +322,12 @@ static int measure(struct mr_bench_run *run, struct soak *soak, struct mr_error 
 	return r;
 }
 
-static int with_engine(struct mr_bench_run *run, struct soak *soak, struct mr_error *err)
+int mr_bench_soak(struct mr_bench_run *run, struct mr_error *err)
 {
 	static const struct mr_bench_engine_options options = {
 		.name = "soak",
 		.config = MR_STEADY_CONFIG "lanes_per_user: 1024\n",
 	};
-	int r = mr_bench_engine_start(run, &options, &soak->engine, err), stopped;
-
-	if (r < 0)
-		return r;
-	soak->load_core = mr_steady_load_core(run, soak->engine, 0);
-	soak->cores = mr_steady_cores(run, soak->engine);
-	soak->worker_core = mr_steady_worker_core(soak->engine);
-	r = measure(run, soak, err);
-	stopped = mr_bench_engine_stop(soak->engine, r < 0 ? NULL : err);
-	return r < 0 ? r : stopped;
-}
-
-int mr_bench_soak(struct mr_bench_run *run, struct mr_error *err)
-{
 	struct soak soak = {
 		.seconds = mr_bench_seconds(run, SOAK_SECONDS),
 		.latencies = mr_histogram_new(),
@@ -349,7 +338,7 @@ int mr_bench_soak(struct mr_bench_run *run, struct mr_error *err)
 				     ? soak.seconds / SLICES_LEAST
 				     : SLICE_SECONDS;
 	if (soak.latencies)
-		r = with_engine(run, &soak, err);
+		r = mr_steady_with_engine(run, &options, measure, &soak, err);
 	else
 		r = mr_error_set(err, -ENOMEM, "no memory for a histogram");
 	mr_histogram_free(soak.latencies);

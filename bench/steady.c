@@ -6,9 +6,26 @@
  */
 #include "steady.h"
 
-#include <time.h>
-
 #include "millrace/format.h"
+
+int mr_steady_with_engine(struct mr_bench_run *run, const struct mr_bench_engine_options *options,
+			  int (*measure)(struct mr_bench_run *run,
+					 const struct mr_steady_engine *at, void *arg,
+					 struct mr_error *err),
+			  void *arg, struct mr_error *err)
+{
+	struct mr_steady_engine at;
+	int r = mr_bench_engine_start(run, options, &at.engine, err), stopped;
+
+	if (r < 0)
+		return r;
+	at.load_core = mr_steady_load_core(run, at.engine, 0);
+	at.worker_core = mr_steady_worker_core(at.engine);
+	at.cores = mr_steady_cores(run, at.engine);
+	r = measure(run, &at, arg, err);
+	stopped = mr_bench_engine_stop(at.engine, r < 0 ? NULL : err);
+	return r < 0 ? r : stopped;
+}
 
 void mr_steady_read(const struct mr_bench_engine *engine, struct mr_steady_counts *counts)
 {
@@ -96,14 +113,6 @@ int mr_steady_load(struct mr_bench_run *run, const struct mr_bench_engine *engin
 	return 0;
 }
 
-uint64_t mr_steady_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* How many were acknowledged by 'at_ns'; '*cursor' begins at 0 and moves on with rising moments. */
 static uint64_t acknowledged_by(const struct mr_bench_load_result *result, uint32_t *cursor,
 				uint64_t at_ns)
@@ -124,29 +133,58 @@ double mr_steady_rate(const struct mr_bench_load_result *result)
 	return (double)(after - before) * 1e9 / (double)(result->ended_ns - result->began_ns);
 }
 
-double mr_steady_undisturbed_rate(const struct mr_bench_run *run,
-				  const struct mr_bench_load_result *result, uint64_t mask,
-				  double *disturbed)
+/* When all of them publish. */
+static void common_time(const struct mr_bench_load_result *results, uint32_t count,
+			uint64_t *from_ns, uint64_t *to_ns)
 {
-	uint64_t good_ns = 0, records = 0, from_ns = result->began_ns, before, after;
+	*from_ns = 0;
+	*to_ns = UINT64_MAX;
+	for (uint32_t i = 0; i < count; i++) {
+		*from_ns = results[i].began_ns > *from_ns ? results[i].began_ns : *from_ns;
+		*to_ns = results[i].ended_ns < *to_ns ? results[i].ended_ns : *to_ns;
+	}
+}
+
+/* Of one load, in the windows of [began, ended) that are not disturbed, or in all of them. */
+static uint64_t records_in(const struct mr_bench_run *run,
+			   const struct mr_bench_load_result *result, uint64_t mask, bool all,
+			   uint64_t began_ns, uint64_t ended_ns, uint64_t *good_ns)
+{
+	uint64_t records = 0, from_ns = began_ns, before, after;
 	uint32_t cursor = 0;
 
+	*good_ns = 0;
 	after = acknowledged_by(result, &cursor, from_ns); /* the warm-up's */
-	for (; from_ns < result->ended_ns; from_ns += MR_STEADY_WINDOW_NS) {
+	for (; from_ns < ended_ns; from_ns += MR_STEADY_WINDOW_NS) {
 		uint64_t to_ns = from_ns + MR_STEADY_WINDOW_NS;
 
-		if (to_ns > result->ended_ns)
-			to_ns = result->ended_ns;
+		if (to_ns > ended_ns)
+			to_ns = ended_ns;
 		before = after;
 		after = acknowledged_by(result, &cursor, to_ns);
-		if (mr_bench_disturbed(run, mask, from_ns, to_ns))
+		if (!all && mr_bench_disturbed(run, mask, from_ns, to_ns))
 			continue;
-		good_ns += to_ns - from_ns;
+		*good_ns += to_ns - from_ns;
 		records += after - before;
 	}
+	return records;
+}
+
+double mr_steady_undisturbed_rate(const struct mr_bench_run *run,
+				  const struct mr_bench_load_result *results, uint32_t count,
+				  uint64_t mask, double *disturbed)
+{
+	uint64_t began_ns, ended_ns, good_ns = 0, records = 0;
+
+	common_time(results, count, &began_ns, &ended_ns);
+	for (uint32_t i = 0; i < count; i++)
+		records += records_in(run, &results[i], mask, false, began_ns, ended_ns, &good_ns);
 	*disturbed = 1;
-	if (!good_ns)
-		return mr_steady_rate(result);
-	*disturbed -= (double)good_ns / (double)(result->ended_ns - result->began_ns);
-	return (double)records * 1e9 / (double)good_ns;
+	if (good_ns) {
+		*disturbed -= (double)good_ns / (double)(ended_ns - began_ns);
+		return (double)records * 1e9 / (double)good_ns;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		records += records_in(run, &results[i], mask, true, began_ns, ended_ns, &good_ns);
+	return good_ns ? (double)records * 1e9 / (double)good_ns : 0;
 }

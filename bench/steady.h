@@ -17,6 +17,19 @@
 
 #define MR_STEADY_WINDOW_NS 20000000u /* of time that counts, or does not; as raw_disk.c */
 
+/* An engine that is measured, and where it and its load run. */
+struct mr_steady_engine {
+	struct mr_bench_engine *engine;
+	int load_core, worker_core; /* as the two functions below; of the first of each */
+	uint64_t cores;		    /* whose gaps disturb */
+};
+/* Starts an engine, has 'measure' use it, and stops it. Of two failures the first is said. */
+int mr_steady_with_engine(struct mr_bench_run *run, const struct mr_bench_engine_options *options,
+			  int (*measure)(struct mr_bench_run *run,
+					 const struct mr_steady_engine *at, void *arg,
+					 struct mr_error *err),
+			  void *arg, struct mr_error *err);
+
 /* The engine's own counts and the CPU time of its threads, at one moment. */
 struct mr_steady_counts {
 	uint64_t records, batches, batch_bytes; /* appended */
@@ -48,17 +61,16 @@ int mr_steady_load(struct mr_bench_run *run, const struct mr_bench_engine *engin
 		   const struct mr_bench_load *load, struct mr_bench_load_result *result,
 		   struct mr_steady_counts *counts, struct mr_error *err);
 
-uint64_t mr_steady_now_ns(void); /* monotonic */
-
 /* Acknowledged records/s while a load published, after its warm-up, stalls and all. */
 double mr_steady_rate(const struct mr_bench_load_result *result);
 /*
- * The same over the windows that no gap on the cores of 'mask' disturbed: what was acknowledged in
- * them by their length, as mr_raw_writes() counts; a stall of the disk or the engine is in it. With
- * all windows disturbed: over all of them, and *disturbed is 1.
+ * The same of 'count' loads together, from when all publish until the first ends, over the windows
+ * that no gap on the cores of 'mask' disturbed: what was acknowledged in them by their length, as
+ * mr_raw_writes() counts; a stall of the disk or the engine is in it. With all windows disturbed:
+ * over all of them, and *disturbed is 1.
  */
 double mr_steady_undisturbed_rate(const struct mr_bench_run *run,
-				  const struct mr_bench_load_result *result, uint64_t mask,
-				  double *disturbed);
+				  const struct mr_bench_load_result *results, uint32_t count,
+				  uint64_t mask, double *disturbed);
 
 #endif
