@@ -106,22 +106,28 @@ uint64_t mr_bench_logs_bytes(const struct mr_bench_logs *logs, uint32_t count)
 }
 
 int mr_bench_logs_read(struct mr_bench_run *run, const struct mr_bench_logs *logs, uint32_t count,
-		       int core, double *bytes_per_second, struct mr_error *err)
+		       int core, struct mr_bench_sample *sample, struct mr_error *err)
 {
-	double seconds = 0;
+	double seconds = 0, disturbed = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		double rate;
-		int r = mr_raw_reads(run, logs->files[i].path, READ_BYTES, IN_FLIGHT, core, &rate,
+		struct mr_raw_result result;
+		double took;
+		int r = mr_raw_reads(run, logs->files[i].path, READ_BYTES, IN_FLIGHT, core, &result,
 				     err);
 
 		if (r < 0)
 			return r;
-		if (rate <= 0)
+		if (result.bytes_per_second <= 0)
 			return mr_error_set(err, -EIO, "'%s' gave nothing", logs->files[i].path);
-		seconds += (double)logs->files[i].bytes / rate;
+		took = (double)logs->files[i].bytes / result.bytes_per_second;
+		seconds += took;
+		disturbed += took * result.disturbed;
 	}
-	*bytes_per_second = seconds > 0 ? (double)mr_bench_logs_bytes(logs, count) / seconds : 0;
+	if (seconds > 0) {
+		sample->values[0] = (double)mr_bench_logs_bytes(logs, count) / seconds;
+		sample->disturbed = disturbed / seconds;
+	}
 	return 0;
 }
 

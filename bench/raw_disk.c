@@ -437,8 +437,8 @@ static void judge(const struct mr_bench_run *run, const struct raw *raw, uint64_
 		return;
 	}
 	result->disturbed = windows ? 1 - (double)good_ns / (double)windows : 0;
-	result->writes_per_second = good_ns ? (double)counted * 1e9 / (double)good_ns : 0;
-	result->bytes_per_second = result->writes_per_second * raw->bytes;
+	result->requests_per_second = good_ns ? (double)counted * 1e9 / (double)good_ns : 0;
+	result->bytes_per_second = result->requests_per_second * raw->bytes;
 }
 
 int mr_raw_writes(struct mr_bench_run *run, const struct mr_raw_writes *writes,
@@ -483,9 +483,8 @@ static void submit_read(struct raw *raw)
 }
 
 int mr_raw_reads(struct mr_bench_run *run, const char *path, uint32_t bytes, uint32_t in_flight,
-		 int core, double *bytes_per_second, struct mr_error *err)
+		 int core, struct mr_raw_result *result, struct mr_error *err)
 {
-	struct mr_raw_result result = {0};
 	struct raw *raw = raw_new(err);
 	uint64_t began_ns;
 	struct stat found;
@@ -510,10 +509,8 @@ int mr_raw_reads(struct mr_bench_run *run, const char *path, uint32_t bytes, uin
 		r = reap(raw, err);
 	}
 	r = reap_all(raw, r, err);
-	if (r == 0) {
-		judge(run, raw, mask_of(run, core), began_ns, false, NULL, &result);
-		*bytes_per_second = result.bytes_per_second;
-	}
+	if (r == 0)
+		judge(run, raw, mask_of(run, core), began_ns, false, NULL, result);
 out:
 	raw_close(raw);
 	return r;

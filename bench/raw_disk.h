@@ -29,7 +29,7 @@ struct mr_raw_writes {
 };
 
 struct mr_raw_result {
-	double bytes_per_second, writes_per_second;
+	double bytes_per_second, requests_per_second;
 	double disturbed;
 };
 
@@ -39,8 +39,8 @@ int mr_raw_writes(struct mr_bench_run *run, const struct mr_raw_writes *writes,
 		  struct mr_histogram *latencies, struct mr_raw_result *result,
 		  struct mr_error *err);
 
-/* Sequential O_DIRECT reads of a file, 'bytes' each, 'in_flight' at a time: bytes/s. */
+/* Sequential O_DIRECT reads of a file, 'bytes' each, 'in_flight' at a time. */
 int mr_raw_reads(struct mr_bench_run *run, const char *path, uint32_t bytes, uint32_t in_flight,
-		 int core, double *bytes_per_second, struct mr_error *err);
+		 int core, struct mr_raw_result *result, struct mr_error *err);
 
 #endif

@@ -124,8 +124,7 @@ static int sample_raw(struct mr_bench_run *run, void *arg, struct mr_bench_sampl
 {
 	struct starting *dirty = arg;
 
-	return mr_bench_logs_read(run, &dirty->logs, dirty->logs.count - 1, -1, &sample->values[0],
-				  err);
+	return mr_bench_logs_read(run, &dirty->logs, dirty->logs.count - 1, -1, sample, err);
 }
 
 static int dirty_figures(struct mr_bench_run *run, struct mr_error *err)
