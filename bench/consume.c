@@ -16,6 +16,7 @@
 #include "logs.h"
 #include "now.h"
 #include "trend.h"
+#include "windows.h"
 
 #define VALUE_BYTES   100
 #define LANE_BYTES    (4u << 20)
@@ -26,7 +27,6 @@
 #define SMALL_SECONDS 3.0
 #define FILE_SECONDS  2.5 /* of publishing, so that some segments are complete */
 #define SAMPLE	      1.0
-#define PASSES_MAX    4096
 #define POLL_MS	      1000
 #define PATIENCE_NS   UINT64_C(30000000000)
 #define SEGMENT_PAIRS 9
@@ -42,7 +42,8 @@ struct reading {
 	uint64_t touched;    /* what was read is used, or the compiler would leave it out */
 	int core;
 	bool in_place;
-	double passes[PASSES_MAX];
+	struct mr_windows windows; /* of a sample: records read */
+	uint64_t read;
 };
 
 /* ---- one pass ------------------------------------------------------------ */
@@ -87,52 +88,61 @@ static int poll_once(struct reading *reading, uint64_t *next, struct mr_error *e
 }
 
 /* Reads [first, end) once. */
-static int read_all(struct reading *reading, uint64_t *began_ns, uint64_t *ended_ns,
-		    struct mr_error *err)
+static int read_all(struct reading *reading, struct mr_error *err)
 {
-	uint64_t next = reading->first;
+	uint64_t next = reading->first, began_ns = mr_bench_now_ns(), now_ns = began_ns;
 	int r = mr_consumer_seek(reading->consumer, 0, next);
 
 	if (r < 0)
 		return mr_error_set(err, r, "cannot seek to offset %llu", (unsigned long long)next);
-	*began_ns = mr_bench_now_ns();
 	while (r == 0 && next < reading->end) {
+		uint64_t before = next;
+
 		r = poll_once(reading, &next, err);
-		if (r == 0 && mr_bench_now_ns() - *began_ns > PATIENCE_NS)
+		now_ns = mr_bench_now_ns();
+		reading->read += next - before;
+		mr_windows_look(&reading->windows, now_ns, reading->read);
+		if (r == 0 && now_ns - began_ns > PATIENCE_NS)
 			r = mr_error_set(err, -ETIMEDOUT, "reading came to no end");
 	}
-	*ended_ns = mr_bench_now_ns();
+	mr_windows_cut(&reading->windows, now_ns, reading->read);
+	return r;
+}
+
+/* Passes, one at least, until 'seconds' are over. On success the caller frees the windows. */
+static int read_for(struct reading *reading, double seconds, struct mr_error *err)
+{
+	uint64_t until_ns = mr_bench_now_ns() + (uint64_t)(seconds * 1e9);
+	int r = mr_windows_init(&reading->windows, seconds + PATIENCE_NS / 1e9, err);
+
+	if (r < 0)
+		return r;
+	reading->read = 0;
+	mr_windows_begin(&reading->windows, mr_bench_now_ns(), 0);
+	do
+		r = read_all(reading, err);
+	while (r == 0 && mr_bench_now_ns() < until_ns);
+	if (r < 0)
+		mr_windows_deinit(&reading->windows);
 	return r;
 }
 
 /* ---- from the tail ------------------------------------------------------- */
 
-/* Passes over the tail; the median of those that no gap disturbed, or of all. [0]: records/s */
+/* [0]: records/s, the median of windows */
 static int sample_tail(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
 		       struct mr_error *err)
 {
 	struct reading *reading = arg;
-	uint64_t until_ns = mr_bench_now_ns() + (uint64_t)(mr_bench_seconds(run, SAMPLE) * 1e9);
-	uint32_t quiet = 0, all = 0, disturbed = 0;
-	uint64_t began_ns, ended_ns = 0;
+	double p90;
+	int r = read_for(reading, mr_bench_seconds(run, SAMPLE), err);
 
-	while (ended_ns < until_ns && all < PASSES_MAX) {
-		int r = read_all(reading, &began_ns, &ended_ns, err);
-
-		if (r < 0)
-			return r;
-		all++;
-		sample->values[0] = (double)(reading->end - reading->first) * 1e9 /
-				    (double)(ended_ns - began_ns);
-		if (mr_bench_disturbed(run, reading->cores, began_ns, ended_ns))
-			disturbed++;
-		else
-			reading->passes[quiet++] = sample->values[0];
-	}
-	if (quiet)
-		sample->values[0] = mr_trend_median(reading->passes, quiet);
-	sample->disturbed = (double)disturbed / all;
-	return 0;
+	if (r < 0)
+		return r;
+	r = mr_windows_judge(&reading->windows, run, reading->cores, &sample->values[0], &p90,
+			     &sample->disturbed, err);
+	mr_windows_deinit(&reading->windows);
+	return r;
 }
 
 /* What the topic has, from its oldest record on. */
@@ -299,19 +309,18 @@ static int sample_segments(struct mr_bench_run *run, void *arg, struct mr_bench_
 			   struct mr_error *err)
 {
 	struct reading *reading = arg;
-	uint64_t began_ns, ended_ns;
-	double seconds;
 	int r;
 
 	mr_bench_logs_drop(&reading->logs);
-	r = read_all(reading, &began_ns, &ended_ns, err);
+	r = read_for(reading, 0, err);
 	if (r < 0)
 		return r;
-	seconds = (double)(ended_ns - began_ns) / 1e9;
-	sample->values[0] = (double)reading->bytes / seconds;
-	sample->values[1] = (double)(reading->end - reading->first) / seconds;
-	sample->disturbed = mr_bench_disturbed(run, reading->cores, began_ns, ended_ns);
-	return 0;
+	r = mr_windows_total(&reading->windows, run, reading->cores, &sample->values[1],
+			     &sample->disturbed, err);
+	sample->values[0] = sample->values[1] * (double)reading->bytes /
+			    (double)(reading->end - reading->first);
+	mr_windows_deinit(&reading->windows);
+	return r;
 }
 
 static int sample_raw(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
@@ -320,7 +329,7 @@ static int sample_raw(struct mr_bench_run *run, void *arg, struct mr_bench_sampl
 	struct reading *reading = arg;
 
 	return mr_bench_logs_read(run, &reading->logs, reading->logs.count - 1, reading->core,
-				  &sample->values[0], err);
+				  sample, err);
 }
 
 /* All but the last one are whole, and long out of the tail. */

@@ -61,6 +61,29 @@ int mr_windows_judge(struct mr_windows *windows, const struct mr_bench_run *run,
 	return 0;
 }
 
+int mr_windows_total(const struct mr_windows *windows, const struct mr_bench_run *run,
+		     uint64_t mask, double *rate, double *disturbed, struct mr_error *err)
+{
+	double counted = 0, good_ns = 0, all_counted = 0, all_ns = 0;
+
+	if (!windows->count)
+		return mr_error_set(err, -ETIME, "the measurement was too short for one window");
+	for (uint32_t i = 0; i < windows->count; i++) {
+		const struct mr_window *row = &windows->rows[i];
+		double ns = (double)(row->to_ns - row->from_ns);
+
+		all_ns += ns;
+		all_counted += row->rate * ns;
+		if (run && mr_bench_disturbed(run, mask, row->from_ns, row->to_ns))
+			continue;
+		good_ns += ns;
+		counted += row->rate * ns;
+	}
+	*rate = good_ns > 0 ? counted / good_ns : all_counted / all_ns;
+	*disturbed = 1 - good_ns / all_ns;
+	return 0;
+}
+
 double mr_windows_disturbed(const struct mr_bench_run *run, uint64_t mask, uint64_t from_ns,
 			    uint64_t to_ns)
 {

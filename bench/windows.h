@@ -59,6 +59,14 @@ static inline void mr_windows_look(struct mr_windows *windows, uint64_t now_ns, 
 int mr_windows_judge(struct mr_windows *windows, const struct mr_bench_run *run, uint64_t mask,
 		     double *median, double *p90, double *disturbed, struct mr_error *err);
 
+/*
+ * What was counted in all undisturbed windows by the time that they took, stalls and all: for what
+ * comes in bursts, where a median of windows would hide them. With all of them disturbed as above;
+ * the share is of time.
+ */
+int mr_windows_total(const struct mr_windows *windows, const struct mr_bench_run *run,
+		     uint64_t mask, double *rate, double *disturbed, struct mr_error *err);
+
 /* Share of [from, to) in windows that were disturbed; for what is not measured in windows. */
 double mr_windows_disturbed(const struct mr_bench_run *run, uint64_t mask, uint64_t from_ns,
 			    uint64_t to_ns);

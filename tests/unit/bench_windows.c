@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "jitter.h"
+#include "run.h"
 #include "sides.h"
 #include "windows.h"
 
@@ -65,6 +67,114 @@ Test(bench_windows, more_than_there_is_room_for_is_dropped)
 	cr_assert_eq(windows.count, windows.max);
 	mr_windows_deinit(&windows);
 }
+
+/* ---- what was disturbed -------------------------------------------------------------------- */
+
+static struct mr_bench_run run;
+
+/* Ten windows from 0 on: i records in the i-th, but for the last, a thousand. */
+static struct mr_windows ten_windows(void)
+{
+	const uint32_t cores[] = {0, 1};
+	struct mr_windows windows;
+	uint64_t amount = 0;
+
+	run.jitter = mr_jitter_new(cores, 2);
+	cr_assert_eq(mr_windows_init(&windows, 1, &err), 0);
+	mr_windows_begin(&windows, 0, 0);
+	for (uint64_t i = 1; i <= 10; i++) {
+		amount += i < 10 ? i : 1000;
+		mr_windows_look(&windows, i * MR_WINDOW_NS, amount);
+	}
+	return windows;
+}
+
+/* A gap on a core, within the 'number'th window, from 1 on. */
+static void gap_in(uint32_t core, uint64_t number)
+{
+	mr_jitter_note(run.jitter, core, (number - 1) * MR_WINDOW_NS + 1,
+		       (number - 1) * MR_WINDOW_NS + 1 + MR_BENCH_GAP_NS);
+}
+
+static void drop(struct mr_windows *windows)
+{
+	mr_windows_deinit(windows);
+	mr_jitter_free(run.jitter);
+}
+
+Test(bench_windows, disturbed_ones_are_left_out_and_their_share_is_said)
+{
+	struct mr_windows windows = ten_windows();
+	double median, p90, disturbed;
+
+	gap_in(0, 1);
+	gap_in(1, 2);
+	gap_in(0, 10);
+	cr_assert_eq(mr_windows_judge(&windows, &run, 3, &median, &p90, &disturbed, &err), 0);
+	cr_assert_float_eq(disturbed, 0.3, 1e-9);
+	cr_assert_float_eq(median, 6 * 1e9 / MR_WINDOW_NS, 1, "3 to 9 are left");
+	cr_assert_float_eq(p90, 8 * 1e9 / MR_WINDOW_NS, 1);
+	drop(&windows);
+}
+
+Test(bench_windows, only_the_cores_asked_about_disturb)
+{
+	struct mr_windows windows = ten_windows();
+	double median, p90, disturbed, total;
+
+	gap_in(1, 10);
+	cr_assert_eq(mr_windows_judge(&windows, &run, 1, &median, &p90, &disturbed, &err), 0);
+	cr_assert_eq(disturbed, 0);
+	cr_assert_eq(mr_windows_total(&windows, &run, 1, &total, &disturbed, &err), 0);
+	cr_assert_eq(disturbed, 0);
+	cr_assert_float_eq(total, 1045 * 1e9 / (10.0 * MR_WINDOW_NS), 1);
+	drop(&windows);
+}
+
+Test(bench_windows, a_total_is_of_the_undisturbed_by_their_time)
+{
+	struct mr_windows windows = ten_windows();
+	double total, disturbed;
+
+	gap_in(0, 10);
+	cr_assert_eq(mr_windows_total(&windows, &run, 3, &total, &disturbed, &err), 0);
+	cr_assert_float_eq(disturbed, 0.1, 1e-9);
+	cr_assert_float_eq(total, 45 * 1e9 / (9.0 * MR_WINDOW_NS), 1);
+	drop(&windows);
+}
+
+Test(bench_windows, with_all_disturbed_all_count)
+{
+	struct mr_windows windows = ten_windows();
+	double median, p90, disturbed, total;
+
+	mr_jitter_note(run.jitter, 0, 0, 10 * (uint64_t)MR_WINDOW_NS);
+	cr_assert_eq(mr_windows_total(&windows, &run, 0, &total, &disturbed, &err), 0);
+	cr_assert_eq(disturbed, 1);
+	cr_assert_float_eq(total, 1045 * 1e9 / (10.0 * MR_WINDOW_NS), 1);
+	cr_assert_eq(mr_windows_judge(&windows, &run, 0, &median, &p90, &disturbed, &err), 0);
+	cr_assert_eq(disturbed, 1);
+	cr_assert_float_eq(median, 6 * 1e9 / MR_WINDOW_NS, 1);
+	windows.count = 0;
+	cr_assert_eq(mr_windows_total(&windows, &run, 0, &total, &disturbed, &err), -ETIME);
+	drop(&windows);
+}
+
+Test(bench_windows, the_share_of_a_stretch_is_that_of_its_windows)
+{
+	struct mr_windows windows = ten_windows();
+
+	gap_in(0, 3);
+	gap_in(0, 7);
+	cr_assert_float_eq(mr_windows_disturbed(&run, 1, 0, 10 * (uint64_t)MR_WINDOW_NS), 0.2,
+			   1e-9);
+	cr_assert_eq(mr_windows_disturbed(&run, 2, 0, 10 * (uint64_t)MR_WINDOW_NS), 0);
+	cr_assert_eq(mr_windows_disturbed(NULL, 1, 0, 10 * (uint64_t)MR_WINDOW_NS), 0);
+	cr_assert_eq(mr_windows_disturbed(&run, 1, 5, 5), 0, "no time at all");
+	drop(&windows);
+}
+
+/* ---- two processes ------------------------------------------------------------------------- */
 
 struct shared {
 	struct mr_sides_page page;
