@@ -24,11 +24,20 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* They have no place in an order: with one of them there is no median. */
+static bool any_nan(const double *values, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (isnan(values[i]))
+			return true;
+	return false;
+}
+
 double mr_bench_median(const double *values, uint32_t count)
 {
 	double *sorted, median;
 
-	if (count == 0)
+	if (count == 0 || any_nan(values, count))
 		return NAN;
 	sorted = malloc(count * sizeof(*sorted));
 	if (!sorted)

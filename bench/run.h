@@ -65,7 +65,8 @@ struct mr_bench_run {
 
 /* figures.c */
 void mr_bench_figures_free(struct mr_bench_run *run);
-double mr_bench_median(const double *values, uint32_t count); /* NaN of none; 'values' stay */
+/* NaN of none, and where one is NaN; 'values' stay as they are. */
+double mr_bench_median(const double *values, uint32_t count);
 enum mr_bench_verdict {
 	MR_BENCH_REPORTED,
 	MR_BENCH_MET,
