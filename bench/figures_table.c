@@ -12,6 +12,9 @@
 #include "jitter.h"
 
 #define NAME_COLUMNS   34
+#define VALUE_COLUMNS  11
+#define LIMIT_COLUMNS  10
+#define BAR_COLUMNS    10
 #define WIDTH	       98
 #define TEXT_BYTES     48
 #define DISTURBED_SAID 0.005 /* less than that rounds to nothing */
@@ -45,8 +48,17 @@ static bool ends_with(const char *text, const char *end)
 	return all >= part && strcmp(text + all - part, end) == 0;
 }
 
+/* A unit as it is, where it fits whole: half of one is worse than none. */
+static void plain_text(char *out, double value, const char *unit, int columns)
+{
+	bool bare = !*unit || strcmp(unit, "ratio") == 0;
+
+	if (bare || snprintf(out, TEXT_BYTES, "%.4g %s", value, unit) > columns)
+		snprintf(out, TEXT_BYTES, "%.4g", value);
+}
+
 /* A number with its unit, three digits or four. */
-static void value_text(char *out, double value, const char *unit)
+static void value_text(char *out, double value, const char *unit, int columns)
 {
 	static const struct step rates[] = {{1e9, "G/s"}, {1e6, "M/s"}, {1e3, "k/s"}, {1, "/s"}};
 	static const struct step speeds[] = {
@@ -74,7 +86,7 @@ static void value_text(char *out, double value, const char *unit)
 	else if (strcmp(unit, "cores") == 0) /* of a core */
 		snprintf(out, TEXT_BYTES, "%.3g %%", value * 100);
 	else
-		snprintf(out, TEXT_BYTES, "%.4g %s", value, strcmp(unit, "ratio") == 0 ? "" : unit);
+		plain_text(out, value, unit, columns);
 }
 
 static void ratio_text(char *out, double ratio)
@@ -95,7 +107,7 @@ static void bar_text(char *out, const struct mr_bench_row *row)
 	if (row->limit_name[0])
 		snprintf(bar, sizeof(bar), "%.4g", row->bar);
 	else
-		value_text(bar, row->bar, row->unit);
+		value_text(bar, row->bar, row->unit, BAR_COLUMNS - 2);
 	if (row->sense == MR_BENCH_REPORT)
 		snprintf(out, TEXT_BYTES, "-");
 	else
@@ -131,8 +143,8 @@ static void print_row(const struct mr_bench_row *row, FILE *out)
 	char low[TEXT_BYTES], high[TEXT_BYTES], spread[TEXT_BYTES * 3] = "-";
 	char more[MR_BENCH_NAME_BYTES + 64];
 
-	value_text(value, row->value, row->unit);
-	value_text(limit, row->limit, row->unit);
+	value_text(value, row->value, row->unit, VALUE_COLUMNS);
+	value_text(limit, row->limit, row->unit, LIMIT_COLUMNS);
 	ratio_text(ratio, row->ratio);
 	ratio_text(low, row->ratio_min);
 	ratio_text(high, row->ratio_max);
@@ -143,7 +155,8 @@ static void print_row(const struct mr_bench_row *row, FILE *out)
 		fprintf(out, "%s\n%-*s", row->name, NAME_COLUMNS, "");
 	else
 		fprintf(out, "%-*s", NAME_COLUMNS, row->name);
-	fprintf(out, " %11.11s %10.10s %6s %12s %10.10s  %s\n", value, limit, ratio, spread, bar,
+	fprintf(out, " %*.*s %*.*s %6s %12s %*.*s  %s\n", VALUE_COLUMNS, VALUE_COLUMNS, value,
+		LIMIT_COLUMNS, LIMIT_COLUMNS, limit, ratio, spread, BAR_COLUMNS, BAR_COLUMNS, bar,
 		verdicts[mr_bench_judge(row)]);
 	if (row->limit_name[0]) {
 		snprintf(more, sizeof(more), "limit: %s", row->limit_name);
@@ -164,12 +177,17 @@ static void print_jitter(const struct mr_bench_run *run, FILE *out)
 	mr_jitter_worst(run->jitter, &lost, &longest_ns);
 	fprintf(out, "    jitter: up to %.1f %% of a core's time lost, longest gap %.1f ms\n",
 		lost * 100, (double)longest_ns / 1e6);
+	if (!mr_jitter_has_priority(run->jitter))
+		print_wrapped(out, "    ",
+			      "the probe had no real-time priority, so what it missed is also what "
+			      "the measured programs used: run this as root, or allow it by "
+			      "'ulimit -r 10'");
 }
 
 void mr_bench_table(const struct mr_bench_run *run, FILE *out)
 {
-	fprintf(out, "\n%-*s %11s %10s %6s %12s %10s\n", NAME_COLUMNS, run->question, "value",
-		"limit", "ratio", "spread", "bar");
+	fprintf(out, "\n%-*s %*s %*s %6s %12s %*s\n", NAME_COLUMNS, run->question, VALUE_COLUMNS,
+		"value", LIMIT_COLUMNS, "limit", "ratio", "spread", BAR_COLUMNS, "bar");
 	for (uint32_t i = 0; i < run->row_count; i++)
 		print_row(&run->rows[i], out);
 	print_jitter(run, out);

@@ -248,6 +248,14 @@ void mr_jitter_free(struct mr_jitter *jitter)
 
 /* ---- what it found ------------------------------------------------------------------------- */
 
+bool mr_jitter_has_priority(const struct mr_jitter *jitter)
+{
+	for (uint32_t i = 0; i < jitter->count; i++)
+		if (!jitter->cores[i].real_time)
+			return false;
+	return true;
+}
+
 static double lost_of(const struct core *core)
 {
 	uint64_t moments = look(&core->moments);
@@ -284,13 +292,11 @@ static json_t *core_json(const struct core *core)
 json_t *mr_jitter_json(const struct mr_jitter *jitter)
 {
 	json_t *cores = json_array();
-	bool real_time = true;
 
-	for (uint32_t i = 0; i < jitter->count; i++) {
+	for (uint32_t i = 0; i < jitter->count; i++)
 		json_array_append_new(cores, core_json(&jitter->cores[i]));
-		real_time = real_time && jitter->cores[i].real_time;
-	}
-	return json_pack("{s:s, s:f, s:f, s:o}", "scheduling", real_time ? "fifo" : "normal",
-			 "period_us", (double)PERIOD_NS / 1e3, "gap_us",
-			 (double)MR_BENCH_GAP_NS / 1e3, "cores", cores);
+	return json_pack("{s:s, s:f, s:f, s:o}", "scheduling",
+			 mr_jitter_has_priority(jitter) ? "fifo" : "normal", "period_us",
+			 (double)PERIOD_NS / 1e3, "gap_us", (double)MR_BENCH_GAP_NS / 1e3, "cores",
+			 cores);
 }

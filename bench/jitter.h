@@ -31,6 +31,9 @@ bool mr_jitter_disturbed(const struct mr_jitter *jitter, uint64_t mask, uint64_t
 /* What --json says of it; the caller owns it. NULL: no memory. */
 json_t *mr_jitter_json(const struct mr_jitter *jitter);
 
+/* Whether each probe has a real-time priority: else it also waits for what is measured. */
+bool mr_jitter_has_priority(const struct mr_jitter *jitter);
+
 /* The largest share of time that a core lost, and the longest gap of all. */
 void mr_jitter_worst(const struct mr_jitter *jitter, double *lost, uint64_t *longest_ns);
 

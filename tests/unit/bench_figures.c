@@ -99,6 +99,31 @@ Test(bench_figures, medians)
 	cr_assert(isnan(mr_bench_median(odd, 0)));
 }
 
+/* A limit that was not found makes no ratio, and four others do not make up for it. */
+Test(bench_figures, a_pair_without_a_limit_leaves_no_median)
+{
+	static const double a[] = {10, 0, 10, 0, 10, 0, 10, 0, 10, 0};
+	struct script x = {.values = a, .mark = 'x', .fail_at = -1};
+	struct mr_bench_measure ours_of = {take, &x}, limit_of = {take, &x};
+	struct mr_error err;
+
+	for (int at = 0; at < 5; at++) {
+		double b[10], five[5] = {1, 1, 1, 1, 1};
+		struct script y = {.values = b, .mark = 'y', .fail_at = -1};
+
+		memcpy(b, a, sizeof(b));
+		b[2 * at] = 0;
+		five[at] = NAN;
+		cr_assert(isnan(mr_bench_median(five, 5)));
+		order[0] = '\0';
+		x.taken = 0;
+		limit_of.arg = &y;
+		cr_assert_eq(mr_bench_pairs(&run, 0, &ours_of, &limit_of, figures, 1, &err), 0);
+		cr_assert(isnan(run.rows[at].ratio));
+		cr_assert_eq(mr_bench_judge(&run.rows[at]), MR_BENCH_NOT_MET);
+	}
+}
+
 Test(bench_figures, pairs_are_taken_by_turns)
 {
 	take_pairs();
@@ -362,11 +387,44 @@ Test(bench_figures, a_share_of_a_core_is_in_per_cent)
 	free(text);
 }
 
+/* "8738 records" has no room: then it is the number, not half a word. */
+Test(bench_figures, a_unit_is_whole_or_not_there)
+{
+	static const double values[] = {7, 8738, 123456, 0.001234, 1e15};
+	struct mr_bench_figure figure = {
+		.name = "many", .unit = "records", .sense = MR_BENCH_AT_MOST, .bar = 1234};
+	char *text;
+
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		mr_bench_add(&run, &figure, values[i], 0);
+	memcpy(run.rows[1].limit_name, "x", 2);
+	run.rows[1].limit = 1.5;
+	text = table();
+	for (char *at = text; (at = strstr(at, " rec")); at += 4)
+		cr_assert_eq(strncmp(at, " records ", 9), 0, "%.20s", at);
+	cr_assert_not_null(strstr(text, " 7 records "));
+	cr_assert_not_null(strstr(text, " 8738 "));
+	cr_assert_not_null(strstr(text, " <=1234 "));
+	free(text);
+}
+
+Test(bench_figures, a_probe_without_priority_is_said)
+{
+	const uint32_t cores[] = {0};
+	char *text;
+
+	run.jitter = mr_jitter_new(cores, 1); /* no probe was started */
+	text = table();
+	cr_assert_not_null(strstr(text, "the probe had no real-time priority"));
+	free(text);
+	mr_jitter_free(run.jitter);
+}
+
 Test(bench_figures, the_table_fits_into_100_columns)
 {
-	static const char *const units[] = {"records/s", "bytes/s",	"us",	 "ns",
-					    "ms",	 "s",		"bytes", "cores",
-					    "ratio",	 "instructions"};
+	static const char *const units[] = {
+		"records/s", "bytes/s", "us",	 "ns",		 "ms",	   "s",
+		"bytes",     "cores",	"ratio", "instructions", "records"};
 	static const double sizes[] = {0, 0.000123, 1, 999.9, 123456, 9.87e9, 1e15, -5, NAN};
 	char name[MR_BENCH_NAME_BYTES], *text;
 
