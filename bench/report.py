@@ -145,13 +145,20 @@ def names_of(pairs):
     return [f"{question}: {figure['name']}" for question, figure in pairs]
 
 
+def disturbed_names(pairs):
+    """Worst first, each with the share of its windows that is gone."""
+    return [f"{question}: {figure['name']} ({percent(figure['disturbed'])})"
+            for question, figure in sorted(pairs, key=lambda pair: -pair[1]["disturbed"])]
+
+
 def summary(answers):
     """What every reader should know, as (sentence, names) pairs."""
     figures = all_figures(answers)
     judged = [pair for pair in figures if pair[1]["met"] is not None]
     missed = [pair for pair in judged if not pair[1]["met"]]
     disturbed = [pair for pair in figures if is_disturbed(pair[1])]
-    much = [pair for pair in figures if is_disturbed(pair[1], DISTURBED_MUCH)]
+    much = [pair for pair in disturbed if is_disturbed(pair[1], DISTURBED_MUCH)]
+    little = [pair for pair in disturbed if pair not in much]
     answered = {answer["question"] for answer in answers}
     silent = [name for name in QUESTIONS if name not in answered]
     said = [(f"{len(judged) - len(missed)} of {len(judged)} bars are met.", [])]
@@ -161,7 +168,9 @@ def summary(answers):
                  "time away from windows that were then left out.", []))
     if much:
         said.append((f"{len(much)} of them lost {percent(DISTURBED_MUCH)} or more; repeat these "
-                     "before you believe them:", names_of(much)))
+                     "before you believe them:", disturbed_names(much)))
+    if little:
+        said.append((f"{len(little)} of them lost less:", disturbed_names(little)))
     if silent:
         said.append(("Without an answer in this run:", silent))
     return said

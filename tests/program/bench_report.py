@@ -154,9 +154,18 @@ class Report(unittest.TestCase):
         self.assertIn("2 of 3 figures were disturbed", page.text)
         self.assertIn("disturbed 4 %", page.text)
         self.assertIn("disturbed 43 %", page.text)
-        self.assertIn("1 of them lost 20 % or more", said)
-        self.assertIn("  ack: very much", said)
-        self.assertNotIn("  ack: a little", said)
+        self.assertIn("1 of them lost 20 % or more; repeat these before you believe them:\n"
+                      "  ack: very much (43 %)\n1 of them lost less:\n  ack: a little (4 %)\n",
+                      said)
+        self.assertNotIn("  ack: quiet", said)
+
+    def test_the_worst_disturbed_come_first(self):
+        self.save("ack.json", answer("ack", [figure("third", disturbed=0.21),
+                                             figure("first", disturbed=1.0),
+                                             figure("second", disturbed=0.5)]))
+        said = self.page()[1]
+        self.assertIn("  ack: first (100 %)\n  ack: second (50 %)\n  ack: third (21 %)\n", said)
+        self.assertNotIn("lost less", said)
 
     def test_a_probe_without_priority_is_said(self):
         one = answer("ack", [figure("x")])
@@ -254,13 +263,13 @@ class Report(unittest.TestCase):
         self.save("scale.json", answer("scale", [
             reported("1 lane", unit="records/s", value=30e6),
             reported("8 lanes", unit="records/s", value=29e6),
-            reported("8 lanes against 1", unit="times as many", value=0.97)]))
+            reported("8 lanes against 1", unit="ratio", value=0.97)]))
         self.page()
         scripts = self.scripts()
-        self.assertEqual(list(scripts), ["scale-records-s", "scale-times-as-many"])
+        self.assertEqual(list(scripts), ["scale-ratio", "scale-records-s"])
         self.assertIn("30000000.0 0 30.0M", scripts["scale-records-s"])
         self.assertIn("29000000.0 1 29.0M", scripts["scale-records-s"])
-        self.assertIn("0.97 0 0.97", scripts["scale-times-as-many"])
+        self.assertIn("0.97 0 0.97", scripts["scale-ratio"])
 
     def test_the_terminal_is_not_flooded(self):
         self.save("ack.json", answer("ack", [figure(f"f{i}", met=False) for i in range(40)]))
