@@ -117,6 +117,10 @@ int mr_bench_series(struct mr_bench_run *run, const struct mr_bench_series *seri
 bool mr_bench_disturbed(const struct mr_bench_run *run, uint64_t mask, uint64_t from_ns,
 			uint64_t to_ns);
 
+/* Without the probe, for what measures the same: the probe's own turns would be time taken away. */
+void mr_bench_probe_pause(struct mr_bench_run *run);
+int mr_bench_probe_resume(struct mr_bench_run *run, struct mr_error *err);
+
 /* ---- questions ----------------------------------------------------------- */
 
 struct mr_bench_question {

@@ -218,6 +218,7 @@ static int start_probe(struct core *core, bool real_time)
 
 int mr_jitter_start(struct mr_jitter *jitter, struct mr_error *err)
 {
+	atomic_store_explicit(&jitter->stop, false, memory_order_release);
 	for (uint32_t i = 0; i < jitter->count; i++) {
 		int r = start_probe(&jitter->cores[i], true);
 
@@ -230,19 +231,27 @@ int mr_jitter_start(struct mr_jitter *jitter, struct mr_error *err)
 	return 0;
 }
 
-void mr_jitter_free(struct mr_jitter *jitter)
+void mr_jitter_stop(struct mr_jitter *jitter)
 {
-	if (!jitter)
-		return;
 	atomic_store_explicit(&jitter->stop, true, memory_order_release);
 	for (uint32_t i = 0; i < jitter->count; i++) {
 		struct core *core = &jitter->cores[i];
 
 		if (core->started)
 			(void)pthread_join(core->thread, NULL); /* it ends within a period */
-		if (core->gaps)
-			(void)munmap(core->gaps, GAPS_MAX * sizeof(*core->gaps)); /* our map */
+		core->started = false;
 	}
+}
+
+void mr_jitter_free(struct mr_jitter *jitter)
+{
+	if (!jitter)
+		return;
+	mr_jitter_stop(jitter);
+	for (uint32_t i = 0; i < jitter->count; i++)
+		if (jitter->cores[i].gaps)
+			(void)munmap(jitter->cores[i].gaps,
+				     GAPS_MAX * sizeof(struct gap)); /* our map */
 	free(jitter);
 }
 

@@ -16,8 +16,9 @@ struct mr_jitter;
 
 /* A log for each of 'cores', without probes. NULL: no memory. */
 struct mr_jitter *mr_jitter_new(const uint32_t cores[], uint32_t count);
-/* Starts a probe on each core. */
+/* Starts a probe on each core; ends them. What they saw stays, and they may start again. */
 int mr_jitter_start(struct mr_jitter *jitter, struct mr_error *err);
+void mr_jitter_stop(struct mr_jitter *jitter);
 /* Ends the probes, frees; takes NULL. */
 void mr_jitter_free(struct mr_jitter *jitter);
 

@@ -177,6 +177,7 @@ int mr_limit_jitter(struct mr_bench_run *run, void *arg, struct mr_bench_sample 
 
 	if (r < 0)
 		return r;
+	mr_bench_probe_pause(run);
 	began_ns = last_ns = now_ns = mr_bench_now_ns();
 	until_ns = began_ns + (uint64_t)(limit->seconds * 1e9);
 	while (now_ns < until_ns) {
@@ -195,6 +196,5 @@ int mr_limit_jitter(struct mr_bench_run *run, void *arg, struct mr_bench_sample 
 	sample->values[0] = (double)lost_ns / (double)(now_ns - began_ns);
 	sample->values[1] = (double)gaps * 1e9 / (double)(now_ns - began_ns);
 	sample->values[2] = (double)longest_ns;
-	sample->disturbed = mr_windows_disturbed(run, 1ull << (limit->here & 63), began_ns, now_ns);
-	return 0;
+	return mr_bench_probe_resume(run, err); /* what would disturb this is what it tells */
 }

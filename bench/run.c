@@ -175,6 +175,17 @@ bool mr_bench_disturbed(const struct mr_bench_run *run, uint64_t mask, uint64_t 
 	return run->jitter && mr_jitter_disturbed(run->jitter, mask, from_ns, to_ns);
 }
 
+void mr_bench_probe_pause(struct mr_bench_run *run)
+{
+	if (run->jitter)
+		mr_jitter_stop(run->jitter);
+}
+
+int mr_bench_probe_resume(struct mr_bench_run *run, struct mr_error *err)
+{
+	return run->jitter ? mr_jitter_start(run->jitter, err) : 0;
+}
+
 /* ---- the two processes --------------------------------------------------------------------- */
 
 /* What the question's process leaves behind; in memory that both have. */
