@@ -11,10 +11,12 @@
 #include <sched.h>
 #include <string.h>
 
+#include "check.h"
 #include "millrace/format.h"
 #include "now.h"
 #include "steady.h"
 #include "trend.h"
+#include "windows.h"
 
 #define VALUE_BYTES	  100
 #define LANE_BYTES	  (8u << 20) /* rate x time to acknowledge: see millrace.h */
@@ -23,7 +25,7 @@
 #define RAW_IN_FLIGHT	  4
 #define SAMPLE_SECONDS	  12
 #define SHORT_SECONDS	  2.0 /* where a curve or a stage is measured, not the question */
-#define STAGE_SECONDS	  0.5
+#define STAGE_SECONDS	  1.0
 #define CLOCK_READS	  1000
 #define NS_PER_SECOND	  1e9
 #define TOPIC_AT_RATE	  "ingest"
@@ -85,6 +87,11 @@ static struct mr_bench_load full_load(const struct ingest *ingest, uint32_t valu
 static double short_seconds(const struct ingest *ingest)
 {
 	return ingest->seconds < SHORT_SECONDS ? ingest->seconds : SHORT_SECONDS;
+}
+
+static double stage_seconds(const struct ingest *ingest)
+{
+	return ingest->seconds < STAGE_SECONDS ? ingest->seconds : STAGE_SECONDS;
 }
 
 static int take_ours(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
@@ -237,9 +244,11 @@ static int time_publish(struct mr_producer *producer, double seconds,
 	return 0;
 }
 
-static int publish_stage(struct mr_bench_run *run, const struct ingest *ingest, double *ns,
-			 struct mr_error *err)
+/* [0]: ns of the median call, for each of its records */
+static int take_publish(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
+			struct mr_error *err)
 {
+	const struct ingest *ingest = arg;
 	struct mr_producer_options options = {
 		.size = sizeof(options),
 		.topic = TOPIC_FOR_PUBLISH,
@@ -249,6 +258,7 @@ static int publish_stage(struct mr_bench_run *run, const struct ingest *ingest, 
 	struct mr_histogram *histogram = mr_histogram_new();
 	struct mr_connection *connection = mr_bench_engine_connect(ingest->at->engine, err);
 	struct mr_producer *producer = NULL;
+	uint64_t began_ns = mr_bench_now_ns();
 	int r = histogram ? 0 : mr_error_set(err, -ENOMEM, "no memory for a histogram");
 
 	if (!connection)
@@ -258,9 +268,11 @@ static int publish_stage(struct mr_bench_run *run, const struct ingest *ingest, 
 	if (r == 0) {
 		uint64_t clock_ns = clock_cost_ns(histogram), call_ns;
 
-		r = time_publish(producer, STAGE_SECONDS, histogram);
+		r = time_publish(producer, stage_seconds(ingest), histogram);
 		call_ns = mr_histogram_percentile(histogram, 0.5);
-		*ns = call_ns > clock_ns ? (double)(call_ns - clock_ns) / BURST : 0;
+		sample->values[0] = call_ns > clock_ns ? (double)(call_ns - clock_ns) / BURST : 0;
+		sample->disturbed =
+			mr_windows_disturbed(run, ingest->at->cores, began_ns, mr_bench_now_ns());
 		if (r < 0)
 			mr_producer_error(producer, err);
 	}
@@ -270,11 +282,11 @@ static int publish_stage(struct mr_bench_run *run, const struct ingest *ingest, 
 	return r;
 }
 
-/* CPU time of the worker for each record of a full load. */
+/* CPU time of the worker for each record of a full load, all of it. */
 static int worker_ns(struct mr_bench_run *run, const struct ingest *ingest, const char *topic,
-		     enum mr_acks acks, double *ns, struct mr_error *err)
+		     enum mr_acks acks, double *ns, double *disturbed, struct mr_error *err)
 {
-	struct mr_bench_load load = full_load(ingest, VALUE_BYTES, short_seconds(ingest));
+	struct mr_bench_load load = full_load(ingest, VALUE_BYTES, stage_seconds(ingest));
 	struct mr_bench_load_result result;
 	struct mr_steady_counts counts;
 	int r;
@@ -284,40 +296,52 @@ static int worker_ns(struct mr_bench_run *run, const struct ingest *ingest, cons
 	r = mr_steady_load(run, ingest->at->engine, &load, &result, &counts, err);
 	if (r < 0)
 		return r;
-	mr_bench_load_free(&result, 1);
 	*ns = mr_trend_share((double)counts.worker_ns, (double)counts.records);
+	*disturbed = mr_windows_disturbed(run, ingest->at->cores, result.began_ns, result.ended_ns);
+	mr_bench_load_free(&result, 1);
 	return 0;
 }
 
-static void add_stage(struct mr_bench_run *run, const char *name, double ns, const char *note)
+/* [0]: ns of the worker for a record in memory, [1]: that a durable one takes more */
+static int take_worker(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
+		       struct mr_error *err)
 {
-	const struct mr_bench_figure figure = {.name = name, .unit = "ns"};
+	double durable, disturbed;
+	int r = worker_ns(run, arg, TOPIC_IN_MEMORY, MR_ACKS_MEMORY, &sample->values[0],
+			  &sample->disturbed, err);
 
-	mr_bench_add(run, &figure, ns, 0);
-	mr_bench_note(run, "%s", note);
-}
-
-static int stages(struct mr_bench_run *run, const struct ingest *ingest, struct mr_error *err)
-{
-	double publish = 0, encode = 0, durable = 0;
-	int r = publish_stage(run, ingest, &publish, err);
-
-	mr_bench_progress(run, "cost by stage");
 	if (r == 0)
-		r = worker_ns(run, ingest, TOPIC_IN_MEMORY, MR_ACKS_MEMORY, &encode, err);
-	if (r == 0)
-		r = worker_ns(run, ingest, TOPIC_AT_RATE, MR_ACKS_COMMITTED, &durable, err);
+		r = worker_ns(run, arg, TOPIC_AT_RATE, MR_ACKS_COMMITTED, &durable, &disturbed,
+			      err);
 	if (r < 0)
 		return r;
-	add_stage(run, "stage: publish, median call with 32 records", publish,
-		  "per record; measured in a producer, clock and full lanes taken out");
-	add_stage(
-		run, "stage: drain and encode", encode,
-		"per record; worker CPU for a topic in memory, measured; where the producer is the "
-		"slower of the two, the worker's looks at an empty lane are in it");
-	add_stage(run, "stage: write and complete", durable - encode,
-		  "per record; computed: worker CPU for a durable record less that for one in "
-		  "memory; waiting for the disk is in it where that takes CPU");
+	sample->values[1] = durable - sample->values[0];
+	sample->disturbed = (sample->disturbed + disturbed) / 2;
+	return 0;
+}
+
+static int stages(struct mr_bench_run *run, struct ingest *ingest, struct mr_error *err)
+{
+	static const struct mr_bench_figure publish = {
+		.name = "stage: publish, median call with 32 records", .unit = "ns"};
+	static const struct mr_bench_figure worker[] = {
+		{.name = "stage: drain and encode", .unit = "ns", .value = 0},
+		{.name = "stage: write and complete", .unit = "ns", .value = 1},
+	};
+	const struct mr_bench_measure put = {take_publish, ingest}, work = {take_worker, ingest};
+	int r = mr_bench_pairs(run, 0, &put, NULL, &publish, 1, err);
+
+	if (r < 0)
+		return r;
+	mr_bench_note(run, "per record; measured in a producer, clock and full lanes taken out");
+	r = mr_bench_pairs(run, 0, &work, NULL, worker, mr_array_count(worker), err);
+	if (r < 0)
+		return r;
+	mr_bench_note(run,
+		      "both per record. Drain and encode: worker CPU for a topic in memory; "
+		      "where the producer is the slower of the two, the worker's looks at an "
+		      "empty lane are in it. Write and complete: what worker CPU for a durable "
+		      "record is more; waiting for the disk is in it where that takes CPU");
 	return 0;
 }
 
