@@ -252,9 +252,11 @@ static int from_tail(struct mr_bench_run *run, struct reading *reading, const ch
 	return r;
 }
 
-/* The producer's thread reads each record back. */
-static int live(struct mr_bench_run *run, struct reading *reading, struct mr_error *err)
+/* The producer's thread reads each record back. [0]: records/s, the median of windows */
+static int sample_live(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
+		       struct mr_error *err)
 {
+	const struct reading *reading = arg;
 	struct mr_bench_load load = {
 		.topic = "live",
 		.acks = MR_ACKS_MEMORY,
@@ -265,20 +267,30 @@ static int live(struct mr_bench_run *run, struct reading *reading, struct mr_err
 		.core = reading->core,
 		.consume = true,
 	};
-	struct mr_bench_figure figure = {
-		.name = "publish and consume each record, 100 B, one thread",
-		.unit = "records/s",
-	};
 	struct mr_bench_load_result result;
-	double median, p90, disturbed;
+	uint64_t cores = reading->cores;
+	double p90;
 	int r = mr_bench_load_run(run, reading->engine, &load, 1, &result, err);
 
 	if (r < 0)
 		return r;
-	mr_bench_load_rate(run, &result, 2000000, reading->cores, &median, &p90, &disturbed);
+	cores |= mr_bench_engine_worker_cores(reading->engine);
+	mr_bench_load_rate(run, &result, MR_WINDOW_NS, cores, &sample->values[0], &p90,
+			   &sample->disturbed);
 	mr_bench_load_free(&result, 1);
-	mr_bench_add(run, &figure, median, disturbed);
 	return 0;
+}
+
+static int live(struct mr_bench_run *run, struct reading *reading, struct mr_error *err)
+{
+	const struct mr_bench_figure figure = {
+		.name = "publish and consume each record, 100 B, one thread",
+		.unit = "records/s",
+	};
+	struct mr_bench_measure ours = {sample_live, reading};
+
+	mr_bench_progress(run, "%s", figure.name);
+	return mr_bench_pairs(run, 0, &ours, NULL, &figure, 1, err);
 }
 
 static int tail_figures(struct mr_bench_run *run, struct reading *reading, struct mr_error *err)
@@ -332,7 +344,7 @@ static int sample_raw(struct mr_bench_run *run, void *arg, struct mr_bench_sampl
 				  sample, err);
 }
 
-/* All but the last one are whole, and long out of the tail. */
+/* All but the last one are whole; of them the tail, 16 MiB, has the end at most. */
 static int choose_segments(struct reading *reading, struct mr_error *err)
 {
 	struct mr_bench_logs *logs = &reading->logs;
