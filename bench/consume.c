@@ -366,6 +366,8 @@ static int segment_figures(struct mr_bench_run *run, struct reading *reading, st
 	const struct mr_bench_figure figures[] = {
 		{"consume from segments, 100 B", "bytes/s", "raw sequential reads", 0, 0,
 		 MR_BENCH_AT_LEAST, BAR_SEGMENTS},
+		{"consume from segments, 100 B, strictly", "bytes/s",
+		 "raw sequential reads into huge pages", 0, 1, MR_BENCH_REPORT, 0},
 		{"consume from segments, 100 B, copied", "records/s", NULL, 1, 0, MR_BENCH_REPORT,
 		 0},
 	};
@@ -381,7 +383,7 @@ static int segment_figures(struct mr_bench_run *run, struct reading *reading, st
 		r = choose_segments(reading, err);
 	mr_bench_progress(run, "consume from segments, not in memory");
 	if (r == 0)
-		r = mr_bench_pairs(run, SEGMENT_PAIRS, &ours, &raw, figures, 2, err);
+		r = mr_bench_pairs(run, SEGMENT_PAIRS, &ours, &raw, figures, 3, err);
 	if (r == 0)
 		mr_bench_note(run,
 			      "each pass reads %llu MiB of files that are not in the page "

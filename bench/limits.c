@@ -11,6 +11,7 @@
 #include "rings.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 #define CPU_SECONDS   0.1
@@ -152,11 +153,16 @@ static int measure_large(struct mr_bench_run *run, struct disk *disk, int core,
 {
 	static const struct {
 		enum mr_raw_filling filling;
+		bool huge_pages;
 		const char *name;
 	} kinds[] = {
-		{MR_RAW_WRITTEN, "durable writes, 1 MiB x 4, into written blocks"},
-		{MR_RAW_ALLOCATED, "durable writes, 1 MiB x 4, into allocated blocks"},
-		{MR_RAW_SEGMENTS, "durable writes, 1 MiB x 4, as a log fills"},
+		{MR_RAW_WRITTEN, false, "durable writes, 1 MiB x 4, into written blocks"},
+		{MR_RAW_WRITTEN, true,
+		 "durable writes, 1 MiB x 4, into written blocks, from huge pages"},
+		{MR_RAW_ALLOCATED, false, "durable writes, 1 MiB x 4, into allocated blocks"},
+		{MR_RAW_SEGMENTS, false, "durable writes, 1 MiB x 4, as a log fills"},
+		{MR_RAW_SEGMENTS, true,
+		 "durable writes, 1 MiB x 4, as a log fills, from huge pages"},
 	};
 	struct mr_bench_measure ours = {.take = take_writes, .arg = disk};
 	struct mr_bench_figure figure = {.unit = "bytes/s", .value = 0};
@@ -168,6 +174,7 @@ static int measure_large(struct mr_bench_run *run, struct disk *disk, int core,
 	for (size_t i = 0; r == 0 && i < sizeof(kinds) / sizeof(*kinds); i++) {
 		figure.name = kinds[i].name;
 		disk->writes.filling = kinds[i].filling;
+		disk->writes.huge_pages = kinds[i].huge_pages;
 		disk->writes.file_bytes =
 			kinds[i].filling == MR_RAW_SEGMENTS ? SEGMENT_BYTES : FILE_BYTES;
 		mr_bench_progress(run, "%s", kinds[i].name);
@@ -176,17 +183,11 @@ static int measure_large(struct mr_bench_run *run, struct disk *disk, int core,
 	return r;
 }
 
-struct reads {
-	char path[4096];
-	int core;
-};
-
 static int take_reads(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
 		      struct mr_error *err)
 {
-	struct reads *reads = arg;
 	struct mr_raw_result result;
-	int r = mr_raw_reads(run, reads->path, LARGE_WRITE, LARGE_DEPTH, reads->core, &result, err);
+	int r = mr_raw_reads(run, arg, &result, err);
 
 	if (r < 0)
 		return r;
@@ -198,13 +199,23 @@ static int take_reads(struct mr_bench_run *run, void *arg, struct mr_bench_sampl
 /* Of the file that the writes went into. */
 static int measure_reads(struct mr_bench_run *run, int core, struct mr_error *err)
 {
-	struct reads reads = {.core = core};
+	static const char *const names[] = {"sequential reads, 1 MiB x 4",
+					    "sequential reads, 1 MiB x 4, into huge pages"};
+	char path[PATH_MAX + 64];
+	struct mr_raw_reads reads = {
+		.path = path, .bytes = LARGE_WRITE, .in_flight = LARGE_DEPTH, .core = core};
 	struct mr_bench_measure ours = {.take = take_reads, .arg = &reads};
-	struct mr_bench_figure figure = {.name = "sequential reads, 1 MiB x 4", .unit = "bytes/s"};
+	int r = 0;
 
-	snprintf(reads.path, sizeof(reads.path), "%s/raw-written.dat", mr_bench_data(run));
-	mr_bench_progress(run, "%s", figure.name);
-	return mr_bench_pairs(run, 0, &ours, NULL, &figure, 1, err);
+	snprintf(path, sizeof(path), "%s/raw-written.dat", mr_bench_data(run));
+	for (int huge = 0; r == 0 && huge < 2; huge++) {
+		struct mr_bench_figure figure = {.name = names[huge], .unit = "bytes/s"};
+
+		reads.huge_pages = huge;
+		mr_bench_progress(run, "%s", figure.name);
+		r = mr_bench_pairs(run, 0, &ours, NULL, &figure, 1, err);
+	}
+	return r;
 }
 
 static int measure_disk(struct mr_bench_run *run, const uint32_t *cores, uint32_t core_count,

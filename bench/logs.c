@@ -105,30 +105,47 @@ uint64_t mr_bench_logs_bytes(const struct mr_bench_logs *logs, uint32_t count)
 	return sum;
 }
 
-int mr_bench_logs_read(struct mr_bench_run *run, const struct mr_bench_logs *logs, uint32_t count,
-		       int core, struct mr_bench_sample *sample, struct mr_error *err)
+static int read_files(struct mr_bench_run *run, const struct mr_bench_logs *logs, uint32_t count,
+		      struct mr_raw_reads *reads, double *rate, double *disturbed,
+		      struct mr_error *err)
 {
-	double seconds = 0, disturbed = 0;
+	double seconds = 0, lost = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct mr_raw_result result;
 		double took;
-		int r = mr_raw_reads(run, logs->files[i].path, READ_BYTES, IN_FLIGHT, core, &result,
-				     err);
+		int r;
 
+		reads->path = logs->files[i].path;
+		r = mr_raw_reads(run, reads, &result, err);
 		if (r < 0)
 			return r;
 		if (result.bytes_per_second <= 0)
-			return mr_error_set(err, -EIO, "'%s' gave nothing", logs->files[i].path);
+			return mr_error_set(err, -EIO, "'%s' gave nothing", reads->path);
 		took = (double)logs->files[i].bytes / result.bytes_per_second;
 		seconds += took;
-		disturbed += took * result.disturbed;
+		lost += took * result.disturbed;
 	}
-	if (seconds > 0) {
-		sample->values[0] = (double)mr_bench_logs_bytes(logs, count) / seconds;
-		sample->disturbed = disturbed / seconds;
-	}
+	*rate = seconds > 0 ? (double)mr_bench_logs_bytes(logs, count) / seconds : 0;
+	*disturbed = seconds > 0 ? lost / seconds : 0;
 	return 0;
+}
+
+int mr_bench_logs_read(struct mr_bench_run *run, const struct mr_bench_logs *logs, uint32_t count,
+		       int core, struct mr_bench_sample *sample, struct mr_error *err)
+{
+	struct mr_raw_reads reads = {.bytes = READ_BYTES, .in_flight = IN_FLIGHT, .core = core};
+	double disturbed[2];
+	int r = 0;
+
+	for (int huge = 0; r == 0 && huge < 2; huge++) {
+		reads.huge_pages = huge;
+		r = read_files(run, logs, count, &reads, &sample->values[huge], &disturbed[huge],
+			       err);
+	}
+	if (r == 0)
+		sample->disturbed = (disturbed[0] + disturbed[1]) / 2;
+	return r;
 }
 
 void mr_bench_logs_drop(const struct mr_bench_logs *logs)

@@ -28,7 +28,8 @@ struct mr_bench_logs {
 /* Below "DIRECTORY/topics/ID/0". -ENOENT: there is none; -E2BIG: more than fit. */
 int mr_bench_logs_find(const char *directory, struct mr_bench_logs *logs, struct mr_error *err);
 uint64_t mr_bench_logs_bytes(const struct mr_bench_logs *logs, uint32_t count);
-/* The first 'count' files by mr_raw_reads(), 1 MiB each and 4 in flight. [0]: bytes/s of all */
+/* The first 'count' files by mr_raw_reads(), 1 MiB each and 4 in flight. Bytes/s of all, [0]: into
+ * ordinary memory, [1]: into huge pages. */
 int mr_bench_logs_read(struct mr_bench_run *run, const struct mr_bench_logs *logs, uint32_t count,
 		       int core, struct mr_bench_sample *sample, struct mr_error *err);
 /* Nothing of them is in the page cache. */

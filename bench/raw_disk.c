@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #define WINDOW_NS     20000000u /* many writes, and few gaps in most */
 #define IN_FLIGHT_MAX 256
 #define ALIGNMENT     4096u
+#define HUGE_PAGE     (2u << 20)
 #define REAP_ATTEMPTS (4 * IN_FLIGHT_MAX) /* each gives one at least, but for signals */
 #define PREPARE_BYTES (1u << 20)
 #define SEGMENTS_MAX  4096
@@ -174,7 +176,21 @@ static void fill(uint8_t *bytes, size_t count)
 	}
 }
 
-static int raw_open(struct raw *raw, uint32_t bytes, uint32_t in_flight, int core,
+/* In huge pages if asked for, and if the kernel has some: it may say no, and nobody is told. */
+static uint8_t *get_buffers(size_t bytes, bool huge_pages)
+{
+	size_t alignment = huge_pages ? HUGE_PAGE : ALIGNMENT;
+	size_t room = (bytes + alignment - 1) / alignment * alignment;
+	uint8_t *buffers = aligned_alloc(alignment, room);
+
+	if (!buffers)
+		return NULL;
+	(void)madvise(buffers, room, huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE); /* as above */
+	fill(buffers, bytes);
+	return buffers;
+}
+
+static int raw_open(struct raw *raw, uint32_t bytes, uint32_t in_flight, bool huge_pages, int core,
 		    struct mr_error *err)
 {
 	int r;
@@ -185,10 +201,9 @@ static int raw_open(struct raw *raw, uint32_t bytes, uint32_t in_flight, int cor
 		return mr_error_set(err, -EINVAL,
 				    "%u raw requests of %u bytes: at most %d, of whole %u bytes",
 				    in_flight, bytes, IN_FLIGHT_MAX, ALIGNMENT);
-	raw->buffers = aligned_alloc(ALIGNMENT, (size_t)bytes * raw->in_flight_max);
+	raw->buffers = get_buffers((size_t)bytes * raw->in_flight_max, huge_pages);
 	if (!raw->buffers)
 		return mr_error_set(err, -ENOMEM, "no memory for raw requests");
-	fill(raw->buffers, (size_t)bytes * raw->in_flight_max);
 	while (raw->free_count < raw->in_flight_max) {
 		raw->slots[raw->free_count].buffer = raw->buffers + (size_t)bytes * raw->free_count;
 		raw->free_slots[raw->free_count] = raw->free_count;
@@ -455,7 +470,7 @@ int mr_raw_writes(struct mr_bench_run *run, const struct mr_raw_writes *writes,
 	/* before this thread is pinned: the files' threads run wherever there is room */
 	r = open_place(raw, writes, err);
 	if (r == 0)
-		r = raw_open(raw, writes->bytes, in_flight, writes->core, err);
+		r = raw_open(raw, writes->bytes, in_flight, writes->huge_pages, writes->core, err);
 	if (r < 0)
 		goto out;
 	began_ns = mr_bench_now_ns();
@@ -482,8 +497,8 @@ static void submit_read(struct raw *raw)
 	raw->slots[slot].began_ns = mr_bench_now_ns();
 }
 
-int mr_raw_reads(struct mr_bench_run *run, const char *path, uint32_t bytes, uint32_t in_flight,
-		 int core, struct mr_raw_result *result, struct mr_error *err)
+int mr_raw_reads(struct mr_bench_run *run, const struct mr_raw_reads *reads,
+		 struct mr_raw_result *result, struct mr_error *err)
 {
 	struct raw *raw = raw_new(err);
 	uint64_t began_ns;
@@ -492,16 +507,17 @@ int mr_raw_reads(struct mr_bench_run *run, const char *path, uint32_t bytes, uin
 
 	if (!raw)
 		return -ENOMEM;
-	raw->fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	if (raw->fd < 0 || fstat(raw->fd, &found) < 0 || (uint64_t)found.st_size < bytes) {
+	raw->fd = open(reads->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (raw->fd < 0 || fstat(raw->fd, &found) < 0 || (uint64_t)found.st_size < reads->bytes) {
 		r = mr_error_set(err, raw->fd < 0 ? -errno : -EINVAL,
-				 "'%s' cannot be read in pieces of %u bytes", path, bytes);
+				 "'%s' cannot be read in pieces of %u bytes", reads->path,
+				 reads->bytes);
 		goto out;
 	}
-	r = raw_open(raw, bytes, in_flight, core, err);
+	r = raw_open(raw, reads->bytes, reads->in_flight, reads->huge_pages, reads->core, err);
 	if (r < 0)
 		goto out;
-	raw->file_bytes = (uint64_t)found.st_size - (uint64_t)found.st_size % bytes;
+	raw->file_bytes = (uint64_t)found.st_size - (uint64_t)found.st_size % reads->bytes;
 	began_ns = mr_bench_now_ns();
 	while (r == 0 && raw->position < raw->file_bytes) {
 		while (raw->free_count && raw->position < raw->file_bytes)
@@ -510,7 +526,7 @@ int mr_raw_reads(struct mr_bench_run *run, const char *path, uint32_t bytes, uin
 	}
 	r = reap_all(raw, r, err);
 	if (r == 0)
-		judge(run, raw, mask_of(run, core), began_ns, false, NULL, result);
+		judge(run, raw, mask_of(run, reads->core), began_ns, false, NULL, result);
 out:
 	raw_close(raw);
 	return r;

@@ -25,7 +25,20 @@ struct mr_raw_writes {
 	uint64_t keep_bytes; /* MR_RAW_SEGMENTS */
 	double rate;	     /* writes/s, open loop, one in flight; 0: as many as go */
 	double seconds;
+	int core;	 /* -1: not pinned */
+	bool huge_pages; /* from memory in huge pages, where the kernel gives them: see below */
+};
+
+/*
+ * In ordinary memory a request of 1 MiB is 256 pieces, one a page. A disk that copies (virtio) may
+ * take several times as long for them as for one piece, which memory in huge pages makes of it.
+ */
+struct mr_raw_reads {
+	const char *path;
+	uint32_t bytes; /* of a read */
+	uint32_t in_flight;
 	int core; /* -1: not pinned */
+	bool huge_pages;
 };
 
 struct mr_raw_result {
@@ -39,8 +52,8 @@ int mr_raw_writes(struct mr_bench_run *run, const struct mr_raw_writes *writes,
 		  struct mr_histogram *latencies, struct mr_raw_result *result,
 		  struct mr_error *err);
 
-/* Sequential O_DIRECT reads of a file, 'bytes' each, 'in_flight' at a time. */
-int mr_raw_reads(struct mr_bench_run *run, const char *path, uint32_t bytes, uint32_t in_flight,
-		 int core, struct mr_raw_result *result, struct mr_error *err);
+/* Sequential O_DIRECT reads of a file, once. */
+int mr_raw_reads(struct mr_bench_run *run, const struct mr_raw_reads *reads,
+		 struct mr_raw_result *result, struct mr_error *err);
 
 #endif

@@ -281,20 +281,24 @@ Test(bench_raw_disk, refuses_what_direct_writes_cannot_do)
 
 Test(bench_raw_disk, reads_a_file_to_its_end)
 {
-	struct mr_raw_result result;
 	char path[96];
+	struct mr_raw_reads reads = {
+		.path = path, .bytes = WRITE_BYTES, .in_flight = 4, .core = -1};
+	struct mr_raw_result result;
 	int fd;
 
 	begin();
 	snprintf(path, sizeof(path), "%s/whole", directory);
-	cr_assert_eq(mr_raw_reads(NULL, path, WRITE_BYTES, 4, -1, &result, &err), -ENOENT);
+	cr_assert_eq(mr_raw_reads(NULL, &reads, &result, &err), -ENOENT);
 	cr_assert_neq(err.what[0], '\0');
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	cr_assert_eq(mr_raw_reads(NULL, path, WRITE_BYTES, 4, -1, &result, &err), -EINVAL, "empty");
+	cr_assert_eq(mr_raw_reads(NULL, &reads, &result, &err), -EINVAL, "empty");
 	cr_assert_eq(ftruncate(fd, FILE_BYTES + 100), 0);
 	close(fd);
-	cr_assert_eq(mr_raw_reads(NULL, path, WRITE_BYTES, 4, -1, &result, &err), 0, "%s",
-		     err.what);
+	cr_assert_eq(mr_raw_reads(NULL, &reads, &result, &err), 0, "%s", err.what);
+	cr_assert_gt(result.bytes_per_second, 0);
+	reads.huge_pages = true;
+	cr_assert_eq(mr_raw_reads(NULL, &reads, &result, &err), 0, "%s", err.what);
 	cr_assert_gt(result.bytes_per_second, 0);
 	end();
 }
