@@ -572,6 +572,11 @@ uint32_t mr_log_submit(struct mr_log *log, int32_t leader_epoch, bool force)
 	return send_closed(log);
 }
 
+bool mr_log_has_unsent(const struct mr_log *log)
+{
+	return (log->group_open && log->group.batch_count > 0) || log->writing < log->flight_count;
+}
+
 /* ---- completing ---------------------------------------------------------- */
 
 /*
@@ -646,6 +651,11 @@ void mr_log_zeroed(struct mr_log *log, const struct mr_segment *segment, uint64_
 		log->zeroed = segment->base_position + to;
 }
 
+bool mr_log_has_event(const struct mr_log *log)
+{
+	return log->started_pending || log->zero_pending;
+}
+
 struct mr_log_event mr_log_next_event(struct mr_log *log)
 {
 	struct mr_log_event event = {.kind = MR_LOG_EVENT_NONE, .segment = log->active};
@@ -686,4 +696,19 @@ void mr_log_state(const struct mr_log *log, struct mr_log_state *state)
 		.open_bytes = log->group_open ? log->group.batch_bytes : 0,
 		.failed = log->failed,
 	};
+}
+
+uint64_t mr_log_end_offset(const struct mr_log *log)
+{
+	return log->end_offset;
+}
+
+uint64_t mr_log_end_position(const struct mr_log *log)
+{
+	return log->end_position;
+}
+
+uint64_t mr_log_flushed_position(const struct mr_log *log)
+{
+	return log->flushed.position;
 }

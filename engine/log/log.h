@@ -124,6 +124,9 @@ uint64_t mr_log_append(struct mr_log *log, uint32_t bytes, uint32_t records,
  */
 uint32_t mr_log_submit(struct mr_log *log, int32_t leader_epoch, bool force);
 
+/* False: mr_log_submit() has nothing to do: no batch in an open group, no group for the queue. */
+bool mr_log_has_unsent(const struct mr_log *log);
+
 /*
  * What a queue completion's 'user' points to for writes of logs; the worker hands the completion to
  * it.
@@ -147,6 +150,7 @@ uint64_t mr_log_segment_named(struct mr_log *log, const struct mr_segment *segme
 void mr_log_zeroed(struct mr_log *log, const struct mr_segment *segment, uint64_t to);
 /* Takes the next event, kind NONE when there is none. */
 struct mr_log_event mr_log_next_event(struct mr_log *log);
+bool mr_log_has_event(const struct mr_log *log);
 
 /*
  * In memory: offsets below 'offset' are reserved now. A group may still end MR_LOG_LIMIT_SLACK
@@ -170,6 +174,10 @@ struct mr_log_state {
 	bool failed;
 };
 void mr_log_state(const struct mr_log *log, struct mr_log_state *state);
+/* One of them at a time. */
+uint64_t mr_log_end_offset(const struct mr_log *log);
+uint64_t mr_log_end_position(const struct mr_log *log);
+uint64_t mr_log_flushed_position(const struct mr_log *log);
 
 /* ---- the control thread's half --------------------------------------------------------------- */
 

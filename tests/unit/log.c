@@ -267,6 +267,9 @@ Test(log, flushed_waits_for_the_oldest_write)
 	cr_assert_eq(complete(0, 0), 3);
 	mr_log_state(log, &s);
 	cr_assert_eq(s.flushed_position, 4 * 4096);
+	cr_assert_eq(s.flushed_position, mr_log_flushed_position(log));
+	cr_assert_eq(s.end_position, mr_log_end_position(log));
+	cr_assert_eq(s.end_offset, mr_log_end_offset(log));
 	cr_assert_eq(s.flushed_group_number, 4);
 	cr_assert_eq(s.in_flight, 1);
 	cr_assert_eq(complete(3, 0), 4);
@@ -283,9 +286,12 @@ Test(log, a_full_queue_is_asked_again_in_order)
 	options = mr_test_rig_defaults();
 	log = log_by_hand(&made);
 	hand.room = 1;
+	cr_assert_not(mr_log_has_unsent(log));
 	for (int i = 0; i < 3; i++) {
 		put(log, 100);
+		cr_assert(mr_log_has_unsent(log), "it is open");
 		mr_log_submit(log, 1, true);
+		cr_assert_eq(mr_log_has_unsent(log), i > 0, "closed, and the queue is full");
 	}
 	cr_assert_eq(hand.count, 1);
 	hand.room = 2;
@@ -293,6 +299,7 @@ Test(log, a_full_queue_is_asked_again_in_order)
 	cr_assert_eq(hand.writes[1].offset, 2 * 4096);
 	hand.room = HAND_MAX;
 	cr_assert_eq(mr_log_submit(log, 1, false), 1);
+	cr_assert_not(mr_log_has_unsent(log));
 	cr_assert_eq(hand.writes[2].offset, 3 * 4096);
 	for (uint32_t i = 0; i < 3; i++)
 		complete(i, 0);
@@ -653,7 +660,9 @@ Test(log, asks_for_zeros_ahead_and_keeps_out_of_them)
 	end_by_hand(log, &made);
 	log = log_with_zeros(&made, 16 * MIB, 16 * MIB - 32768);
 	put_and_flush(log, 100);
+	cr_assert(mr_log_has_event(log));
 	event = mr_log_next_event(log);
+	cr_assert_not(mr_log_has_event(log));
 	cr_assert_eq(event.kind, MR_LOG_EVENT_ZERO);
 	cr_assert_eq(event.segment, made.start.active);
 	cr_assert_eq(event.from, 16 * MIB);
