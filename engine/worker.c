@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * READ THIS FIRST. One pinned thread and one turn of its loop. A turn looks at every source, takes
- *a bounded amount from each, and says how much work it was:
+ * a bounded amount from each, and says how much work it was:
  *
  *	requests of the control thread		take_requests()
- *	lanes ──► record batches in the tail	drain_lanes()
  *	finished writes ──► flushed, committed	reap_writes()
+ *	lanes ──► record batches in the tail	drain_partition()
+ *	what became visible ──► sleepers	wake_sleepers()
  *	tail ──► groups ──► disk		submit_writes()
- *	answers to producers, wakes, events	settle()
+ *	log events, snapshots, lanes that go	turn_partition()
  *
- * Nothing happens in reaction to an event, nothing is allocated, and the only wait is the queue's.
- *A turn that found nothing to do spins a little, yields, then parks until a doorbell, a finished
- *write or a time-out. While a write is out the thread sleeps in the queue instead of spinning: the
- *kernel finishes writes on this very core.
+ * Nothing happens in reaction to an event and nothing is allocated. Waiting comes after a turn,
+ *when all that it did can be seen (worker_wait.c): a turn that found nothing to do spins a little,
+ * yields, then parks until a doorbell, a finished write or a time-out.
  */
 #include "worker.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,16 +34,8 @@
 #define REQUESTS_MAX	   4096
 #define ANSWERS_TO_CONTROL (64u << 10)
 #define COMPLETIONS_A_TURN 32
-#define SPIN_TURNS	   200 /* nothing to do: look this often before yielding */
-#define YIELD_TURNS	   20  /* then give the core away this often before parking */
-#define PARK_MS		   250
-/* A write is out: its completion ends the sleep earlier. What lanes bring meanwhile could not be
- * written before it, so the looks at them get rarer; but who is answered from memory waits less. */
-#define IN_FLIGHT_WAIT_NS	 200000u
-#define IN_FLIGHT_DOUBLINGS	 2
-#define IN_FLIGHT_WAIT_PROMPT_NS 50000u
-#define SMALL_TAKE_BYTES	 4096u
-#define REST_PAUSES		 16 /* after a small take: leave the producer its cache line */
+#define NEWS_COMMITTED	   (1u << MR_WAIT_FOR_COMMITTED)
+#define NEWS_APPENDED	   (1u << MR_WAIT_FOR_APPENDED)
 
 const char *const mr_partition_counter_names[MR_PARTITION_COUNTERS] = {
 	[MR_COUNT_RECORDS] = "appended_records",
@@ -67,6 +58,7 @@ const char *const mr_worker_counter_names[MR_WORKER_COUNTERS] = {
 	[MR_COUNT_TURNS] = "turns",
 	[MR_COUNT_BUSY_TURNS] = "busy_turns",
 	[MR_COUNT_PARKS] = "parks",
+	[MR_COUNT_RESTS] = "rests",
 	[MR_GAUGE_LONGEST_TURN_NS] = "longest_turn_ns",
 	[MR_GAUGE_IN_FLIGHT] = "writes_in_flight",
 };
@@ -103,29 +95,33 @@ static void wake_lane(struct mr_worker_lane *lane, void *arg)
 		wake(arg, &lane->waker);
 }
 
-/* Wakes the consumers that sleep until 'news': committed moved, or appended. */
-static void wake_watches(struct mr_worker *worker, struct mr_worker_partition *partition,
-			 enum mr_wait_for news)
+/*
+ * Wakes who sleeps until what was just published: producers whose records were answered, and
+ * consumers. 'news': a bit for each enum mr_wait_for. One fence is enough for all of them, since
+ * all was published before it.
+ */
+static void wake_sleepers(struct mr_worker *worker, struct mr_worker_partition *partition,
+			  uint32_t news)
 {
+	struct mr_worker_lane *lane = partition->answered;
 	uint32_t i;
 
-	if (!partition->watch_count)
+	if (!lane && (!news || !partition->watch_count))
 		return;
-	/* the published positions before the flags: Dekker with the consumer, see doorbell.h */
+	/* what was published before the flags: Dekker with the sleepers, see doorbell.h */
 	atomic_thread_fence(memory_order_seq_cst);
-	for (i = 0; i < partition->watch_count; i++) {
+	for (; lane; lane = lane->next_answered)
+		if (mr_lane_producer_waits_fenced(&lane->reader))
+			wake(worker, &lane->waker);
+	partition->answered = NULL;
+	for (i = 0; news && i < partition->watch_count; i++) {
 		struct mr_waker *waker = partition->watches[i];
+		/* relaxed: the fence above orders it. It is the client's: it may say anything */
+		uint32_t waiting = atomic_load_explicit(waker->waiting, memory_order_relaxed);
 
-		/* relaxed: the fence above orders it */
-		if (atomic_load_explicit(waker->waiting, memory_order_relaxed) == (uint32_t)news)
+		if (waiting <= MR_WAIT_FOR_APPENDED && (news & 1u << waiting))
 			wake(worker, waker);
 	}
-}
-
-static void wake_all_watches(struct mr_worker *worker, struct mr_worker_partition *partition)
-{
-	wake_watches(worker, partition, MR_WAIT_FOR_COMMITTED);
-	wake_watches(worker, partition, MR_WAIT_FOR_APPENDED);
 }
 
 /* ---- writes
@@ -135,22 +131,20 @@ static void fail_all(struct mr_worker *worker, int status);
 
 /*
  * A partition in memory only: no disk is waited for and no other host, so what is appended is
- * committed, once a turn. What was reclaimed meanwhile is no longer kept.
+ * committed, once a turn. What was reclaimed meanwhile is no longer kept. Returns the news.
  */
-static void commit_appended(struct mr_worker *worker, struct mr_worker_partition *partition)
+static uint32_t commit_appended(struct mr_worker_partition *partition)
 {
-	struct mr_log_state log;
+	uint64_t end = partition->state.log_end;
 
-	if (partition->state.high_watermark == partition->state.log_end)
-		return;
-	(void)mr_partition_replica_flushed(&partition->state, partition->state.self,
-					   partition->state.log_end);
-	mr_assert(partition->state.high_watermark == partition->state.log_end);
+	if (partition->state.high_watermark == end)
+		return 0;
+	(void)mr_partition_replica_flushed(&partition->state, partition->state.self, end);
+	mr_assert(partition->state.high_watermark == end);
+	mr_tail_publish_committed(&partition->tail, mr_log_end_position(partition->log), end);
 	mr_partition_raise_log_start(&partition->state, mr_tail_log_start(&partition->tail));
-	mr_log_state(partition->log, &log);
-	mr_tail_publish_committed(&partition->tail, log.end_position, log.end_offset);
-	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK], log.end_offset);
-	wake_watches(worker, partition, MR_WAIT_FOR_COMMITTED);
+	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK], end);
+	return NEWS_COMMITTED;
 }
 
 static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partition *partition)
@@ -158,12 +152,8 @@ static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partiti
 	struct mr_log_state before, after;
 	uint32_t started;
 
-	if (!partition->log || partition->failed)
+	if (!partition->log || partition->failed || !mr_log_has_unsent(partition->log))
 		return 0;
-	if (partition->log_options.in_memory) {
-		commit_appended(worker, partition);
-		return 0;
-	}
 	mr_log_state(partition->log, &before);
 	/* also with nothing open: a closed group may still wait for a place in the queue */
 	started = mr_log_submit(partition->log, partition->state.leader_epoch, false);
@@ -204,36 +194,45 @@ static void remove_lane(struct mr_worker *worker, struct mr_worker_partition *pa
 	answer_request(worker, message, 0);
 }
 
-static uint32_t drain_partition(struct mr_worker *worker, struct mr_worker_partition *partition)
+/* What one lane gave; its producer is woken when all that the turn took can be seen. */
+static void note_drain(struct mr_worker *worker, struct mr_worker_partition *partition,
+		       struct mr_worker_lane *lane, const struct mr_lane_drain *drain)
+{
+	if (drain->no_room)
+		partition->waiting_for_room = true;
+	if (!drain->frames)
+		return;
+	worker->taken.lanes++;
+	worker->taken.frames += drain->frames;
+	worker->taken.bytes += drain->bytes;
+	if (lane->acks == MR_ACKS_MEMORY) {
+		lane->next_answered = partition->answered;
+		partition->answered = lane;
+	}
+}
+
+static void drain_partition(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	const struct mr_clock *clock = worker->options.clock;
-	uint32_t count = partition->lane_count, bytes = 0, i;
-	bool small = false;
+	uint32_t count = partition->lane_count, place, i;
 
 	partition->waiting_for_room = false;
+	if (partition->next_lane >= count)
+		partition->next_lane = 0; /* lanes have gone */
+	place = partition->next_lane++;
 	for (i = 0; i < count; i++) {
-		uint32_t place = (partition->next_lane + i) % count;
 		struct mr_worker_lane *lane = partition->lanes[place];
 		struct mr_lane_drain drain = mr_worker_drain(partition, lane, clock);
 
 		/* the open group may only be in the way: written out, the lane gets its turn */
-		if (drain.no_room && submit_writes(worker, partition))
+		if (drain.no_room && !partition->log_options.in_memory &&
+		    submit_writes(worker, partition))
 			drain = mr_worker_drain(partition, lane, clock);
 		if (lane->reason != MR_LANE_OPEN)
 			report_poisoned(worker, lane);
-		if (drain.no_room)
-			partition->waiting_for_room = true;
-		if (drain.frames && lane->acks == MR_ACKS_MEMORY)
-			wake_lane(lane, worker);
-		small |= drain.frames && drain.bytes < SMALL_TAKE_BYTES;
-		bytes += drain.bytes;
+		note_drain(worker, partition, lane, &drain);
+		place = place + 1 < count ? place + 1 : 0;
 	}
-	if (count)
-		partition->next_lane = (partition->next_lane + 1) % count;
-	if (small && bytes < SMALL_TAKE_BYTES)
-		for (i = 0; i < REST_PAUSES; i++)
-			__builtin_ia32_pause();
-	return bytes;
 }
 
 /* Lanes that are closing go when they are empty and answered; from the back, since removing moves
@@ -256,26 +255,25 @@ static void sweep_closing(struct mr_worker *worker, struct mr_worker_partition *
 static void raise_flushed(struct mr_worker *worker, struct mr_worker_partition *partition,
 			  uint64_t flushed)
 {
-	struct mr_log_state log;
+	uint64_t position = mr_log_flushed_position(partition->log);
 	bool committed;
 
 	if (flushed <= partition->state.flushed)
 		return;
 	committed = mr_partition_flushed(&partition->state, flushed);
-	mr_log_state(partition->log, &log);
-	mr_tail_publish_flushed(&partition->tail, log.flushed_position, log.flushed_offset);
+	mr_tail_publish_flushed(&partition->tail, position, flushed);
 	mr_worker_answer(&partition->disk, flushed, wake_lane, worker);
 	mr_counter_set(partition->counters[MR_GAUGE_FLUSHED], flushed);
 	if (!committed)
 		return;
 	/* with this host alone in the ISR the high watermark is the flushed offset, and so are
 	 * their positions */
-	mr_assert(partition->state.high_watermark == log.flushed_offset);
-	mr_tail_publish_committed(&partition->tail, log.flushed_position, log.flushed_offset);
+	mr_assert(partition->state.high_watermark == flushed);
+	mr_tail_publish_committed(&partition->tail, position, flushed);
 	mr_worker_answer(&partition->committed, partition->state.high_watermark, wake_lane, worker);
 	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK],
 		       partition->state.high_watermark);
-	wake_watches(worker, partition, MR_WAIT_FOR_COMMITTED);
+	wake_sleepers(worker, partition, NEWS_COMMITTED);
 }
 
 /* No answer will ever come: nothing more is acknowledged. */
@@ -300,7 +298,7 @@ static void fail_partition(struct mr_worker *worker, struct mr_worker_partition 
 		report_poisoned(worker, partition->lanes[i]);
 		wake_lane(partition->lanes[i], worker);
 	}
-	wake_all_watches(worker, partition);
+	wake_sleepers(worker, partition, NEWS_COMMITTED | NEWS_APPENDED);
 	if (partition->failure_sent)
 		return;
 	partition->failure_sent = true;
@@ -380,11 +378,9 @@ static void forget_file(struct mr_worker *worker, struct mr_worker_partition *pa
  */
 static void pass_events(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
-	if (partition->event_out || !partition->log)
+	if (partition->event_out || !partition->log || !mr_log_has_event(partition->log))
 		return;
 	partition->event.event = mr_log_next_event(partition->log);
-	if (partition->event.event.kind == MR_LOG_EVENT_NONE)
-		return;
 	if (partition->event.event.kind == MR_LOG_EVENT_STARTED)
 		follow_roll(worker, partition, partition->event.event.segment->file);
 	partition->event_out = true;
@@ -440,7 +436,7 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 	struct mr_log_state log = {0};
 	uint32_t i;
 
-	if (!partition->removing || partition->lane_count || partition->event_out)
+	if (partition->lane_count || partition->event_out)
 		return;
 	if (partition->log)
 		mr_log_state(partition->log, &log);
@@ -544,7 +540,8 @@ static void remove_partition(struct mr_worker *worker, struct mr_worker_partitio
 		lane->stopped = true;
 	}
 	if (message->status == -ENOENT)
-		wake_all_watches(worker, partition); /* the tail says closed: they come and look */
+		/* the tail says closed: they come and look */
+		wake_sleepers(worker, partition, NEWS_COMMITTED | NEWS_APPENDED);
 }
 
 /* What its segment holds is never answered here. The next engine finds it still in the lanes. */
@@ -668,134 +665,77 @@ static uint32_t take_requests(struct mr_worker *worker)
 /* ---- the loop
  * --------------------------------------------------------------------------------------- */
 
+static void turn_partition(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	bool in_memory = partition->log_options.in_memory;
+	uint64_t end = partition->state.log_end;
+	uint32_t news = 0;
+
+	drain_partition(worker, partition);
+	if (partition->state.log_end != end)
+		news = NEWS_APPENDED;
+	if (in_memory && partition->log && !partition->failed)
+		news |= commit_appended(partition);
+	wake_sleepers(worker, partition, news);
+	if (news) {
+		mr_counter_set(partition->counters[MR_GAUGE_LOG_END], partition->state.log_end);
+		mr_counter_set(partition->counters[MR_GAUGE_PRODUCERS],
+			       partition->state.producer_count);
+	}
+	answer_safe(worker, partition);
+	if (!in_memory)
+		submit_writes(worker, partition);
+	take_snapshot(partition);
+	pass_events(worker, partition);
+	settle_snapshot(worker, partition);
+	sweep_closing(worker, partition);
+}
+
 static uint32_t turn(struct mr_worker *worker)
 {
 	uint32_t work = take_requests(worker);
 	uint32_t i;
 
 	work += reap_writes(worker);
-	for (i = 0; i < worker->partition_count; i++) {
-		struct mr_worker_partition *partition = worker->partitions[i];
-		uint64_t end = partition->state.log_end;
-
-		work += drain_partition(worker, partition);
-		if (partition->state.log_end != end) {
-			mr_counter_set(partition->counters[MR_GAUGE_LOG_END],
-				       partition->state.log_end);
-			mr_counter_set(partition->counters[MR_GAUGE_PRODUCERS],
-				       partition->state.producer_count);
-			wake_watches(worker, partition, MR_WAIT_FOR_APPENDED);
-		}
-		answer_safe(worker, partition);
-		submit_writes(worker, partition);
-		take_snapshot(partition);
-		pass_events(worker, partition);
-		settle_snapshot(worker, partition);
-		sweep_closing(worker, partition);
-	}
+	worker->taken = (struct mr_worker_taken){0};
+	for (i = 0; i < worker->partition_count; i++)
+		turn_partition(worker, worker->partitions[i]);
 	/* from the back: a partition that leaves moves the last one into its place */
 	for (i = worker->partition_count; i > 0; i--)
-		settle_removal(worker, worker->partitions[i - 1]);
-	return work;
+		if (worker->partitions[i - 1]->removing)
+			settle_removal(worker, worker->partitions[i - 1]);
+	return work + worker->taken.frames;
 }
 
-static bool waiting_for_room(const struct mr_worker *worker)
+static void note_turn(struct mr_worker *worker, uint64_t took_ns, uint32_t work)
 {
-	uint32_t i;
-
-	for (i = 0; i < worker->partition_count; i++)
-		if (worker->partitions[i]->waiting_for_room)
-			return true;
-	return false;
-}
-
-static void say_asleep(struct mr_worker *worker, bool asleep)
-{
-	uint32_t i, j;
-
-	for (i = 0; i < worker->partition_count; i++)
-		for (j = 0; j < worker->partitions[i]->lane_count; j++)
-			mr_lane_set_asleep(&worker->partitions[i]->lanes[j]->reader, asleep);
-	/* the flags before the look at the lanes: Dekker with the producers, see doorbell.h */
-	if (asleep)
-		atomic_thread_fence(memory_order_seq_cst);
-}
-
-static bool lanes_empty(const struct mr_worker *worker)
-{
-	uint32_t i, j;
-
-	for (i = 0; i < worker->partition_count; i++)
-		for (j = 0; j < worker->partitions[i]->lane_count; j++) {
-			struct mr_worker_lane *lane = worker->partitions[i]->lanes[j];
-
-			if (lane->reason == MR_LANE_OPEN &&
-			    mr_lane_reader_poll(&lane->reader, NULL) != 0)
-				return false;
-		}
-	return true;
-}
-
-/* Nothing is out, so no write can end the sleep: it is the bells' alone, not the queue's. */
-static void park(struct mr_worker *worker)
-{
-	bool quiet = mr_mailbox_sleep(worker->requests);
-
-	say_asleep(worker, true);
-	if (quiet && lanes_empty(worker)) {
-		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
-		mr_doorbell_set_wait(worker->bells, PARK_MS);
-	} else {
-		mr_doorbell_set_clear(worker->bells);
-	}
-	say_asleep(worker, false);
-	mr_mailbox_wake(worker->requests);
-}
-
-static uint64_t in_flight_wait_ns(const struct mr_worker *worker, uint32_t idle)
-{
-	if (worker->prompt_lanes)
-		return IN_FLIGHT_WAIT_PROMPT_NS;
-	if (idle > IN_FLIGHT_DOUBLINGS || waiting_for_room(worker))
-		idle = IN_FLIGHT_DOUBLINGS + 1; /* only the completion makes room */
-	return (uint64_t)IN_FLIGHT_WAIT_NS << (idle - 1);
-}
-
-/* What to do after 'idle' turns in a row without work. */
-static void rest(struct mr_worker *worker, uint32_t idle)
-{
-	enum mr_config_idle mode = worker->options.idle;
-	uint32_t spins = worker->place.may_spin ? SPIN_TURNS : SPIN_TURNS / 10;
-
-	if (worker->in_flight || waiting_for_room(worker)) {
-		(void)mr_io_queue_wait(worker->queue,
-				       in_flight_wait_ns(worker, idle)); /* always 0 */
-		return;
-	}
-	/* where the kernel needs the core for the disk, spinning is not had for the asking */
-	if (mode == MR_CONFIG_IDLE_SPIN && worker->place.may_spin) {
-		__builtin_ia32_pause();
-		return;
-	}
-	if (mode == MR_CONFIG_IDLE_PARK || idle > spins + YIELD_TURNS)
-		park(worker);
-	else if (idle > spins)
-		sched_yield();
-	else
-		__builtin_ia32_pause();
-}
-
-static void note_turn(struct mr_worker *worker, uint64_t began_ns, uint32_t work)
-{
-	uint64_t took = mr_clock_monotonic_ns(worker->options.clock) - began_ns;
-
 	mr_counter_add(worker->options.counters[MR_COUNT_TURNS], 1);
 	if (work)
 		mr_counter_add(worker->options.counters[MR_COUNT_BUSY_TURNS], 1);
 	mr_counter_set(worker->options.counters[MR_GAUGE_IN_FLIGHT], worker->in_flight);
-	if (took > worker->longest_turn_ns) {
-		worker->longest_turn_ns = took;
-		mr_counter_set(worker->options.counters[MR_GAUGE_LONGEST_TURN_NS], took);
+	if (took_ns > worker->longest_turn_ns) {
+		worker->longest_turn_ns = took_ns;
+		mr_counter_set(worker->options.counters[MR_GAUGE_LONGEST_TURN_NS], took_ns);
+	}
+}
+
+/* The clock is read once a turn: one turn's end is the next one's beginning, but after a sleep. */
+static void loop(struct mr_worker *worker)
+{
+	const struct mr_clock *clock = worker->options.clock;
+	uint64_t began_ns = mr_clock_monotonic_ns(clock);
+	uint32_t idle = 0;
+
+	/* R11: pairs with W11 */
+	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
+		uint32_t work = turn(worker);
+		uint64_t now_ns = mr_clock_monotonic_ns(clock);
+
+		note_turn(worker, now_ns - began_ns, work);
+		idle = work ? 0 : idle + 1;
+		if (mr_worker_wait(worker, idle))
+			now_ns = mr_clock_monotonic_ns(clock);
+		began_ns = now_ns;
 	}
 }
 
@@ -817,7 +757,6 @@ static int prepare_thread(struct mr_worker *worker, struct mr_error *err)
 static void *run(void *arg)
 {
 	struct mr_worker *worker = arg;
-	uint32_t idle = 0;
 	int r = prepare_thread(worker, &worker->start_error);
 
 	pthread_mutex_lock(&worker->start_lock);
@@ -826,16 +765,7 @@ static void *run(void *arg)
 	pthread_mutex_unlock(&worker->start_lock);
 	if (r < 0)
 		return NULL;
-	/* R11: pairs with W11 */
-	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
-		uint64_t began_ns = mr_clock_monotonic_ns(worker->options.clock);
-		uint32_t work = turn(worker);
-
-		note_turn(worker, began_ns, work);
-		idle = work ? 0 : idle + 1;
-		if (idle)
-			rest(worker, idle);
-	}
+	loop(worker);
 	mr_io_queue_close(worker->queue);
 	return NULL;
 }

@@ -254,6 +254,7 @@ static void finish_batch(struct mr_worker_partition *partition, struct mr_worker
 			 const struct mr_clock *clock)
 {
 	uint32_t count = (uint32_t)writer->record_count;
+	uint64_t end;
 	struct mr_batch_identity identity = {
 		.base_offset = partition->state.log_end,
 		.leader_epoch = partition->state.leader_epoch,
@@ -263,15 +264,15 @@ static void finish_batch(struct mr_worker_partition *partition, struct mr_worker
 	};
 	int64_t max_timestamp_ms = writer->max_timestamp_ms;
 	size_t bytes = mr_batch_end(writer, &identity);
-	uint64_t base =
-		mr_partition_append(&partition->state, lane->producer_id, lane->producer_epoch,
-				    identity.base_sequence, count, mr_clock_wall_ms(clock));
-	uint64_t end = mr_log_append(partition->log, (uint32_t)bytes, count, max_timestamp_ms);
 
-	mr_assert(base == identity.base_offset);
-	mr_assert(end == partition->state.log_end);
+	mr_assert(mr_log_end_offset(partition->log) == identity.base_offset);
+	/* first what others wait for, then the books */
+	end = mr_log_append(partition->log, (uint32_t)bytes, count, max_timestamp_ms);
 	mr_lane_reader_take(&lane->reader, slots, count);
-	answer_later(lane, base, count, end);
+	answer_later(lane, identity.base_offset, count, end);
+	(void)mr_partition_append(&partition->state, lane->producer_id, lane->producer_epoch,
+				  identity.base_sequence, count, mr_clock_wall_ms(clock));
+	mr_assert(end == partition->state.log_end);
 	mr_counter_add(partition->counters[MR_COUNT_RECORDS], count);
 	mr_counter_add(partition->counters[MR_COUNT_BATCHES], 1);
 	mr_counter_add(partition->counters[MR_COUNT_BYTES], bytes);

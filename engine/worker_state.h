@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What worker.c (the thread and its turn), worker_lane.c (one drain of one lane), worker_calls.c
- * (the control thread's side) and worker_parts.c share. What is not said to be another's belongs to
- * the worker's thread once it was added.
+ * What worker.c (the thread and its turn), worker_lane.c (one drain of one lane), worker_wait.c
+ * (what follows a turn), worker_calls.c (the control thread's side) and worker_parts.c share. What
+ * is not said to be another's belongs to the worker's thread once it was added.
  */
 #ifndef MR_WORKER_STATE_H
 #define MR_WORKER_STATE_H
@@ -46,6 +46,7 @@ struct mr_worker_lane {
 	bool resumed;	/* handed back, not looked at yet */
 	bool stopped;	/* nothing more is taken from it */
 	uint32_t place; /* in partition->lanes */
+	struct mr_worker_lane *next_answered;
 	void *owner;
 };
 
@@ -58,6 +59,7 @@ struct mr_worker_partition {
 	struct mr_io_file *files[2]; /* registered: the active segment's, and the one before it,
 					where writes may still be out */
 	struct mr_worker_lane **lanes;
+	struct mr_worker_lane *answered; /* in this turn: their producers may sleep */
 	struct mr_waker **watches;
 	struct mr_answers disk;		/* acks = disk: answered when flushed */
 	struct mr_answers committed;	/* acks = committed: answered at the high watermark */
@@ -80,6 +82,13 @@ struct mr_worker_partition {
 	char read_only_reason[248];
 };
 
+/* What a turn took out of lanes. */
+struct mr_worker_taken {
+	uint32_t lanes; /* that had something */
+	uint32_t frames;
+	uint32_t bytes;
+};
+
 /* One pinned thread; worker.c owns it, worker_calls.c the part that is the control thread's. */
 struct mr_worker {
 	struct mr_worker_options options;
@@ -93,6 +102,8 @@ struct mr_worker {
 	uint32_t partition_count;
 	uint32_t in_flight;
 	uint32_t prompt_lanes; /* with acks = memory */
+	uint32_t pauses;       /* of the last rest: mr_worker_pauses() */
+	struct mr_worker_taken taken;
 	uint64_t longest_turn_ns;
 	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
 	/* start-up: the thread says how it went */
@@ -120,5 +131,13 @@ uint32_t mr_worker_answer(struct mr_answers *answers, uint64_t offset,
 			  void (*wake)(struct mr_worker_lane *lane, void *arg), void *arg);
 bool mr_answers_full(const struct mr_answers *answers);
 bool mr_worker_lane_done(const struct mr_worker_lane *lane);
+
+/*
+ * worker_wait.c: what follows a turn, the 'idle'th in a row without work (0: there was some): a
+ * rest, or a sleep. True: the core was given away meanwhile.
+ */
+bool mr_worker_wait(struct mr_worker *worker, uint32_t idle);
+/* How long a rest is after a turn that took 'taken' and followed a rest of 'before' pauses. */
+uint32_t mr_worker_pauses(uint32_t before, const struct mr_worker_taken *taken);
 
 #endif

@@ -715,6 +715,5 @@ bool mr_lane_producer_waits(const struct mr_lane_reader *reader)
 	/* Dekker: W2 stands before the fence, W6 before the producer's; one of us sees the other's.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
-	/* R6, relaxed: the fence orders it */
-	return atomic_load_explicit(&reader->client->waiting, memory_order_relaxed) != 0;
+	return mr_lane_producer_waits_fenced(reader);
 }

@@ -476,5 +476,11 @@ void mr_lane_poison(struct mr_lane_reader *reader, enum mr_lane_reason reason, c
 void mr_lane_set_asleep(struct mr_lane_reader *reader, bool asleep);
 /* R6: true if the producer sleeps until the index moves. After mr_lane_acknowledge(); it fences. */
 bool mr_lane_producer_waits(const struct mr_lane_reader *reader);
+/* The same where the caller has fenced since, with memory_order_seq_cst: once for many lanes. */
+static inline bool mr_lane_producer_waits_fenced(const struct mr_lane_reader *reader)
+{
+	/* R6, relaxed: the fence orders it */
+	return atomic_load_explicit(&reader->client->waiting, memory_order_relaxed) != 0;
+}
 
 #endif

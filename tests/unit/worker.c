@@ -40,6 +40,8 @@ static struct {
 	struct mr_worker_message add, remove, snapshot;
 	uint32_t poisoned, failures; /* told by the worker */
 } rig;
+/* Of the worker that begin_as() starts. */
+static const struct mr_clock *clock_used = &mr_clock_system;
 
 /* A client's lane and the messages that carry it. */
 struct client {
@@ -97,9 +99,9 @@ static struct mr_log_start make_log(void)
 
 	cr_assert_eq(mr_io_make_directory(rig.io, "topics", &err), 0);
 	cr_assert_eq(mr_io_make_directory(rig.io, TOPICS_DIRECTORY, &err), 0);
-	cr_assert_eq(mr_log_create(rig.io, DIRECTORY, topic_id, 0, log_id, 1u << 20, &created,
-				   &err),
-		     0, "%s", err.what);
+	cr_assert_eq(
+		mr_log_create(rig.io, DIRECTORY, topic_id, 0, log_id, 1u << 20, &created, &err), 0,
+		"%s", err.what);
 	start = created.start;
 	rig.active = start.active;
 	free(created.segments);
@@ -109,11 +111,13 @@ static struct mr_log_start make_log(void)
 /* 'in_memory': no log, no disk; offsets from 'base' on. */
 static void begin_as(uint32_t batch_bytes_max, bool in_memory, uint64_t base)
 {
-	struct mr_place_entry place = {.cpu = MR_PLACE_ANY, .core = MR_PLACE_ANY,
-				       .node = MR_PLACE_ANY, .package = MR_PLACE_ANY};
+	struct mr_place_entry place = {.cpu = MR_PLACE_ANY,
+				       .core = MR_PLACE_ANY,
+				       .node = MR_PLACE_ANY,
+				       .package = MR_PLACE_ANY};
 	struct mr_worker_options worker = {
 		.place = &place,
-		.clock = &mr_clock_system,
+		.clock = clock_used,
 		.idle = MR_CONFIG_IDLE_SPIN,
 		.groups_in_flight = 4,
 	};
@@ -207,9 +211,8 @@ static void open_client(struct client *client, int64_t producer_id, enum mr_acks
 					 &client->writer, &err),
 		     0);
 	cr_assert_eq(mr_region_seal(client->client_fd, &err), 0);
-	cr_assert_eq(mr_lane_reader_open(client->client_fd, page, LANE_BYTES, &options.reader,
-					 &err),
-		     0);
+	cr_assert_eq(
+		mr_lane_reader_open(client->client_fd, page, LANE_BYTES, &options.reader, &err), 0);
 	client->bell_to_client = mr_doorbell_open(&err);
 	client->bell_to_worker = mr_doorbell_open(&err);
 	cr_assert_eq(mr_doorbell_set_add(mr_worker_bells(rig.worker), client->bell_to_worker, &err),
@@ -254,9 +257,8 @@ static void close_client(struct client *client)
 
 static void publish(struct client *client, uint32_t records, uint32_t value_bytes)
 {
-	struct mr_record record = {.key_bytes = MR_NULL_BYTES,
-				   .value_bytes = (int32_t)value_bytes,
-				   .timestamp_ms = 1};
+	struct mr_record record = {
+		.key_bytes = MR_NULL_BYTES, .value_bytes = (int32_t)value_bytes, .timestamp_ms = 1};
 	void *payload;
 
 	for (uint32_t i = 0; i < records; i++) {
@@ -740,4 +742,106 @@ Test(worker, in_memory_lanes_wait_where_the_reserved_offsets_end, .fini = end)
 	cr_assert_eq(await(MR_WORKER_OFFSETS_RESERVED)->status, 0);
 	cr_assert(acknowledged(&client, client.writer.number));
 	close_client(&client);
+}
+
+/* ---- rests and sleeps ----------------------------------------------------------------------- */
+
+/* What a clock saw that the worker reads at the end of each turn, before it rests or sleeps. */
+static struct {
+	_Atomic uint64_t turns_with_batches;
+	_Atomic uint64_t not_committed;	 /* at the end of a turn, though appended */
+	_Atomic uint64_t rests_too_soon; /* before the end of the turn that they follow */
+	uint64_t batches;
+	const struct mr_tail_page *_Atomic page;
+} seen;
+
+static uint64_t look_at_turn_end(const struct mr_clock *clock)
+{
+	const struct mr_tail_page *page = atomic_load(&seen.page);
+
+	if (page && page->committed != page->appended)
+		seen.not_committed++;
+	if (rig.worker_counters[MR_COUNT_RESTS] > seen.turns_with_batches)
+		seen.rests_too_soon++;
+	if (rig.counters[MR_COUNT_BATCHES] != seen.batches)
+		seen.turns_with_batches++;
+	seen.batches = rig.counters[MR_COUNT_BATCHES];
+	return mr_clock_system.monotonic_ns(&mr_clock_system);
+}
+
+static int64_t wall_ms(const struct mr_clock *clock)
+{
+	return mr_clock_system.wall_ms(&mr_clock_system);
+}
+
+static const struct mr_clock looking_clock = {look_at_turn_end, wall_ms};
+
+/* Until a turn is over that began after this call, with what follows it. */
+static void await_turn(void)
+{
+	uint64_t turns = rig.worker_counters[MR_COUNT_TURNS] + 3;
+
+	for (int ms = 0; ms < PATIENCE_MS && rig.worker_counters[MR_COUNT_TURNS] < turns; ms++)
+		(void)poll(NULL, 0, 1);
+}
+
+/* A record lay there, taken but not committed, for as long as a rest takes. */
+Test(worker, rests_when_all_can_be_seen, .fini = end)
+{
+	struct client client;
+
+	clock_used = &looking_clock;
+	begin_in_memory();
+	atomic_store(&seen.page, mr_worker_partition_tail(rig.part)->page);
+	open_client(&client, 1, MR_ACKS_MEMORY, 0, false);
+	give(&client);
+	for (uint64_t number = 10; number <= 1000; number += 10) {
+		publish(&client, 10, 20);
+		cr_assert(acknowledged(&client, number));
+	}
+	await_turn();
+	cr_assert_gt(rig.worker_counters[MR_COUNT_RESTS], 0);
+	cr_assert_eq(seen.rests_too_soon, 0);
+	cr_assert_eq(seen.not_committed, 0);
+	atomic_store(&seen.page, NULL);
+	await_turn();
+	close_client(&client);
+}
+
+/* Who waits for each record before the next one paid a rest for each. */
+Test(worker, does_not_rest_after_a_lone_record, .init = begin_in_memory, .fini = end)
+{
+	struct client clients[2];
+
+	for (int i = 0; i < 2; i++) {
+		open_client(&clients[i], 1 + i, MR_ACKS_MEMORY, 0, false);
+		give(&clients[i]);
+	}
+	for (uint64_t number = 1; number <= 50; number++)
+		for (int i = 0; i < 2; i++) {
+			publish(&clients[i], 1, 20);
+			cr_assert(acknowledged(&clients[i], number));
+		}
+	await_turn();
+	cr_assert_eq(rig.worker_counters[MR_COUNT_RESTS], 0);
+	for (int i = 0; i < 2; i++)
+		close_client(&clients[i]);
+}
+
+Test(worker, rests_grow_while_small_takes_follow_each_other)
+{
+	const struct mr_worker_taken several = {.lanes = 2, .frames = 3, .bytes = 192};
+	const struct mr_worker_taken lone = {.lanes = 2, .frames = 2, .bytes = 128};
+	const struct mr_worker_taken much = {.lanes = 1, .frames = 64, .bytes = 4096};
+	const struct mr_worker_taken nothing = {0};
+	uint32_t pauses = 0;
+
+	for (uint32_t expected = 1; expected <= 16; expected *= 2) {
+		pauses = mr_worker_pauses(pauses, &several);
+		cr_assert_eq(pauses, expected);
+	}
+	cr_assert_eq(mr_worker_pauses(pauses, &several), pauses);
+	cr_assert_eq(mr_worker_pauses(pauses, &lone), 0);
+	cr_assert_eq(mr_worker_pauses(pauses, &much), 0);
+	cr_assert_eq(mr_worker_pauses(pauses, &nothing), 0);
 }

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What follows a turn of a worker, on its thread, when all that the turn did can be seen: a rest
+ * after a small take, or, where there was nothing to do, spinning, yielding, sleeping. While a
+ * write is out the thread sleeps in the queue instead of spinning: the kernel finishes writes on
+ * this very core.
+ */
+#include <sched.h>
+
+#include "base/mailbox.h"
+#include "doorbell.h"
+#include "worker_state.h"
+
+#define SPIN_TURNS  200 /* nothing to do: look this often before yielding */
+#define YIELD_TURNS 20	/* then give the core away this often before parking */
+#define PARK_MS	    250
+/* A write is out: its completion ends the sleep earlier. What lanes bring meanwhile could not be
+ * written before it, so the looks at them get rarer; but who is answered from memory waits less. */
+#define IN_FLIGHT_WAIT_NS	 200000u
+#define IN_FLIGHT_DOUBLINGS	 2
+#define IN_FLIGHT_WAIT_PROMPT_NS 50000u
+#define SMALL_TAKE_BYTES	 4096u
+#define REST_PAUSES		 16
+
+static bool waiting_for_room(const struct mr_worker *worker)
+{
+	uint32_t i;
+
+	for (i = 0; i < worker->partition_count; i++)
+		if (worker->partitions[i]->waiting_for_room)
+			return true;
+	return false;
+}
+
+static void say_asleep(struct mr_worker *worker, bool asleep)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < worker->partition_count; i++)
+		for (j = 0; j < worker->partitions[i]->lane_count; j++)
+			mr_lane_set_asleep(&worker->partitions[i]->lanes[j]->reader, asleep);
+	/* the flags before the look at the lanes: Dekker with the producers, see doorbell.h */
+	if (asleep)
+		atomic_thread_fence(memory_order_seq_cst);
+}
+
+static bool lanes_empty(const struct mr_worker *worker)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < worker->partition_count; i++)
+		for (j = 0; j < worker->partitions[i]->lane_count; j++) {
+			struct mr_worker_lane *lane = worker->partitions[i]->lanes[j];
+
+			if (lane->reason == MR_LANE_OPEN &&
+			    mr_lane_reader_poll(&lane->reader, NULL) != 0)
+				return false;
+		}
+	return true;
+}
+
+/* Nothing is out, so no write can end the sleep: it is the bells' alone, not the queue's. */
+static void park(struct mr_worker *worker)
+{
+	bool quiet = mr_mailbox_sleep(worker->requests);
+
+	say_asleep(worker, true);
+	if (quiet && lanes_empty(worker)) {
+		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
+		mr_doorbell_set_wait(worker->bells, PARK_MS);
+	} else {
+		mr_doorbell_set_clear(worker->bells);
+	}
+	say_asleep(worker, false);
+	mr_mailbox_wake(worker->requests);
+}
+
+static uint64_t in_flight_wait_ns(const struct mr_worker *worker, uint32_t idle)
+{
+	if (worker->prompt_lanes)
+		return IN_FLIGHT_WAIT_PROMPT_NS;
+	if (idle > IN_FLIGHT_DOUBLINGS || waiting_for_room(worker))
+		idle = IN_FLIGHT_DOUBLINGS + 1; /* only the completion makes room */
+	return (uint64_t)IN_FLIGHT_WAIT_NS << (idle - 1);
+}
+
+/*
+ * A look at a lane takes the index's line from the producer's cache, so one who publishes record by
+ * record is slowed down by looks that come too soon. A take that was small, but more than one
+ * record from each lane, is followed by a rest, which doubles while they go on. After lone records
+ * there is none: somebody may be waiting for each before the next one is published.
+ */
+uint32_t mr_worker_pauses(uint32_t before, const struct mr_worker_taken *taken)
+{
+	if (taken->frames <= taken->lanes || taken->bytes >= SMALL_TAKE_BYTES)
+		return 0;
+	if (before == 0)
+		return 1;
+	return before < REST_PAUSES / 2 ? 2 * before : REST_PAUSES;
+}
+
+static void rest(struct mr_worker *worker)
+{
+	uint32_t i;
+
+	worker->pauses = mr_worker_pauses(worker->pauses, &worker->taken);
+	if (worker->pauses)
+		mr_counter_add(worker->options.counters[MR_COUNT_RESTS], 1);
+	for (i = 0; i < worker->pauses; i++)
+		__builtin_ia32_pause();
+}
+
+bool mr_worker_wait(struct mr_worker *worker, uint32_t idle)
+{
+	enum mr_config_idle mode = worker->options.idle;
+	uint32_t spins = worker->place.may_spin ? SPIN_TURNS : SPIN_TURNS / 10;
+
+	if (!idle) {
+		rest(worker);
+		return false;
+	}
+	worker->pauses = 0;
+	if (worker->in_flight || waiting_for_room(worker)) {
+		(void)mr_io_queue_wait(worker->queue,
+				       in_flight_wait_ns(worker, idle)); /* always 0 */
+		return true;
+	}
+	/* where the kernel needs the core for the disk, spinning is not had for the asking */
+	if ((mode == MR_CONFIG_IDLE_SPIN && worker->place.may_spin) ||
+	    (mode != MR_CONFIG_IDLE_PARK && idle <= spins)) {
+		__builtin_ia32_pause();
+		return false;
+	}
+	if (mode == MR_CONFIG_IDLE_PARK || idle > spins + YIELD_TURNS)
+		park(worker);
+	else
+		sched_yield();
+	return true;
+}
