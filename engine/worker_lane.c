@@ -400,6 +400,10 @@ struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 	available = slots_waiting(lane);
 	if (!available)
 		return drain;
+	if (lane->asleep) {
+		lane->asleep = false; /* no ring is needed while somebody looks (worker_wait.c) */
+		mr_lane_set_asleep(&lane->reader, false);
+	}
 	if (answers && mr_answers_full(answers)) {
 		drain.no_room = true;
 		return drain;

@@ -45,6 +45,7 @@ struct mr_worker_lane {
 	enum mr_lane_reason reason;
 	bool resumed;	/* handed back, not looked at yet */
 	bool stopped;	/* nothing more is taken from it */
+	bool asleep;	/* as its engine page says: the producer rings when it publishes */
 	uint32_t place; /* in partition->lanes */
 	struct mr_worker_lane *next_answered;
 	void *owner;

@@ -4,6 +4,12 @@
  * after a small take, or, where there was nothing to do, spinning, yielding, sleeping. While a
  * write is out the thread sleeps in the queue instead of spinning: the kernel finishes writes on
  * this very core.
+ *
+ * A lane's producer rings the worker's bell while the lane says 'asleep'. It is said when the
+ * worker is about to park, and taken back not when it wakes but when it finds something in that
+ * lane: so a wake-up costs nothing for lanes that stay empty, and neither does the next sleep.
+ * Whoever was told rings whatever this thread does meanwhile, and every sleep is followed by a
+ * turn, which looks at all lanes.
  */
 #include <sched.h>
 
@@ -32,31 +38,30 @@ static bool waiting_for_room(const struct mr_worker *worker)
 	return false;
 }
 
-static void say_asleep(struct mr_worker *worker, bool asleep)
+/* Says 'asleep' in a lane and looks once more. False: there is something in it. */
+static bool tell_to_ring(struct mr_worker_lane *lane)
 {
-	uint32_t i, j;
-
-	for (i = 0; i < worker->partition_count; i++)
-		for (j = 0; j < worker->partitions[i]->lane_count; j++)
-			mr_lane_set_asleep(&worker->partitions[i]->lanes[j]->reader, asleep);
-	/* the flags before the look at the lanes: Dekker with the producers, see doorbell.h */
-	if (asleep)
-		atomic_thread_fence(memory_order_seq_cst);
+	lane->asleep = true;
+	/* the flag before the look: Dekker with the producer, see doorbell.h */
+	mr_lane_set_asleep(&lane->reader, true);
+	return lane->reason != MR_LANE_OPEN || lane->stopped ||
+	       mr_lane_reader_poll(&lane->reader, NULL) == 0;
 }
 
-static bool lanes_empty(const struct mr_worker *worker)
+/* False: a lane that has been told only now has something. */
+static bool tell_lanes(struct mr_worker *worker)
 {
+	bool empty = true;
 	uint32_t i, j;
 
 	for (i = 0; i < worker->partition_count; i++)
 		for (j = 0; j < worker->partitions[i]->lane_count; j++) {
 			struct mr_worker_lane *lane = worker->partitions[i]->lanes[j];
 
-			if (lane->reason == MR_LANE_OPEN &&
-			    mr_lane_reader_poll(&lane->reader, NULL) != 0)
-				return false;
+			if (!lane->asleep)
+				empty &= tell_to_ring(lane);
 		}
-	return true;
+	return empty;
 }
 
 /* Nothing is out, so no write can end the sleep: it is the bells' alone, not the queue's. */
@@ -64,14 +69,12 @@ static void park(struct mr_worker *worker)
 {
 	bool quiet = mr_mailbox_sleep(worker->requests);
 
-	say_asleep(worker, true);
-	if (quiet && lanes_empty(worker)) {
+	if (tell_lanes(worker) && quiet) {
 		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
 		mr_doorbell_set_wait(worker->bells, PARK_MS);
 	} else {
 		mr_doorbell_set_clear(worker->bells);
 	}
-	say_asleep(worker, false);
 	mr_mailbox_wake(worker->requests);
 }
 

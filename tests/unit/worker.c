@@ -42,6 +42,7 @@ static struct {
 } rig;
 /* Of the worker that begin_as() starts. */
 static const struct mr_clock *clock_used = &mr_clock_system;
+static enum mr_config_idle idle_used = MR_CONFIG_IDLE_SPIN;
 
 /* A client's lane and the messages that carry it. */
 struct client {
@@ -118,7 +119,7 @@ static void begin_as(uint32_t batch_bytes_max, bool in_memory, uint64_t base)
 	struct mr_worker_options worker = {
 		.place = &place,
 		.clock = clock_used,
-		.idle = MR_CONFIG_IDLE_SPIN,
+		.idle = idle_used,
 		.groups_in_flight = 4,
 	};
 	struct mr_worker_partition_options options = {
@@ -751,20 +752,26 @@ static struct {
 	_Atomic uint64_t turns_with_batches;
 	_Atomic uint64_t not_committed;	 /* at the end of a turn, though appended */
 	_Atomic uint64_t rests_too_soon; /* before the end of the turn that they follow */
+	_Atomic uint64_t flags_wrong;
 	uint64_t batches;
 	const struct mr_tail_page *_Atomic page;
+	struct client *_Atomic busy, *_Atomic quiet;
 } seen;
 
 static uint64_t look_at_turn_end(const struct mr_clock *clock)
 {
 	const struct mr_tail_page *page = atomic_load(&seen.page);
+	struct client *quiet = atomic_load(&seen.quiet), *busy = atomic_load(&seen.busy);
 
 	if (page && page->committed != page->appended)
 		seen.not_committed++;
 	if (rig.worker_counters[MR_COUNT_RESTS] > seen.turns_with_batches)
 		seen.rests_too_soon++;
-	if (rig.counters[MR_COUNT_BATCHES] != seen.batches)
+	if (rig.counters[MR_COUNT_BATCHES] != seen.batches) {
 		seen.turns_with_batches++;
+		if (quiet && (!quiet->writer.engine->asleep || busy->writer.engine->asleep))
+			seen.flags_wrong++;
+	}
 	seen.batches = rig.counters[MR_COUNT_BATCHES];
 	return mr_clock_system.monotonic_ns(&mr_clock_system);
 }
@@ -844,4 +851,44 @@ Test(worker, rests_grow_while_small_takes_follow_each_other)
 	cr_assert_eq(mr_worker_pauses(pauses, &lone), 0);
 	cr_assert_eq(mr_worker_pauses(pauses, &much), 0);
 	cr_assert_eq(mr_worker_pauses(pauses, &nothing), 0);
+}
+
+static void await_parks(uint64_t more)
+{
+	uint64_t parks = rig.worker_counters[MR_COUNT_PARKS] + more;
+
+	for (int ms = 0; ms < PATIENCE_MS && rig.worker_counters[MR_COUNT_PARKS] < parks; ms++)
+		(void)poll(NULL, 0, 1);
+	cr_assert_geq(rig.worker_counters[MR_COUNT_PARKS], parks);
+}
+
+/* A wake-up wrote to the page of every lane once: with many of them it took longer than the wake.
+ */
+Test(worker, a_wake_says_nothing_in_lanes_that_stay_empty, .fini = end)
+{
+	struct client busy, quiet;
+
+	clock_used = &looking_clock;
+	idle_used = MR_CONFIG_IDLE_PARK;
+	begin_in_memory();
+	open_client(&quiet, 1, MR_ACKS_MEMORY, 0, false);
+	open_client(&busy, 2, MR_ACKS_MEMORY, 0, false);
+	give(&quiet);
+	give(&busy);
+	await_parks(2);
+	atomic_store(&seen.busy, &busy);
+	atomic_store(&seen.quiet, &quiet);
+	for (uint64_t number = 1; number <= 20; number++) {
+		cr_assert_eq(quiet.writer.engine->asleep, 1);
+		publish(&busy, 1, 20);
+		cr_assert(acknowledged(&busy, number));
+	}
+	await_parks(2); /* the first may have begun before the last record was taken */
+	cr_assert_eq(busy.writer.engine->asleep, 1);
+	atomic_store(&seen.quiet, NULL);
+	cr_assert_eq(seen.flags_wrong, 0);
+	publish(&quiet, 1, 20); /* it still wakes the worker */
+	cr_assert(acknowledged(&quiet, 1));
+	close_client(&busy);
+	close_client(&quiet);
 }
