@@ -138,15 +138,24 @@ static inline int mr_batch_add(struct mr_batch_writer *writer, int64_t timestamp
 #define MR_BATCH_PLAIN_ROOM (MR_BATCH_RECORD_BYTES_OVERHEAD_MAX + MR_BATCH_BLOCK_BYTES)
 
 /*
- * As mr_batch_put_bytes(), in whole blocks: up to MR_BATCH_BLOCK_BYTES - 1 bytes behind the source
- * are read, and as many behind the target are written over.
+ * As mr_batch_put_bytes(), in whole blocks, one at least: up to MR_BATCH_BLOCK_BYTES bytes behind
+ * the source are read, and as many behind the target are written over.
  */
 static inline uint8_t *mr_batch_put_blocks(uint8_t *at, const uint8_t *source, size_t bytes)
 {
-	if (__builtin_expect(bytes > MR_BATCH_BLOCKS_MAX, 0))
-		return mr_batch_put_bytes(at, source, bytes);
-	for (size_t done = 0; done < bytes; done += MR_BATCH_BLOCK_BYTES)
+	size_t done = MR_BATCH_BLOCK_BYTES;
+
+	memcpy(at, source, MR_BATCH_BLOCK_BYTES);
+	if (bytes <= MR_BATCH_BLOCK_BYTES)
+		return at + bytes;
+	if (__builtin_expect(bytes > MR_BATCH_BLOCKS_MAX, 0)) {
+		memcpy(at + done, source + done, bytes - done);
+		return at + bytes;
+	}
+	do {
 		memcpy(at + done, source + done, MR_BATCH_BLOCK_BYTES);
+		done += MR_BATCH_BLOCK_BYTES;
+	} while (done < bytes);
 	return at + bytes;
 }
 
@@ -187,7 +196,8 @@ static inline bool mr_batch_add_plain(struct mr_batch_writer *writer, int64_t ti
 		writer->length_bytes = mr_varint_bytes(body * 2);
 	}
 	(void)mr_varint_put(writer->at, body * 2);
-	at = mr_batch_put_blocks(at, payload, key_bytes);
+	if (key_bytes > 0)
+		at = mr_batch_put_blocks(at, payload, key_bytes);
 	at = mr_varint_put(at, value_length);
 	at = mr_batch_put_blocks(at, payload + key_bytes, value_bytes);
 	*at++ = 0;
