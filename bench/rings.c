@@ -127,14 +127,28 @@ static inline uint32_t after_in_log(uint32_t at, uint64_t bytes)
  * Writes the head out of what was checked, word by word: a block loaded out of words just stored
  * would have to wait for all of them.
  */
-static inline void put_head(uint8_t *to, const struct mr_lane_plain *frame, uint64_t number)
+static inline void put_head(uint8_t *to, uint64_t what, uint64_t number, int64_t timestamp_ms,
+			    uint64_t lengths)
 {
 	uint64_t *words = (void *)to; /* all frames have a multiple of 8 bytes */
 
-	words[0] = frame->what;
+	words[0] = what;
 	words[1] = number;
-	words[2] = (uint64_t)frame->timestamp_ms;
-	words[3] = frame->lengths;
+	words[2] = (uint64_t)timestamp_ms;
+	words[3] = lengths;
+}
+
+/* A frame that nothing is published behind: its payload ends where it ends. */
+static inline void put_frame(uint8_t *to, const struct mr_lane_frame *frame)
+{
+	const struct mr_frame *head = &frame->head;
+
+	put_head(to,
+		 head->bytes | (uint64_t)head->kind << 32 | (uint64_t)head->flags << 40 |
+			 (uint64_t)head->header_count << 48,
+		 head->number, head->timestamp_ms,
+		 head->key_bytes | (uint64_t)head->value_bytes << 32);
+	memcpy(to + HEAD_BYTES, frame->key, head->bytes - HEAD_BYTES);
 }
 
 /* Takes plain frames from slot 'slots' on, as the worker's encode_plain_frames() does; returns the
@@ -148,16 +162,17 @@ static inline uint32_t take_plain_frames(struct race *race, uint32_t slots, uint
 	const uint8_t *at = from, *end = from + (size_t)(available - slots) * MR_SLOT_BYTES;
 	const uint8_t *stop = from + (size_t)(DRAIN_SLOTS - slots) * MR_SLOT_BYTES;
 	uint64_t number = lane->next_number + *frames;
+	uint8_t *log = race->log;
 	uint32_t log_at = race->log_at;
 	struct mr_lane_plain frame;
 
 	while (at < stop && mr_lane_reader_plain(lane, at, end, number, &frame)) {
-		uint8_t *to = race->log + log_at;
+		uint8_t *to = log + log_at;
 
-		put_head(to, &frame, number);
+		put_head(to, frame.what, number, frame.timestamp_ms, frame.lengths);
 		(void)mr_batch_put_blocks(to + HEAD_BYTES, frame.payload, frame.bytes - HEAD_BYTES);
 		log_at = after_in_log(log_at, frame.bytes);
-		at += (frame.bytes + MR_SLOT_BYTES - 1) & ~(uint64_t)(MR_SLOT_BYTES - 1);
+		at = frame.next;
 		number++;
 	}
 	race->log_at = log_at;
@@ -175,7 +190,6 @@ static int64_t drain_lane(struct race *race, struct mr_error *err)
 	if (available <= 0)
 		return available;
 	while (slots < (uint32_t)available && slots < DRAIN_SLOTS) {
-		uint8_t *to;
 		struct mr_lane_frame frame;
 		int r;
 
@@ -186,9 +200,7 @@ static int64_t drain_lane(struct race *race, struct mr_error *err)
 					 lane->next_number + frames, &frame, err);
 		if (r < 0)
 			return r;
-		to = race->log + race->log_at;
-		memcpy(to, &frame.head, HEAD_BYTES); /* the copy that was checked */
-		memcpy(to + HEAD_BYTES, frame.key, frame.head.bytes - HEAD_BYTES);
+		put_frame(race->log + race->log_at, &frame);
 		race->log_at = after_in_log(race->log_at, frame.head.bytes);
 		slots += frame.slots;
 		frames++;
@@ -205,6 +217,7 @@ static int64_t drain_bytes(struct race *race, struct mr_error *err)
 	struct mr_byte_reader ring = race->bytes; /* a copy of our own stays in registers */
 	uint64_t began = ring.at, first = ring.number;
 	uint32_t bytes, log_at = race->log_at;
+	uint8_t *log = race->log;
 	const uint8_t *from;
 
 	if (!mr_byte_ring_poll(&ring))
@@ -213,7 +226,7 @@ static int64_t drain_bytes(struct race *race, struct mr_error *err)
 		ring.published =
 			began + DRAIN_BYTES / race->rings->frame_bytes * race->rings->frame_bytes;
 	while ((from = mr_byte_ring_next(&ring, &bytes)) != NULL) {
-		(void)mr_batch_put_blocks(race->log + log_at, from, bytes);
+		(void)mr_batch_put_blocks(log + log_at, from, bytes);
 		log_at = after_in_log(log_at, bytes);
 	}
 	if (ring.bad)

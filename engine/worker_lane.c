@@ -194,7 +194,7 @@ static uint32_t encode_plain_frames(const struct mr_worker_lane *lane, uint32_t 
 		if (!mr_batch_add_plain(&batch, frame.timestamp_ms, frame.payload, frame.key_bytes,
 					frame.null_key, frame.value_bytes, frame.null_value))
 			break;
-		at += (frame.bytes + MR_SLOT_BYTES - 1) & ~(uint64_t)(MR_SLOT_BYTES - 1);
+		at = frame.next;
 		number++;
 	}
 	*writer = batch;

@@ -83,11 +83,15 @@ int mr_lane_writer_switch(struct mr_lane_writer *writer, int engine_fd, const vo
 			  struct mr_error *err);
 void mr_lane_writer_close(struct mr_lane_writer *writer);
 
-/* Kind, flags and header count of a frame as one word: the flags that a plain frame may have. */
-#define MR_LANE_NULL_KEY     ((uint64_t)MR_FRAME_NULL_KEY << 40)
-#define MR_LANE_NULL_VALUE   ((uint64_t)MR_FRAME_NULL_VALUE << 40)
+/*
+ * Word 0 of a plain frame is its bytes, its kind, and its flags from bit MR_LANE_FLAGS_BIT on; it
+ * has no headers.
+ */
+#define MR_LANE_FLAGS_BIT    40
+#define MR_LANE_NULL_KEY     ((uint64_t)MR_FRAME_NULL_KEY << MR_LANE_FLAGS_BIT)
+#define MR_LANE_NULL_VALUE   ((uint64_t)MR_FRAME_NULL_VALUE << MR_LANE_FLAGS_BIT)
 #define MR_LANE_PLAIN_RECORD ((uint64_t)MR_FRAME_RECORD << 32)
-#define MR_LANE_PLAIN_MASK   (0xffffffff00000000u & ~(MR_LANE_NULL_KEY | MR_LANE_NULL_VALUE))
+#define MR_LANE_PLAIN_FLAGS  (MR_FRAME_NULL_KEY | MR_FRAME_NULL_VALUE)
 
 static_assert(offsetof(struct mr_frame, kind) == 4, "word 0: bytes, kind, flags, header count");
 static_assert(offsetof(struct mr_frame, flags) == 5, "word 0");
@@ -249,7 +253,7 @@ struct mr_lane_reader {
 	uint32_t acknowledged; /* index, as published: our own copy */
 	uint32_t mask;	       /* of slots */
 	uint32_t lane_bytes;
-	uint32_t frame_bytes_max;
+	uint64_t frame_bytes_max; /* wide, to be compared with sums that do not wrap */
 };
 
 /* A frame as the worker sees it: a checked copy of the header, and where its bytes lie. */
@@ -398,6 +402,7 @@ static inline int mr_lane_reader_frame(const struct mr_lane_reader *reader, uint
 /* A frame as nearly all are: no headers, and more behind it. All of it is a checked copy. */
 struct mr_lane_plain {
 	const uint8_t *payload; /* shared memory: key, then value; slack behind them */
+	const uint8_t *next;	/* where the frame behind it begins */
 	int64_t timestamp_ms;
 	uint64_t key_bytes;
 	uint64_t value_bytes;
@@ -411,45 +416,56 @@ struct mr_lane_plain {
 /*
  * The frame at 'at', of those polled up to 'end': true if it is plain and right in all that
  * mr_lane_reader_frame() asks, by the same rules: each word is loaded once. False says nothing:
- * ask there.
+ * ask there. It is the worker's hottest code, so each question is put in as few words as there are:
+ *
+ *	sizes		key and value are what counts, and their sum, which does not wrap in 64
+ *			bits, is held against our bound and against what was published
+ *	word 0		is then what it has to be for that sum, but for the two flags: with what it
+ *			has to be taken off, and turned so that the flags come first, 0 to 3 is left
  */
 static inline bool mr_lane_reader_plain(const struct mr_lane_reader *reader, const uint8_t *at,
 					const uint8_t *end, uint64_t expected,
 					struct mr_lane_plain *plain)
 {
+	const uint8_t *limit = end - MR_LANE_SLACK_BYTES, *payload = at + sizeof(struct mr_frame);
 	const uint64_t *words = (const void *)at;
-	uint64_t what, lengths;
+	uint64_t what, lengths, key_bytes, value_bytes, bytes, flags;
 
-	if (__builtin_expect((size_t)(end - at) < sizeof(struct mr_frame) + MR_LANE_SLACK_BYTES, 0))
+	if (__builtin_expect(payload > limit, 0))
 		return false;
 	what = mr_lane_read_once(words[0]);    /* bytes, kind, flags, header count */
 	lengths = mr_lane_read_once(words[3]); /* key, value */
-	if (__builtin_expect((what & MR_LANE_PLAIN_MASK) != MR_LANE_PLAIN_RECORD, 0))
-		return false;
 	if (__builtin_expect(mr_lane_read_once(words[1]) != expected, 0))
 		return false;
-	plain->what = what;
-	plain->lengths = lengths;
-	plain->timestamp_ms = (int64_t)mr_lane_read_once(words[2]);
-	plain->payload = at + sizeof(struct mr_frame);
-	plain->key_bytes = (uint32_t)lengths;
-	plain->value_bytes = lengths >> 32;
-	plain->null_key = what / MR_LANE_NULL_KEY & 1;
-	plain->null_value = what / MR_LANE_NULL_VALUE & 1;
-	plain->bytes = (uint32_t)what;
-	/* no headers: the sizes add up exactly, in 64 bits so that no sum wraps */
-	if (__builtin_expect(plain->key_bytes + plain->value_bytes + sizeof(struct mr_frame) !=
-				     plain->bytes,
-			     0))
+	key_bytes = (uint32_t)lengths;
+	value_bytes = lengths >> 32;
+	bytes = sizeof(struct mr_frame) + key_bytes + value_bytes;
+	if (__builtin_expect(bytes > reader->frame_bytes_max, 0))
 		return false;
-	if (__builtin_expect(plain->bytes > reader->frame_bytes_max, 0))
+	if (__builtin_expect(at + bytes > limit, 0))
 		return false;
-	if (__builtin_expect(plain->bytes > (size_t)(end - at) - MR_LANE_SLACK_BYTES, 0))
+	flags = what - (MR_LANE_PLAIN_RECORD + bytes);
+	flags = flags >> MR_LANE_FLAGS_BIT | flags << (64 - MR_LANE_FLAGS_BIT);
+	if (__builtin_expect(flags > MR_LANE_PLAIN_FLAGS, 0))
 		return false;
 	/* what is null has no bytes */
-	return __builtin_expect(((0 - plain->null_key) & plain->key_bytes) == 0 &&
-					((0 - plain->null_value) & plain->value_bytes) == 0,
-				1);
+	if ((flags & MR_FRAME_NULL_KEY) && __builtin_expect(key_bytes > 0, 0))
+		return false;
+	if ((flags & MR_FRAME_NULL_VALUE) && __builtin_expect(value_bytes > 0, 0))
+		return false;
+	*plain = (struct mr_lane_plain){
+		.payload = payload,
+		.next = at + ((bytes + MR_SLOT_BYTES - 1) & ~(uint64_t)(MR_SLOT_BYTES - 1)),
+		.timestamp_ms = (int64_t)mr_lane_read_once(words[2]),
+		.key_bytes = key_bytes,
+		.value_bytes = value_bytes,
+		.null_key = flags & MR_FRAME_NULL_KEY,
+		.null_value = flags / MR_FRAME_NULL_VALUE,
+		.bytes = bytes,
+		.what = what,
+		.lengths = lengths,
+	};
+	return true;
 }
 
 /*

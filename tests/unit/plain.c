@@ -139,8 +139,10 @@ static bool same_by_both_ways(struct mr_lane_reader *reader, uint8_t *at,
 	struct mr_lane_plain plain = {0};
 	struct mr_lane_frame frame = {0};
 	bool short_way, long_way;
+	uint64_t words[4];
 
 	memcpy(at, head, sizeof(*head));
+	memcpy(words, head, sizeof(words));
 	short_way = mr_lane_reader_plain(reader, at, at + slots * MR_SLOT_BYTES, 7, &plain);
 	long_way = mr_lane_reader_frame(reader, 0, slots, 7, &frame, &err) == 0;
 	if (!short_way)
@@ -151,6 +153,8 @@ static bool same_by_both_ways(struct mr_lane_reader *reader, uint8_t *at,
 	       plain.value_bytes == head->value_bytes && plain.timestamp_ms == head->timestamp_ms &&
 	       plain.null_key == (head->flags & MR_FRAME_NULL_KEY) &&
 	       plain.null_value == (head->flags & MR_FRAME_NULL_VALUE) / MR_FRAME_NULL_VALUE &&
+	       plain.what == words[0] && plain.lengths == words[3] &&
+	       plain.next == at + (size_t)frame.slots * MR_SLOT_BYTES &&
 	       plain.bytes + MR_LANE_SLACK_BYTES <= slots * MR_SLOT_BYTES;
 }
 
@@ -198,6 +202,41 @@ Test(plain, the_short_way_takes_what_the_long_one_takes)
 					      &plain);
 	}
 	cr_assert_gt(taken, 10000, "nearly none was plain: the test asks nothing");
+	free(slots);
+}
+
+/*
+ * The first word is checked by a subtraction: no size, however large, may make up for a wrong kind,
+ * a flag or a header count by what it carries.
+ */
+Test(plain, no_size_makes_up_for_what_a_frame_is)
+{
+	static const uint32_t sizes[] = {0,	      8,	   32,		0x7fffffffu,
+					 0x80000000u, 0xffffff00u, 0xffffffe0u, UINT32_MAX};
+	enum { LANE_BYTES = 4096, SIZES = sizeof(sizes) / sizeof(*sizes), WAYS = 4 * 8 * 3 };
+	uint8_t *slots = calloc(1, LANE_BYTES);
+	struct mr_lane_reader reader = {
+		.slots = slots,
+		.mask = LANE_BYTES / MR_SLOT_BYTES - 1,
+		.frame_bytes_max = LANE_BYTES / 2,
+	};
+
+	for (uint32_t i = 0; i < SIZES * SIZES * WAYS; i++) {
+		uint32_t way = i / (SIZES * SIZES);
+		struct mr_frame head = {
+			.kind = (uint8_t)(way % 4),
+			.flags = (uint8_t)(way / 4 % 8),
+			.header_count = (uint16_t)(way / 32),
+			.number = 7,
+			.key_bytes = sizes[i % SIZES],
+			.value_bytes = sizes[i / SIZES % SIZES],
+		};
+
+		head.bytes = (uint32_t)sizeof(head) + head.key_bytes + head.value_bytes;
+		cr_assert(same_by_both_ways(&reader, slots, &head, LANE_BYTES / MR_SLOT_BYTES),
+			  "kind %u, flags %u, %u headers, sizes %u and %u", head.kind, head.flags,
+			  head.header_count, head.key_bytes, head.value_bytes);
+	}
 	free(slots);
 }
 
