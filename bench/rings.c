@@ -58,6 +58,21 @@ static bool stopped(struct shared *shared)
 	return atomic_load_explicit(&shared->page.stop, memory_order_relaxed);
 }
 
+/* 0, or why no more frames could be reserved. */
+static inline int put_burst(struct mr_lane_writer *writer, const struct mr_record *record,
+			    const uint8_t *source, uint32_t burst)
+{
+	for (uint32_t i = 0; i < burst; i++) {
+		void *payload;
+		int r = mr_lane_reserve(writer, record, 0, &payload);
+
+		if (r < 0)
+			return r;
+		memcpy(payload, source, (uint32_t)record->value_bytes);
+	}
+	return 0;
+}
+
 static int produce_lane(void *arg_shared, void *arg)
 {
 	const struct race *race = arg;
@@ -65,26 +80,21 @@ static int produce_lane(void *arg_shared, void *arg)
 	struct mr_record record = {.key_bytes = MR_NULL_BYTES, .value_bytes = (int32_t)value_bytes};
 	struct shared *shared = arg_shared;
 	uint8_t source[FRAME_BYTES_MAX];
-	struct mr_lane_writer writer;
-	void *payload;
+	struct mr_lane_writer opened, writer;
 	int r = mr_lane_writer_open(race->client_fd, race->engine_fd, race->rings->ring_bytes, 0,
-				    &writer, NULL);
+				    &opened, NULL);
 
 	if (r < 0)
 		return r;
+	writer = opened; /* a copy whose address nobody knows stays in registers */
 	memset(source, 7, sizeof(source));
 	mr_sides_say_ready(&shared->page);
 	while (!stopped(shared)) {
-		for (uint32_t i = 0; i < race->rings->burst; i++) {
-			r = mr_lane_reserve(&writer, &record, 0, &payload);
-			if (r < 0)
-				break;
-			memcpy(payload, source, value_bytes);
-		}
+		r = put_burst(&writer, &record, source, race->rings->burst);
 		if (!mr_lane_publish(&writer))
 			rte_pause();
 	}
-	mr_lane_writer_close(&writer);
+	mr_lane_writer_close(&opened);
 	return r == -EAGAIN ? 0 : r;
 }
 

@@ -168,6 +168,10 @@ int mr_lane_writer_open(int client_fd, int engine_fd, uint32_t lane_bytes, uint6
 	r = map_ring(client_fd, lane_bytes, true, index, &writer.ring, err);
 	if (r < 0)
 		goto fail;
+	writer.slots = (uint8_t *)(writer.ring + 1);
+	writer.mask = writer.ring->mask;
+	writer.head = index;
+	writer.limit = index + writer.ring->capacity;
 	begin_client_page(writer.client, index);
 	*out = writer;
 	return 0;
@@ -218,6 +222,19 @@ void mr_lane_writer_close(struct mr_lane_writer *writer)
 	*writer = (struct mr_lane_writer){0};
 }
 
+/* Slots in what is known to be free; NULL: there are not so many. */
+static uint8_t *take_slots(struct mr_lane_writer *writer, uint32_t slots)
+{
+	struct rte_ring *ring = writer->ring;
+	struct rte_ring_zc_data place;
+
+	ring->prod.head = writer->head;
+	if (rte_ring_enqueue_zc_bulk_elem_start(ring, MR_SLOT_BYTES, slots, &place, NULL) != slots)
+		return NULL;
+	writer->head = ring->prod.head;
+	return place.ptr1;
+}
+
 /* Reserves in what is known to be free. */
 static int reserve_known(struct mr_lane_writer *writer, const struct mr_record *record,
 			 uint32_t header_bytes, void **payload)
@@ -232,9 +249,8 @@ static int reserve_known(struct mr_lane_writer *writer, const struct mr_record *
 	/* R3: pairs with W3. */
 	if (atomic_load_explicit(&writer->engine->reason, memory_order_acquire) != MR_LANE_OPEN)
 		return -EPIPE;
-	head = (void *)mr_lane_take_slots(
-		writer->ring,
-		((uint32_t)record_bytes + sizeof(*head) + MR_SLOT_BYTES - 1) / MR_SLOT_BYTES);
+	head = (void *)take_slots(writer, ((uint32_t)record_bytes + sizeof(*head) + MR_SLOT_BYTES -
+					   1) / MR_SLOT_BYTES);
 	if (!head)
 		return -EAGAIN;
 	*head = (struct mr_frame){
@@ -269,6 +285,7 @@ __attribute__((noinline)) int mr_lane_reserve_any(struct mr_lane_writer *writer,
 		return -EAGAIN;
 	writer->ring->cons.head = index;
 	writer->ring->cons.tail = index;
+	writer->limit = index + writer->ring->capacity;
 	return reserve_known(writer, record, header_bytes, payload);
 }
 
@@ -276,7 +293,7 @@ uint32_t mr_lane_abandon(struct mr_lane_writer *writer)
 {
 	uint32_t frames = mr_lane_reserved(writer);
 
-	rte_ring_enqueue_zc_elem_finish(writer->ring, 0); /* takes the head back to the tail */
+	writer->head = writer->ring->prod.tail;
 	writer->number = writer->published;
 	return frames;
 }
@@ -310,7 +327,7 @@ uint32_t mr_lane_free_bytes(const struct mr_lane_writer *writer)
 
 	if (!look_at_index(writer, writer->engine, &index))
 		index = writer->ring->cons.tail;
-	return (writer->ring->capacity - (writer->ring->prod.head - index)) * MR_SLOT_BYTES;
+	return (writer->ring->capacity - (writer->head - index)) * MR_SLOT_BYTES;
 }
 
 enum mr_lane_reason mr_lane_reason(const struct mr_lane_writer *writer, char text[248])

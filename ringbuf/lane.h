@@ -51,11 +51,20 @@ static inline uint32_t mr_lane_frame_bytes_max(uint32_t lane_bytes, uint32_t rec
 /* ---- the producer's side; owned by the producing thread -------------------------------------- */
 
 /*
- * published <= number: between them are the frames reserved, whose slots lie between the tail and
- * the head of the private ring. Numbers count from what the engine said at open (0 in a new lane).
+ * published <= number: between them are the frames reserved, whose slots lie between the tail of
+ * the private ring and 'head'. Numbers count from what the engine said at open (0 in a new lane).
+ *
+ * What changes with every frame lies here and not in the ring, so that it can stay in registers
+ * where a caller reserves and publishes in a struct of its own: the inline calls below take no
+ * address of it.
  */
 struct mr_lane_writer {
-	struct rte_ring *ring;			  /* private header, slots behind it */
+	struct rte_ring *ring; /* private header, slots behind it; head: only while it is used */
+	uint8_t *slots;
+	uint32_t mask;	/* of slots */
+	uint32_t head;	/* index of the next frame */
+	uint32_t limit; /* index that 'head' may reach: slots before it are known to be free */
+	uint32_t record_bytes_max; /* key + value + headers, as half of the lane holds them */
 	struct mr_lane_client_page *client;	  /* ours: we write */
 	const struct mr_lane_engine_page *engine; /* theirs: we read */
 	const struct mr_lane_receipt *receipts;
@@ -64,7 +73,6 @@ struct mr_lane_writer {
 	uint64_t receipts_taken;  /* of this engine's */
 	uint64_t receipts_number; /* number of the first record that no receipt taken covers */
 	uint32_t lane_bytes;
-	uint32_t record_bytes_max; /* key + value + headers, as half of the lane holds them */
 };
 
 /*
@@ -89,7 +97,6 @@ void mr_lane_writer_close(struct mr_lane_writer *writer);
  */
 #define MR_LANE_FLAGS_BIT    40
 #define MR_LANE_NULL_KEY     ((uint64_t)MR_FRAME_NULL_KEY << MR_LANE_FLAGS_BIT)
-#define MR_LANE_NULL_VALUE   ((uint64_t)MR_FRAME_NULL_VALUE << MR_LANE_FLAGS_BIT)
 #define MR_LANE_PLAIN_RECORD ((uint64_t)MR_FRAME_RECORD << 32)
 #define MR_LANE_PLAIN_FLAGS  (MR_FRAME_NULL_KEY | MR_FRAME_NULL_VALUE)
 
@@ -105,16 +112,22 @@ static_assert(offsetof(struct mr_frame, value_bytes) == 28, "word 3");
 int mr_lane_reserve_any(struct mr_lane_writer *writer, const struct mr_record *record,
 			uint32_t header_bytes, void **payload);
 
-/* Slots in what is known to be free; NULL: there are not so many. */
-static inline uint8_t *mr_lane_take_slots(struct rte_ring *ring, uint32_t slots)
-{
-	struct rte_ring_zc_data place;
+/* Two words that are stored as one. Packed: slots begin at any multiple of 8. */
+struct mr_lane_pair {
+	uint64_t words __attribute__((vector_size(16)));
+} __attribute__((packed, aligned(MR_SLOT_BYTES)));
 
-	if (ring->prod.sync_type != RTE_RING_SYNC_ST)
-		__builtin_unreachable(); /* both ends are set up so: no other way is needed */
-	if (rte_ring_enqueue_zc_bulk_elem_start(ring, MR_SLOT_BYTES, slots, &place, NULL) != slots)
-		return NULL;
-	return place.ptr1;
+/*
+ * The header of a frame at 'at', by two stores: how much a producer may have on its way to memory
+ * is counted in stores, and where lines come slowly from another core it waits for nothing else.
+ */
+static inline void mr_lane_put_head(uint8_t *at, uint64_t word0, uint64_t word1, uint64_t word2,
+				    uint64_t word3)
+{
+	struct mr_lane_pair *pairs = (void *)at;
+
+	pairs[0] = (struct mr_lane_pair){.words = {word0, word1}};
+	pairs[1] = (struct mr_lane_pair){.words = {word2, word3}};
 }
 
 /*
@@ -126,7 +139,8 @@ mr_lane_take_plain(struct mr_lane_writer *writer, uint64_t kind, uint64_t key_by
 		   uint64_t value_bytes, int64_t timestamp_ms)
 {
 	uint64_t bytes = sizeof(struct mr_frame) + key_bytes + value_bytes;
-	uint64_t *words;
+	uint32_t slots = (uint32_t)((bytes + MR_SLOT_BYTES - 1) / MR_SLOT_BYTES);
+	uint8_t *at;
 
 	if (__builtin_expect(key_bytes + value_bytes > writer->record_bytes_max, 0))
 		return NULL;
@@ -135,33 +149,36 @@ mr_lane_take_plain(struct mr_lane_writer *writer, uint64_t kind, uint64_t key_by
 				     MR_LANE_OPEN,
 			     0))
 		return NULL;
-	words = (void *)mr_lane_take_slots(writer->ring,
-					   (uint32_t)((bytes + MR_SLOT_BYTES - 1) / MR_SLOT_BYTES));
-	if (__builtin_expect(!words, 0))
+	if (__builtin_expect(slots > writer->limit - writer->head, 0))
 		return NULL;
-	words[0] = bytes | kind;
-	words[1] = writer->number++;
-	words[2] = (uint64_t)timestamp_ms;
-	words[3] = key_bytes | value_bytes << 32;
-	return (uint8_t *)words + sizeof(struct mr_frame);
+	at = writer->slots + (size_t)(writer->head & writer->mask) * MR_SLOT_BYTES;
+	mr_lane_put_head(at, kind + bytes, writer->number, (uint64_t)timestamp_ms,
+			 key_bytes | value_bytes << 32);
+	writer->head += slots;
+	writer->number++;
+	return at + sizeof(struct mr_frame);
 }
 
-/* With a key, or with no value. */
-static inline uint8_t *mr_lane_take_keyed(struct mr_lane_writer *writer,
-					  const struct mr_record *record)
+/*
+ * mr_lane_reserve_any() with copies: what of the caller's is known outside would have to lie in
+ * memory on the short way, too.
+ */
+static inline int mr_lane_reserve_slowly(struct mr_lane_writer *writer, struct mr_record record,
+					 uint32_t header_bytes, void **payload)
 {
-	uint64_t null_key = record->key_bytes < 0, null_value = record->value_bytes < 0;
-	uint64_t key_bytes = null_key ? 0 : (uint32_t)record->key_bytes;
-	uint64_t value_bytes = null_value ? 0 : (uint32_t)record->value_bytes;
-	uint8_t *at = mr_lane_take_plain(writer,
-					 MR_LANE_PLAIN_RECORD | null_key * MR_LANE_NULL_KEY |
-						 null_value * MR_LANE_NULL_VALUE,
-					 key_bytes, value_bytes, record->timestamp_ms);
+	struct mr_lane_writer copy = *writer;
+	void *found = NULL;
+	int r = mr_lane_reserve_any(&copy, &record, header_bytes, &found);
 
-	if (__builtin_expect(!at, 0))
-		return NULL;
+	*writer = copy;
+	*payload = found;
+	return r;
+}
+
+static inline uint8_t *mr_lane_put_key(uint8_t *at, const void *key, uint32_t key_bytes)
+{
 	if (key_bytes > 0)
-		memcpy(at, record->key, key_bytes);
+		memcpy(at, key, key_bytes);
 	return at + key_bytes;
 }
 
@@ -171,27 +188,32 @@ static inline uint8_t *mr_lane_take_keyed(struct mr_lane_writer *writer,
  * before publish. The record's timestamp is taken as it is: the caller has read the clock. Its
  * value and headers are not looked at.
  *
- * Inline is what nearly all records need: no headers, and room that is known. What does not hold
- * here is found out, and told, by mr_lane_reserve_any().
+ * Inline is what nearly all records need: no headers, a value, and room that is known. What does
+ * not hold here is found out, and told, by mr_lane_reserve_any(); a null value's -1 is more than
+ * any lane takes.
  */
 static inline int mr_lane_reserve(struct mr_lane_writer *writer, const struct mr_record *record,
 				  uint32_t header_bytes, void **payload)
 {
+	uint32_t key_bytes = (uint32_t)record->key_bytes;
+	uint32_t value_bytes = (uint32_t)record->value_bytes;
 	uint8_t *at = NULL;
 
 	if (__builtin_expect((header_bytes | record->header_count) == 0, 1)) {
-		/* a branch that one producer nearly always takes alike, and much less to work out
-		 */
-		if (record->key_bytes < 0 && record->value_bytes >= 0)
+		/* a branch that one producer nearly always takes alike */
+		if (record->key_bytes < 0) {
 			at = mr_lane_take_plain(writer, MR_LANE_PLAIN_RECORD | MR_LANE_NULL_KEY, 0,
-						(uint32_t)record->value_bytes,
-						record->timestamp_ms);
-		else
-			at = mr_lane_take_keyed(writer, record);
+						value_bytes, record->timestamp_ms);
+		} else {
+			at = mr_lane_take_plain(writer, MR_LANE_PLAIN_RECORD, key_bytes,
+						value_bytes, record->timestamp_ms);
+			if (at)
+				at = mr_lane_put_key(at, record->key, key_bytes);
+		}
 	}
-	if (__builtin_expect(!at, 0))
-		return mr_lane_reserve_any(writer, record, header_bytes, payload);
 	*payload = at;
+	if (__builtin_expect(!at, 0))
+		return mr_lane_reserve_slowly(writer, *record, header_bytes, payload);
 	return 0;
 }
 
@@ -204,13 +226,11 @@ static inline uint32_t mr_lane_reserved(const struct mr_lane_writer *writer)
 /* Returns the frames made visible. */
 static inline uint32_t mr_lane_publish(struct mr_lane_writer *writer)
 {
-	struct rte_ring *ring = writer->ring;
-	uint32_t frames = mr_lane_reserved(writer), index;
+	uint32_t frames = mr_lane_reserved(writer), index = writer->head;
 
 	if (frames == 0)
 		return 0;
-	index = ring->prod.head;
-	ring->prod.tail = index;
+	writer->ring->prod.tail = index;
 	/* W1: the frames are visible before the index is. Pairs with R1 in mr_lane_reader_poll().
 	 */
 	atomic_store_explicit(&writer->client->published, index, memory_order_release);
