@@ -128,6 +128,7 @@ struct mr_control {
 	char socket_path[108];
 	uint64_t started_ns;
 	uint64_t next_second_ns;
+	uint64_t told_ns; /* clients, that this thread is at work and does not answer */
 	uint64_t quiet_since_ns;
 	uint64_t checkpoint_ns;
 	uint64_t last_log_end_sum;

@@ -19,6 +19,7 @@
 #define MEMORY_GROUPS                                                                              \
 	16 /* at least so many in a tail that is all there is: what goes at a time                 \
 	    */
+#define AT_WORK_NS UINT64_C(300000000) /* much less than a client waits */
 #define RECOVERY_LOCK_WAIT_MS                                                                      \
 	60000 /* a killed engine's writes that are still in the kernel (D14) */
 
@@ -587,6 +588,17 @@ static int save_catalogue(struct mr_control *control, struct mr_error *err)
 static void take_down(struct mr_control *control, struct mr_topic *topic,
 		      struct mr_local_ticket *ticket);
 
+/* Hundreds of partitions take longer than a client waits for an engine that says nothing. */
+static void say_at_work(struct mr_control *control)
+{
+	uint64_t now_ns = mr_clock_monotonic_ns(control->clock);
+
+	if (now_ns - control->told_ns < AT_WORK_NS)
+		return;
+	control->told_ns = now_ns;
+	mr_local_at_work(control->local);
+}
+
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err)
 {
@@ -610,8 +622,11 @@ int mr_control_create_topic(struct mr_control *control, const struct mr_config_t
 	hosted = hosted_topic_new(control, topic);
 	r = hosted ? make_directories(control, topic, err)
 		   : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", name);
-	for (i = 0; r == 0 && i < topic->partition_count; i++)
+	control->told_ns = mr_clock_monotonic_ns(control->clock);
+	for (i = 0; r == 0 && i < topic->partition_count; i++) {
 		r = make_partition(&hosted->partitions[i], err);
+		say_at_work(control);
+	}
 	if (r == 0)
 		r = save_catalogue(control, err);
 	if (r < 0) {

@@ -83,8 +83,9 @@ struct mr_connect_options {
 				    it is
 				    there, else ./millrace-data/millrace.sock */
 	const char *client_name; /* shown to operators; NULL: the program's name */
-	uint32_t timeout_ms;	 /* for this and each later conversation with the engine; 0:
-				    5,000 */
+	uint32_t timeout_ms;	 /* how long the engine may say nothing, in this and each later
+				    conversation; 0: 5,000. One that says that it is at work
+				    (on a topic of many partitions) is waited for. */
 };
 
 /*

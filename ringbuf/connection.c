@@ -618,7 +618,7 @@ int mr_connection_call(struct mr_connection *connection, enum mr_message_type ty
 		       const void *body, size_t body_bytes, const int *fds, uint32_t fd_count,
 		       struct mr_packet *reply, struct mr_error *err)
 {
-	struct mr_request request = {type, body, body_bytes, fds, fd_count};
+	struct mr_request request = {type, body, body_bytes, fds, fd_count, connection->timeout_ms};
 	int r = begin_talk(connection, &request, mr_connection_deadline(connection), reply, err);
 
 	if (r < 0)
@@ -685,15 +685,18 @@ int mr_connection_admin(struct mr_connection *connection, const char *request, c
 			struct mr_error *err)
 {
 	struct mr_request ask = {
-		.type = MR_MESSAGE_ADMIN, .body = request, .body_bytes = strlen(request)};
-	uint64_t deadline = mr_connection_deadline(connection);
+		.type = MR_MESSAGE_ADMIN,
+		.body = request,
+		.body_bytes = strlen(request),
+		.patience_ms = connection->timeout_ms,
+	};
 	struct mr_packet packet;
 	char *text = NULL;
-	int r = begin_talk(connection, &ask, deadline, &packet, err);
+	int r = begin_talk(connection, &ask, mr_connection_deadline(connection), &packet, err);
 
 	if (r < 0)
 		return r;
-	r = gather_text(connection, deadline, &packet, &text, err);
+	r = gather_text(connection, mr_connection_deadline(connection), &packet, &text, err);
 	leave_talk(connection);
 	if (r < 0) {
 		free(text);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests and replies over the engine's socket, for the library's threads. Owns nothing. Promises
- * that no call outlasts its deadline by more than a millisecond, and that a reply which comes too
- * late is never taken for another's.
+ * that no call outlasts its deadline by more than a millisecond, but where the request asks for
+ * patience with an engine that is at work, and that a reply which comes too late is never taken for
+ * another's.
  */
 #include "conversation.h"
 
@@ -61,7 +62,8 @@ static int wait_for(const struct mr_conversation *conversation, short events, ui
 	}
 }
 
-static int receive(struct mr_conversation *conversation, uint64_t deadline, struct mr_packet *reply)
+static int receive(struct mr_conversation *conversation, uint64_t deadline, uint32_t patience_ms,
+		   struct mr_packet *reply)
 {
 	for (;;) {
 		int r = mr_packet_receive(conversation->socket, reply);
@@ -70,6 +72,8 @@ static int receive(struct mr_conversation *conversation, uint64_t deadline, stru
 			if ((reply->head.flags & MR_MESSAGE_REPLY) &&
 			    reply->head.request_id == conversation->request_id)
 				return 0;
+			if ((reply->head.flags & MR_MESSAGE_AT_WORK) && patience_ms)
+				deadline = mr_deadline_after(patience_ms);
 			mr_packet_close_fds(
 				reply); /* of a request that nobody waits for any more */
 			continue;
@@ -100,13 +104,13 @@ int mr_conversation_ask(struct mr_conversation *conversation, const struct mr_re
 		if (r < 0)
 			return r;
 	}
-	return r < 0 ? r : receive(conversation, deadline, reply);
+	return r < 0 ? r : receive(conversation, deadline, request->patience_ms, reply);
 }
 
 int mr_conversation_more(struct mr_conversation *conversation, uint64_t deadline,
 			 struct mr_packet *reply)
 {
-	return receive(conversation, deadline, reply);
+	return receive(conversation, deadline, 0, reply);
 }
 
 static int refused(const struct mr_packet *reply, struct mr_error *err)

@@ -21,14 +21,17 @@ struct mr_request {
 	size_t body_bytes;
 	const int *fds;
 	uint32_t fd_count;
+	uint32_t
+		patience_ms; /* after each sign that the engine is at work; 0: the deadline holds */
 };
 
 /* Connects to the engine's socket at 'path'. Returns the socket or a negative errno. */
 int mr_conversation_connect(const char *path);
 
 /*
- * Sends a request and waits for its reply; late replies to older requests are dropped. 0: *reply is
- * it, whatever its status. -ETIMEDOUT; -EPIPE: the engine hung up; -ECANCELED: woken; -EBADMSG,
+ * Sends a request and waits for its reply; late replies to older requests are dropped. An engine
+ * that says it is at work is waited for request->patience_ms from then on. 0: *reply is it,
+ * whatever its status. -ETIMEDOUT; -EPIPE: the engine hung up; -ECANCELED: woken; -EBADMSG,
  * -EPROTO: nonsense came: the conversation is over.
  */
 int mr_conversation_ask(struct mr_conversation *conversation, const struct mr_request *request,

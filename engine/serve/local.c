@@ -131,6 +131,19 @@ void mr_local_answer(struct mr_local_ticket *ticket, int status, const struct mr
 	mr_local_ticket_free(ticket);
 }
 
+void mr_local_at_work(struct mr_local *local)
+{
+	struct mr_local_session *session;
+
+	for (session = local->sessions; session; session = session->next) {
+		struct mr_message_header head = {.flags = MR_MESSAGE_AT_WORK};
+
+		/* whose socket is full has signs enough, or does not read: the next answer tells */
+		if (session->greeted && !session->ended)
+			(void)mr_packet_send(session->socket, &head, NULL, 0, NULL, 0);
+	}
+}
+
 /* ---- requests
  * ---------------------------------------------------------------------------------------- */
 

@@ -307,6 +307,11 @@ enum mr_message_type {
 enum mr_message_flag {
 	MR_MESSAGE_REPLY = 1,
 	MR_MESSAGE_MORE = 2, /* another packet of the same reply follows */
+	/*
+	 * Not a reply: request_id and type are 0. To every client, now and then while the engine
+	 * does what takes long: whoever waits for an answer begins to wait anew.
+	 */
+	MR_MESSAGE_AT_WORK = 4,
 };
 
 /* A reply with status < 0 carries struct mr_error_reply instead of its own struct. */

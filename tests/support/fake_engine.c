@@ -620,6 +620,11 @@ static void talk(struct fake_engine *engine, int session)
 		mr_packet_close_fds(&engine->packet);
 		return;
 	}
+	for (int i = 0; i < engine->knobs->signs; i++) {
+		head = (struct mr_message_header){.flags = MR_MESSAGE_AT_WORK};
+		(void)poll(NULL, 0, 30);
+		(void)mr_packet_send(socket, &head, NULL, 0, NULL, 0);
+	}
 	answer = answer_to(engine, session);
 	head = engine->packet.head;
 	head.flags = MR_MESSAGE_REPLY;

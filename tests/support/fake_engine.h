@@ -72,6 +72,7 @@ struct fake_knobs {
 	_Atomic bool mute;	 /* answers nothing */
 	_Atomic bool topic_gone; /* the topic was deleted */
 	_Atomic int refuse;	 /* answer hand-backs with this error */
+	_Atomic int signs;	 /* that it is at work, before each answer, 30 ms apart */
 	_Atomic int idle_ms;	 /* how long its thread sleeps: bells must wake it */
 	_Atomic uint64_t rings;	 /* taken by workers */
 };

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "deadline.h"
 #include "fake_engine.h"
 #include "millrace.h"
 
@@ -150,6 +151,41 @@ Test(producer, hello_and_the_administrators_answer_come_whole)
 	cr_assert_eq(mr_connection_admin(connection, "{\"do\": 1}]", &reply, &err), 0);
 	cr_assert_str_eq(reply, "[{\"do\": 1}]");
 	free(reply);
+	end();
+}
+
+/* A topic of hundreds of partitions was called a failure, and was there a moment later. */
+Test(producer, an_engine_at_work_is_waited_for)
+{
+	struct mr_connect_options options = {
+		.size = sizeof(options), .socket_path = path, .timeout_ms = 200};
+	struct mr_open_topic ask = {.name = "demo"};
+	struct mr_packet packet;
+	uint64_t before;
+	char *reply;
+
+	begin(1);
+	mr_disconnect(connection);
+	cr_assert_eq(mr_connect(&options, &connection, &err), 0, "%s", err.what);
+	knobs.signs = 20; /* 600 ms */
+	before = now_ms();
+	cr_assert_eq(mr_connection_admin(connection, "1]", &reply, &err), 0, "%s", err.what);
+	cr_assert_geq(now_ms() - before, 500);
+	free(reply);
+	cr_assert_eq(mr_connection_call(connection, MR_MESSAGE_OPEN_TOPIC, &ask, sizeof(ask), NULL,
+					0, &packet, &err),
+		     0, "%s", err.what);
+	/* a caller who says how long he waits waits no longer */
+	before = now_ms();
+	cr_assert_eq(mr_connection_ask(connection, MR_MESSAGE_OPEN_TOPIC, &ask, sizeof(ask),
+				       sizeof(struct mr_topic_reply), 0, mr_deadline_after(100),
+				       &packet, &err),
+		     -ETIMEDOUT);
+	cr_assert_lt(now_ms() - before, 300);
+	/* and who works no more is given up */
+	knobs.signs = 0;
+	knobs.mute = true;
+	cr_assert_eq(mr_connection_admin(connection, "1]", &reply, &err), -ETIMEDOUT);
 	end();
 }
 
