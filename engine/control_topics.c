@@ -200,8 +200,8 @@ static int keep_claim(struct mr_hosted *hosted, const struct mr_checkpoint_parti
 }
 
 /* The worker's half and the control thread's half of a recovered (or new) log. */
-static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
-		    struct mr_partition *state, struct mr_error *err)
+static int make_part(struct mr_hosted *hosted, struct mr_recovered *recovered,
+		     struct mr_partition *state, struct mr_error *err)
 {
 	struct mr_control *control = hosted->control;
 	struct mr_worker_partition_options options = {
@@ -244,16 +244,30 @@ static int bring_up(struct mr_hosted *hosted, struct mr_recovered *recovered,
 	mr_place_prefer_node(hosted->node); /* what is made here is the worker's from then on */
 	r = mr_worker_partition_new(&options, state, &hosted->part, err);
 	mr_place_prefer_node(MR_PLACE_ANY);
-	if (r < 0)
-		return r;
+	if (r == 0)
+		control->partitions[hosted->worker_number]++;
+	return r;
+}
+
+/* Its worker takes it. */
+static void hand_over(struct mr_hosted *hosted)
+{
 	hosted->add.kind = MR_WORKER_ADD_PARTITION;
 	hosted->add.partition = hosted->part;
 	hosted->add.owner = hosted;
-	control->partitions[hosted->worker_number]++;
 	mr_worker_send(hosted->worker, &hosted->add);
 	if (hosted->state == MR_HOSTED_OK && hosted->files)
 		mr_control_make_spare(hosted);
-	return 0;
+}
+
+/* What was made, if it was, and no worker ever had. */
+static void give_up_part(struct mr_hosted *hosted)
+{
+	if (!hosted->part)
+		return;
+	hosted->control->partitions[hosted->worker_number]--;
+	mr_worker_partition_free(hosted->part);
+	hosted->part = NULL;
 }
 
 /* ---- start: recovery
@@ -425,8 +439,9 @@ static int remove_orphans(struct mr_control *control, struct mr_error *err)
 	return r < 0 ? r : 0;
 }
 
-static int bring_up_all(struct mr_control *control, struct recovery *recoveries,
-			struct mr_error *err)
+/* All are made first, so that their tails can be populated together. */
+static int make_parts(struct mr_control *control, struct recovery *recoveries,
+		      struct mr_worker_partition **parts, struct mr_error *err)
 {
 	struct mr_hosted *hosted;
 	size_t n = 0;
@@ -434,12 +449,34 @@ static int bring_up_all(struct mr_control *control, struct recovery *recoveries,
 
 	mr_control_each(control, hosted)
 	{
-		r = bring_up(hosted, &recoveries[n].recovered, &recoveries[n].state, err);
+		r = make_part(hosted, &recoveries[n].recovered, &recoveries[n].state, err);
 		if (r < 0)
 			return r;
-		n++;
+		parts[n++] = hosted->part;
 	}
-	return 0;
+	return mr_worker_partitions_populate(parts, n, err);
+}
+
+static int bring_up_all(struct mr_control *control, struct recovery *recoveries, size_t count,
+			struct mr_error *err)
+{
+	struct mr_worker_partition **parts =
+		calloc(count + 1, sizeof(struct mr_worker_partition *));
+	struct mr_hosted *hosted;
+	int r;
+
+	if (!parts)
+		return mr_error_set(err, -ENOMEM, "no memory for %zu partitions", count);
+	r = make_parts(control, recoveries, parts, err);
+	free(parts);
+	mr_control_each(control, hosted)
+	{
+		if (r == 0)
+			hand_over(hosted);
+		else
+			give_up_part(hosted);
+	}
+	return r;
 }
 
 /* For people, and for who measures: what the start read of the logs, and how long it took. */
@@ -490,7 +527,7 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 		r = mr_control_checkpoint_twice(control, err);
 	}
 	if (r == 0)
-		r = bring_up_all(control, recoveries, err);
+		r = bring_up_all(control, recoveries, count, err);
 	for (i = 0; i < count; i++) {
 		mr_recovered_deinit(&recoveries[i].recovered);
 		mr_partition_deinit(&recoveries[i].state);
@@ -531,7 +568,13 @@ static int make_partition(struct mr_hosted *hosted, struct mr_error *err)
 			    : begin_on_disk(hosted, &created, &state, err);
 	hosted->last.leader_epoch = hosted->control->leader_epoch;
 	if (r == 0)
-		r = bring_up(hosted, &created, &state, err);
+		r = make_part(hosted, &created, &state, err);
+	if (r == 0)
+		r = mr_worker_partitions_populate(&hosted->part, 1, err);
+	if (r == 0)
+		hand_over(hosted);
+	else
+		give_up_part(hosted);
 	mr_recovered_deinit(&created);
 	mr_partition_deinit(&state);
 	return r;

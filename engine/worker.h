@@ -141,10 +141,20 @@ struct mr_worker_partition_options {
 	void *owner; /* the control thread's own, in messages about the partition */
 };
 
-/* 'state' is taken (moved): recovered and started. The tail is made, bound and populated here. */
+/*
+ * 'state' is taken (moved): recovered and started. The tail is made and bound to its node; it has
+ * no memory before mr_worker_partitions_populate().
+ */
 int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 			    struct mr_partition *state, struct mr_worker_partition **out,
 			    struct mr_error *err);
+/*
+ * Takes the memory of their tails, all of it, before a worker has them: by as many threads as
+ * there are cores, of several partitions, since what takes the time is the kernel's zeroing.
+ * -ENOMEM.
+ */
+int mr_worker_partitions_populate(struct mr_worker_partition *const *partitions, size_t count,
+				  struct mr_error *err);
 /* Only while no worker has it. Gives back the segments it still held. */
 void mr_worker_partition_free(struct mr_worker_partition *partition);
 /*

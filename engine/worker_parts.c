@@ -39,9 +39,6 @@ static int make_tail(struct mr_worker_partition *partition,
 	r = mr_place_bind_memory(partition->tail.data, options->tail_bytes, options->node, err);
 	if (r < 0)
 		return r;
-	r = mr_region_populate(partition->tail.data, options->tail_bytes, true, err);
-	if (r < 0)
-		return r;
 	publish_start(partition, &options->start);
 	return 0;
 }

@@ -99,6 +99,8 @@ static void make_partition(struct mr_test_drain *rig, uint64_t tail_bytes, uint3
 	mr_partition_start(&state, 0, 0, 64);
 	r = mr_worker_partition_new(&options, &state, &partition, NULL);
 	mr_assert(r == 0);
+	r = mr_worker_partitions_populate(&partition, 1, NULL);
+	mr_assert(r == 0);
 	r = mr_log_open(&partition->log_options, &partition->start, &partition->tail,
 			&rig->sink.queue, &mr_clock_system, &partition->log, NULL);
 	mr_assert(r == 0);
