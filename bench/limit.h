@@ -50,7 +50,8 @@ int mr_limit_tcp(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sa
 int mr_limit_rte_ring(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
 		      struct mr_error *err);
 
-/* How much of a core the machine takes away: spins on the clock on core 'here'. [0]: share lost in
+/* How much of a core the machine takes away: spins on the clock on core 'here', and on 'there', as
+ * far as there is one, so that both are busy. The probe pauses. [0]: share lost in
  * gaps over 1 us, [1]: gaps over 10 us a second, [2]: longest gap, ns */
 int mr_limit_jitter(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
 		    struct mr_error *err);

@@ -11,6 +11,7 @@
 
 #include "limit.h"
 #include "now.h"
+#include "sides.h"
 #include "windows.h"
 
 #define LONG_GAP_NS 10000u
@@ -167,20 +168,21 @@ int mr_limit_crc32c(struct mr_bench_run *run, void *arg, struct mr_bench_sample 
 
 /* ---- the machine itself -------------------------------------------------- */
 
-int mr_limit_jitter(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
-		    struct mr_error *err)
-{
-	const struct mr_limit *limit = arg;
-	uint64_t began_ns, until_ns, last_ns, now_ns, lost_ns = 0, longest_ns = 0, gaps = 0;
-	cpu_set_t before;
-	int r = pin(limit->here, &before, err);
+/* What one core loses while the other works as well: a host may run the two by turns. */
+struct spin {
+	const struct mr_limit *limit;
+	struct mr_bench_sample *sample;
+};
 
-	if (r < 0)
-		return r;
-	mr_bench_probe_pause(run);
+static int spin_here(void *shared, void *arg, struct mr_error *err)
+{
+	struct spin *spin = arg;
+	uint64_t began_ns, until_ns, last_ns, now_ns, lost_ns = 0, longest_ns = 0, gaps = 0;
+	int r = shared ? mr_sides_wait_ready(shared, err) : 0;
+
 	began_ns = last_ns = now_ns = mr_bench_now_ns();
-	until_ns = began_ns + (uint64_t)(limit->seconds * 1e9);
-	while (now_ns < until_ns) {
+	until_ns = began_ns + (uint64_t)(spin->limit->seconds * 1e9);
+	while (r == 0 && now_ns < until_ns) {
 		uint64_t gap_ns;
 
 		now_ns = mr_bench_now_ns();
@@ -192,9 +194,52 @@ int mr_limit_jitter(struct mr_bench_run *run, void *arg, struct mr_bench_sample 
 		gaps += gap_ns >= LONG_GAP_NS;
 		longest_ns = gap_ns > longest_ns ? gap_ns : longest_ns;
 	}
+	if (r < 0)
+		return r;
+	spin->sample->values[0] = (double)lost_ns / (double)(now_ns - began_ns);
+	spin->sample->values[1] = (double)gaps * 1e9 / (double)(now_ns - began_ns);
+	spin->sample->values[2] = (double)longest_ns;
+	return 0;
+}
+
+static int spin_there(void *shared, void *arg)
+{
+	struct mr_sides_page *page = shared;
+
+	mr_sides_say_ready(page);
+	while (!atomic_load_explicit(&page->stop, memory_order_relaxed)) /* relaxed: alone */
+		(void)mr_bench_now_ns();
+	return 0;
+}
+
+static int spin_alone(struct spin *spin, struct mr_error *err)
+{
+	cpu_set_t before;
+	int r = pin(spin->limit->here, &before, err);
+
+	if (r < 0)
+		return r;
+	r = spin_here(NULL, spin, err);
 	(void)sched_setaffinity(0, sizeof(before), &before); /* was so */
-	sample->values[0] = (double)lost_ns / (double)(now_ns - began_ns);
-	sample->values[1] = (double)gaps * 1e9 / (double)(now_ns - began_ns);
-	sample->values[2] = (double)longest_ns;
-	return mr_bench_probe_resume(run, err); /* what would disturb this is what it tells */
+	return r;
+}
+
+int mr_limit_jitter(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
+		    struct mr_error *err)
+{
+	struct spin spin = {.limit = arg, .sample = sample};
+	struct mr_sides sides = {
+		.shared_bytes = sizeof(struct mr_sides_page),
+		.here_core = spin.limit->here,
+		.there_core = spin.limit->there,
+		.here = spin_here,
+		.there = spin_there,
+		.arg = &spin,
+	};
+	int r, resumed;
+
+	mr_bench_probe_pause(run);
+	r = sides.there_core < 0 ? spin_alone(&spin, err) : mr_sides_run(&sides, err);
+	resumed = mr_bench_probe_resume(run, r < 0 ? NULL : err);
+	return r < 0 ? r : resumed; /* what would disturb this is what it tells */
 }

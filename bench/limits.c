@@ -79,11 +79,11 @@ static int measure_row(struct mr_bench_run *run, const struct row *row, struct m
 	return mr_bench_pairs(run, 0, &ours, NULL, &figure, 1, err);
 }
 
-static int measure_jitter(struct mr_bench_run *run, int core, struct mr_error *err)
+static int measure_jitter(struct mr_bench_run *run, int core, int other, struct mr_error *err)
 {
 	char names[3][MR_BENCH_NAME_BYTES];
 	struct mr_limit limit = {
-		.here = core, .there = -1, .seconds = mr_bench_seconds(run, PAIR_SECONDS)};
+		.here = core, .there = other, .seconds = mr_bench_seconds(run, PAIR_SECONDS)};
 	struct mr_bench_measure ours = {.take = mr_limit_jitter, .arg = &limit};
 	struct mr_bench_figure figures[] = {
 		{.name = names[0], .unit = "ratio", .value = 0},
@@ -287,7 +287,8 @@ int mr_bench_limits(struct mr_bench_run *run, struct mr_error *err)
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < core_count; i++)
-		r = measure_jitter(run, (int)cores[i], err);
+		r = measure_jitter(run, (int)cores[i], core_count > 1 ? (int)cores[1 - i] : -1,
+				   err);
 	for (size_t i = 0; r == 0 && i < sizeof(rows) / sizeof(*rows); i++)
 		r = measure_row(run, &rows[i], err);
 	if (r == 0 && core_count > 1)
