@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <linux/magic.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -24,6 +25,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -331,6 +333,19 @@ static int check_space(const struct mr_bench_question *question, const char *dat
 	return mr_error_hint(err, "make room, or name a larger disk with --data DIR");
 }
 
+/* A warning and no refusal: whether it answers can be tried there, too. */
+static void check_disk(const struct mr_bench_question *question, const char *data)
+{
+	struct statfs found;
+
+	if (question->free_bytes == 0 || statfs(data, &found) < 0)
+		return;
+	if (found.f_type == TMPFS_MAGIC || found.f_type == RAMFS_MAGIC)
+		mr_diag_warn("this directory is memory, no disk: what is said of durable records "
+			     "and of reading them means nothing",
+			     "directory=%s do=\"name a directory on a disk with --data\"", data);
+}
+
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
 {
 	return remove(path);
@@ -354,6 +369,7 @@ static int run_one(const struct mr_bench_question *question, const struct mr_ben
 
 	if (r < 0)
 		return r;
+	check_disk(question, parent);
 	snprintf(data, sizeof(data), "%s/millrace-bench-XXXXXX", parent);
 	if (!mkdtemp(data)) {
 		mr_error_set(err, -errno, "cannot make a directory in '%s'", parent);
@@ -441,7 +457,7 @@ static int say_we_measure(void)
 	if (fd >= 0 && bind(fd, (struct sockaddr *)&address, bytes) < 0 && errno == EADDRINUSE)
 		mr_diag_warn("another millrace bench runs on this machine: each is disturbed by "
 			     "the other",
-			     "%s", "");
+			     "");
 	return fd;
 }
 
