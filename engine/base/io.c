@@ -156,6 +156,11 @@ int mr_io_truncate(struct mr_io_file *file, uint64_t bytes, struct mr_error *err
 	return file->io->operations->truncate(file, bytes, err);
 }
 
+int mr_io_shrink(struct mr_io_file *file, uint64_t bytes, struct mr_error *err)
+{
+	return file->io->operations->shrink(file, bytes, err);
+}
+
 int64_t mr_io_read(struct mr_io_file *file, void *buffer, size_t bytes, uint64_t offset,
 		   struct mr_error *err)
 {

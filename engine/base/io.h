@@ -79,6 +79,7 @@ struct mr_io_operations {
 	int (*allocate)(struct mr_io_file *file, uint64_t offset, uint64_t bytes,
 			struct mr_error *err);
 	int (*truncate)(struct mr_io_file *file, uint64_t bytes, struct mr_error *err);
+	int (*shrink)(struct mr_io_file *file, uint64_t bytes, struct mr_error *err);
 	int64_t (*read)(struct mr_io_file *file, void *buffer, size_t bytes, uint64_t offset,
 			struct mr_error *err);
 	int (*write)(struct mr_io_file *file, const void *buffer, size_t bytes, uint64_t offset,
@@ -157,6 +158,12 @@ int64_t mr_io_size(struct mr_io_file *file, struct mr_error *err);
 /* Reserves space without writing; reads as zeros. The file grows to offset + bytes if shorter. */
 int mr_io_allocate(struct mr_io_file *file, uint64_t offset, uint64_t bytes, struct mr_error *err);
 int mr_io_truncate(struct mr_io_file *file, uint64_t bytes, struct mr_error *err);
+/*
+ * Cuts a file whose name is gone, so that its space comes back in pieces and not all at its last
+ * close. -EBUSY: somebody else has it open, and what readers hold does not change (D8); other
+ * errors where the file system cannot tell.
+ */
+int mr_io_shrink(struct mr_io_file *file, uint64_t bytes, struct mr_error *err);
 /*
  * Reads up to 'bytes'; returns how many, less only at the end of the file. Buffer, bytes and offset
  * are block-aligned for files opened for writing; for small MR_IO_READ files any alignment goes (a

@@ -211,6 +211,24 @@ int mr_io_disk_truncate(struct mr_io_file *base, uint64_t bytes, struct mr_error
 	return 0;
 }
 
+/*
+ * A write lease is given only where no other description of the file is open, whoever has it; and
+ * without a name nobody can open it any more.
+ */
+int mr_io_disk_shrink(struct mr_io_file *base, uint64_t bytes, struct mr_error *err)
+{
+	struct mr_io_disk_file *file = mr_io_disk_file(base);
+	struct stat st;
+
+	if (fstat(file->fd, &st) < 0 || st.st_nlink != 0)
+		return mr_error_set(err, -EBUSY, "'%s' still has a name", file->path);
+	if (fcntl(file->fd, F_SETLEASE, F_WRLCK) < 0)
+		return mr_error_set(err, errno == EAGAIN ? -EBUSY : -errno,
+				    "'%s' is not ours alone: %s", file->path, strerror(errno));
+	(void)fcntl(file->fd, F_SETLEASE, F_UNLCK); /* it told us; closing would end it, too */
+	return mr_io_disk_truncate(base, bytes, err);
+}
+
 /* True if a read that stopped inside a block at 'end' stopped at the end of the file. */
 static bool ends_at(const struct mr_io_disk_file *file, uint64_t end)
 {

@@ -69,6 +69,7 @@ int64_t mr_io_disk_size(struct mr_io_file *file, struct mr_error *err);
 int mr_io_disk_allocate(struct mr_io_file *file, uint64_t offset, uint64_t bytes,
 			struct mr_error *err);
 int mr_io_disk_truncate(struct mr_io_file *file, uint64_t bytes, struct mr_error *err);
+int mr_io_disk_shrink(struct mr_io_file *file, uint64_t bytes, struct mr_error *err);
 int64_t mr_io_disk_read(struct mr_io_file *file, void *buffer, size_t bytes, uint64_t offset,
 			struct mr_error *err);
 int mr_io_disk_write(struct mr_io_file *file, const void *buffer, size_t bytes, uint64_t offset,
@@ -88,9 +89,10 @@ int mr_io_disk_space(struct mr_io *io, uint64_t *free_bytes, uint64_t *total_byt
 #define MR_IO_DISK_OPERATIONS                                                                      \
 	.open = mr_io_disk_open, .file_close = mr_io_disk_file_close, .lock = mr_io_disk_lock,     \
 	.size = mr_io_disk_size, .allocate = mr_io_disk_allocate, .truncate = mr_io_disk_truncate, \
-	.read = mr_io_disk_read, .write = mr_io_disk_write, .sync = mr_io_disk_sync,               \
-	.read_fd = mr_io_disk_read_fd, .rename = mr_io_disk_rename, .remove = mr_io_disk_remove,   \
-	.make_directory = mr_io_disk_make_directory, .sync_directory = mr_io_disk_sync_directory,  \
-	.list = mr_io_disk_list, .space = mr_io_disk_space
+	.shrink = mr_io_disk_shrink, .read = mr_io_disk_read, .write = mr_io_disk_write,           \
+	.sync = mr_io_disk_sync, .read_fd = mr_io_disk_read_fd, .rename = mr_io_disk_rename,       \
+	.remove = mr_io_disk_remove, .make_directory = mr_io_disk_make_directory,                  \
+	.sync_directory = mr_io_disk_sync_directory, .list = mr_io_disk_list,                      \
+	.space = mr_io_disk_space
 
 #endif

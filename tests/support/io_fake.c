@@ -269,6 +269,15 @@ static int fake_truncate_file(struct mr_io_file *base, uint64_t bytes, struct mr
 	return 0;
 }
 
+static int fake_shrink(struct mr_io_file *base, uint64_t bytes, struct mr_error *err)
+{
+	struct fake_file *file = file_of(base);
+
+	if (is_alive(file) && (file->node->open_count > 1 || file->node->linked))
+		return failed(err, -EBUSY, "cut", file->path);
+	return fake_truncate_file(base, bytes, err);
+}
+
 static int64_t fake_read_file(struct mr_io_file *base, void *buffer, size_t bytes, uint64_t offset,
 			      struct mr_error *err)
 {
@@ -659,6 +668,7 @@ static const struct mr_io_operations fake_operations = {
 	.size = fake_size,
 	.allocate = fake_allocate,
 	.truncate = fake_truncate_file,
+	.shrink = fake_shrink,
 	.read = fake_read_file,
 	.write = fake_write_file,
 	.sync = fake_sync,

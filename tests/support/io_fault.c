@@ -184,6 +184,12 @@ static int fault_truncate(struct mr_io_file *file, uint64_t bytes, struct mr_err
 	      mr_io_truncate(inner_of(file), bytes, err));
 }
 
+static int fault_shrink(struct mr_io_file *file, uint64_t bytes, struct mr_error *err)
+{
+	GUARD(file->io, MR_IO_FAULT_TRUNCATE, path_of(file), err,
+	      mr_io_shrink(inner_of(file), bytes, err));
+}
+
 static int64_t fault_read(struct mr_io_file *file, void *buffer, size_t bytes, uint64_t offset,
 			  struct mr_error *err)
 {
@@ -399,6 +405,7 @@ static const struct mr_io_operations fault_operations = {
 	.size = fault_size,
 	.allocate = fault_allocate,
 	.truncate = fault_truncate,
+	.shrink = fault_shrink,
 	.read = fault_read,
 	.write = fault_write,
 	.sync = fault_sync,

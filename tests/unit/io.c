@@ -900,6 +900,25 @@ BOTH(each_thread_has_a_queue_of_its_own)
 	free(in);
 }
 
+BOTH(only_a_file_that_is_ours_alone_shrinks)
+{
+	struct mr_io_file *file = create(io, "gone");
+	int reader;
+
+	cr_assert_eq(mr_io_allocate(file, 0, 8 * BLOCK, &err), 0, "%s", err.what);
+	cr_assert_eq(mr_io_shrink(file, 4 * BLOCK, &err), -EBUSY, "it has a name");
+	reader = mr_io_read_fd(io, "gone", &err);
+	cr_assert_geq(reader, 0, "%s", err.what);
+	cr_assert_eq(mr_io_remove(io, "gone", &err), 0, "%s", err.what);
+	cr_assert_eq(mr_io_shrink(file, 4 * BLOCK, &err), -EBUSY, "a reader has it");
+	cr_assert_eq(mr_io_size(file, &err), 8 * BLOCK, "and reads on as before");
+	close(reader);
+	cr_assert_eq(mr_io_shrink(file, 4 * BLOCK, &err), 0, "%s", err.what);
+	cr_assert_eq(mr_io_size(file, &err), 4 * BLOCK);
+	cr_assert_eq(mr_io_shrink(file, BLOCK, &err), 0, "as often as needed: %s", err.what);
+	mr_io_file_close(file);
+}
+
 Test(io, auto_takes_one_and_says_why)
 {
 	struct mr_io *io;
