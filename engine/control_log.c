@@ -324,11 +324,13 @@ static int run_drop(struct mr_chore *chore, struct mr_error *err)
 	struct drop_chore *work = (struct drop_chore *)chore;
 
 	while (work->removed < work->count) {
-		int r = mr_segment_remove(work->segments[work->removed], err);
+		struct mr_io_file *left;
+		int r = mr_segment_remove_name(work->segments[work->removed], &left, err);
 
 		if (r < 0)
 			return r;
 		mr_segment_close(work->segments[work->removed++]);
+		mr_chores_give_back(work->hosted->control->chores, left);
 	}
 	return 0;
 }

@@ -384,6 +384,23 @@ int mr_segment_remove(struct mr_segment *segment, struct mr_error *err)
 	return mr_io_sync_directory(segment->io, segment->directory, err);
 }
 
+int mr_segment_remove_name(struct mr_segment *segment, struct mr_io_file **left,
+			   struct mr_error *err)
+{
+	char path[160];
+	int r;
+
+	mr_segment_path(segment, path);
+	if (mr_io_open(segment->io, path, MR_IO_WRITE, left, NULL) < 0)
+		*left = NULL; /* then it all goes at once */
+	r = mr_segment_remove(segment, err);
+	if (r < 0) {
+		mr_io_file_close(*left);
+		*left = NULL;
+	}
+	return r;
+}
+
 /* ---- the index ----------------------------------------------------------- */
 
 void mr_segment_index_note(struct mr_segment *segment, uint64_t offset, uint64_t position,

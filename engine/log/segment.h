@@ -88,6 +88,13 @@ int mr_segment_open(struct mr_io *io, const char *directory, const char *name, b
 void mr_segment_close(struct mr_segment *segment); /* takes NULL and half-open ones */
 /* File and index, durably; closes nothing. Oldest segment first: the log has no holes. */
 int mr_segment_remove(struct mr_segment *segment, struct mr_error *err);
+/*
+ * The same, but *left is the file without its name, which the caller closes: with it goes all that
+ * it holds, and where the file system discards what is freed, the disk does nothing else meanwhile
+ * (mr_io_shrink). NULL where it could not be opened.
+ */
+int mr_segment_remove_name(struct mr_segment *segment, struct mr_io_file **left,
+			   struct mr_error *err);
 
 /* "00000000000000000042.log" */
 void mr_segment_file_name(uint64_t base_offset, char name[32]);

@@ -337,6 +337,40 @@ Test(segment, removal_takes_file_and_index)
 	end();
 }
 
+Test(segment, a_name_goes_and_the_bytes_go_piece_by_piece)
+{
+	struct mr_segment *segment;
+	struct mr_io_file *left;
+	char paths[8][MR_IO_PATH_BYTES];
+
+	begin();
+	segment = make_named(0);
+	cr_assert_eq(mr_segment_index_save(segment, &err), 0, "%s", err.what);
+	cr_assert_eq(mr_segment_remove_name(segment, &left, &err), 0, "%s", err.what);
+	cr_assert_eq(mr_io_fake_paths(io, paths, 8), 0, "durably gone, index and all");
+	cr_assert_eq(mr_io_size(left, &err), MIB, "nothing of it is given back yet");
+	cr_assert_eq(mr_io_shrink(left, 4096, &err), -EBUSY, "the segment has it open");
+	mr_segment_close(segment);
+	cr_assert_eq(mr_io_shrink(left, 4096, &err), 0, "%s", err.what);
+	cr_assert_eq(mr_io_size(left, &err), 4096);
+	mr_io_file_close(left);
+	end();
+}
+
+Test(segment, a_name_goes_also_where_the_file_cannot_be_opened)
+{
+	struct mr_segment *segment;
+	struct mr_io_file *left;
+
+	begin();
+	segment = make_named(0);
+	cr_assert_eq(mr_segment_remove(segment, &err), 0, "%s", err.what);
+	cr_assert_eq(mr_segment_remove_name(segment, &left, &err), 0, "a chore done twice");
+	cr_assert_null(left);
+	mr_segment_close(segment);
+	end();
+}
+
 Test(segment, close_takes_null)
 {
 	mr_segment_close(NULL);
