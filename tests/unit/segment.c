@@ -150,6 +150,74 @@ Test(segment, a_spare_is_allocated_zeroed_and_locked)
 	end();
 }
 
+static struct {
+	struct mr_io_operations operations; /* the fake disk's, but for these */
+	uint64_t offsets[16];
+	size_t bytes[16], count;
+} noted;
+
+static int note_allocate(struct mr_io_file *file, uint64_t offset, uint64_t bytes,
+			 struct mr_error *e)
+{
+	return 0; /* a fake disk of so much would be so much memory */
+}
+
+static int note_write(struct mr_io_file *file, const void *buffer, size_t bytes, uint64_t offset,
+		      struct mr_error *e)
+{
+	const char *zeros = buffer;
+
+	for (size_t i = 0; i < bytes; i++)
+		cr_assert_eq(zeros[i], 0);
+	cr_assert_lt(noted.count, 16);
+	noted.offsets[noted.count] = offset;
+	noted.bytes[noted.count++] = bytes;
+	return 0;
+}
+
+static struct mr_segment *note_spare(uint64_t file_bytes)
+{
+	struct mr_segment *spare;
+
+	memset(&noted, 0, sizeof(noted));
+	noted.operations = *io->operations;
+	noted.operations.allocate = note_allocate;
+	noted.operations.write = note_write;
+	io->operations = &noted.operations;
+	cr_assert_eq(mr_segment_make_spare(io, DIRECTORY, file_bytes, &spare, &err), 0, "%s",
+		     err.what);
+	return spare;
+}
+
+Test(segment, a_large_spare_ends_in_single_written_blocks)
+{
+	const uint64_t file_bytes = 256u * (uint64_t)MIB;
+	struct mr_segment *spare;
+
+	begin();
+	spare = note_spare(file_bytes);
+	cr_assert_eq(noted.count, 5);
+	for (size_t i = 0; i < 4; i++) {
+		cr_assert_eq(noted.bytes[i], 4096);
+		cr_assert_eq(noted.offsets[i], file_bytes - 4096 - i * 8192, "each apart");
+	}
+	cr_assert_eq(noted.offsets[4], 0, "then the zeros at the front");
+	cr_assert_eq(spare->zeroed_bytes, MIB, "what is behind them does not count");
+	mr_segment_close(spare);
+	end();
+}
+
+Test(segment, a_small_spare_is_one_piece)
+{
+	struct mr_segment *spare;
+
+	begin();
+	spare = note_spare(127u * (uint64_t)MIB);
+	cr_assert_eq(noted.count, 1, "its extents fit beside the inode as they are");
+	mr_segment_close(spare);
+	end();
+}
+
 Test(segment, a_spare_without_space_leaves_nothing_behind)
 {
 	struct mr_segment *spare;
