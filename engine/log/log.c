@@ -27,6 +27,8 @@
 #define ZERO_AHEAD_BYTES    (4u << 20)	/* zeros end at least so far ahead */
 #define SMALL_GROUP_BYTES   (16u << 10) /* below this on average, writing ahead zeros pays (D7) */
 #define SEGMENT_BEGIN_BYTES MR_BLOCK_BYTES
+#define RATE_WINDOW_MS	    64
+#define FAST_BYTES_A_MS	    (24u << 10) /* at this rate zeros cost more than they save */
 
 /* A group that was closed and is not yet flushed. */
 struct flight {
@@ -96,6 +98,9 @@ struct mr_log {
 	uint32_t previous_crc;
 	int32_t leader_epoch;
 	uint32_t average_bytes; /* of groups, running */
+	int64_t rate_ms;	/* since then 'rate_bytes' were written; wall clock, a hint */
+	uint64_t rate_bytes;
+	bool fast; /* in the last whole window */
 
 	/* groups in flight: a ring, oldest first */
 	struct flight flights[MR_GROUPS_IN_FLIGHT_MAX];
@@ -463,6 +468,22 @@ static struct flight *flight_at(struct mr_log *log, uint32_t i)
 }
 
 /*
+ * Groups say little about the rate: where zeros make writes short, groups are small at any rate,
+ * and zeros would be asked for ever, each step in the way of many writes.
+ */
+static void note_rate(struct mr_log *log, uint32_t bytes, int64_t now_ms)
+{
+	int64_t took_ms = now_ms - log->rate_ms;
+
+	log->rate_bytes += bytes;
+	if (took_ms >= 0 && took_ms < RATE_WINDOW_MS)
+		return;
+	log->fast = took_ms > 0 && log->rate_bytes / (uint64_t)took_ms >= FAST_BYTES_A_MS;
+	log->rate_bytes = 0;
+	log->rate_ms = now_ms;
+}
+
+/*
  * While groups are small, zeros ahead of the log's end make each write cheaper: asks for the next
  * step of them (D7).
  */
@@ -471,7 +492,7 @@ static void want_zeros(struct mr_log *log)
 	uint64_t from = log->zeroed;
 	uint64_t end = segment_end(log);
 
-	if (log->average_bytes >= SMALL_GROUP_BYTES || log->zero_from != log->zero_to)
+	if (log->average_bytes >= SMALL_GROUP_BYTES || log->fast || log->zero_from != log->zero_to)
 		return;
 	if (from >= end || log->end_position + ZERO_AHEAD_BYTES < from)
 		return;
@@ -505,6 +526,7 @@ static void close_group(struct mr_log *log, int32_t leader_epoch)
 	log->leader_epoch = leader_epoch;
 	log->average_bytes += bytes / 8;
 	log->average_bytes -= log->average_bytes / 8;
+	note_rate(log, bytes, place.append_ms);
 	*flight = (struct flight){
 		.write = {log},
 		.position = log->open_position,

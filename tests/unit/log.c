@@ -735,6 +735,30 @@ Test(log, at_streaming_rate_it_asks_for_no_zeros)
 	end_by_hand(log, &made);
 }
 
+/* Where zeros make writes short, groups are small at any rate: what is written a second decides. */
+Test(log, many_small_groups_in_a_short_time_ask_for_no_zeros)
+{
+	enum { MIB = 1 << 20 };
+	struct mr_recovered made;
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 9 * MIB);
+
+	for (int i = 0; i < 500; i++) { /* 8 KiB each, 32 MiB a second */
+		rig.clock.wall_ms += i % 4 == 0;
+		cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM);
+		cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "group %d", i);
+	}
+	for (int i = 0; i < 200; i++) {
+		rig.clock.wall_ms += 1;
+		cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM);
+		if (mr_log_next_event(log).kind != MR_LOG_EVENT_NONE)
+			break;
+		cr_assert_lt(i, 199, "8 MiB a second are slow");
+	}
+	rig.clock.wall_ms -= 5000;
+	cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM, "a clock that goes back");
+	end_by_hand(log, &made);
+}
+
 /* The end of the last range counted as a range: a group that crossed it waited for ever. */
 Test(log, a_group_crosses_the_end_of_zeros_that_are_written)
 {
