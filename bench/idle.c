@@ -210,9 +210,14 @@ static int wake_figures(struct mr_bench_run *run, struct idle *idle, struct mr_e
 	struct mr_limit limit;
 	struct mr_bench_measure ours = {sample_wake, idle}, futex = {mr_limit_futex_wake, &limit};
 	uint64_t workers = mr_bench_engine_worker_cores(idle->engine);
+	int free_core = mr_bench_free_core(run, workers);
 	int r = mr_limit_init(run, &limit, WAKE_SECONDS, err);
 
 	limit.asleep_ns = BETWEEN_NS;
+	if (workers && free_core >= 0) { /* the same sleeper's core, and the same waker's */
+		limit.here = free_core;
+		limit.there = __builtin_ctzll(workers);
+	}
 	if (r == 0)
 		r = open_producer(idle, "wake", MR_ACKS_MEMORY, &idle->waker, err);
 	if (r == 0 && limit.there < 0) {
@@ -220,7 +225,7 @@ static int wake_figures(struct mr_bench_run *run, struct idle *idle, struct mr_e
 		return 0;
 	}
 	if (r == 0)
-		r = mr_bench_pin(run, mr_bench_free_core(run, workers), err);
+		r = mr_bench_pin(run, free_core, err);
 	mr_bench_progress(run, "waking a parked worker");
 	if (r == 0)
 		r = mr_bench_pairs(run, 0, &ours, &futex, &figure, 1, err);
