@@ -36,7 +36,7 @@ static int populate(struct mr_worker_partition *partition, struct mr_error *err)
 	int r;
 
 	mr_place_prefer_node(partition->node); /* where it could not be bound */
-	r = mr_region_populate(tail->data, tail->tail_bytes, true, err);
+	r = mr_region_populate(tail->data, 2 * tail->tail_bytes, true, err);
 	mr_place_prefer_node(MR_PLACE_ANY);
 	return r;
 }

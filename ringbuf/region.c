@@ -23,6 +23,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
@@ -139,16 +142,35 @@ int mr_region_map(int fd, size_t offset, size_t bytes, bool writable, void **out
 	return 0;
 }
 
+/*
+ * Address space of 'bytes', nothing in it, such that 'at' bytes behind its start lie as far behind
+ * a huge page's boundary as 'offset' does: a huge page of the region can be one in the map.
+ */
+static uint8_t *reserve_space(size_t bytes, size_t at, size_t offset)
+{
+	size_t all = bytes + MR_HUGE_PAGE_BYTES;
+	uint8_t *map =
+		mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before;
+
+	if (map == MAP_FAILED)
+		return NULL;
+	before = (offset - at - (uintptr_t)map) & (MR_HUGE_PAGE_BYTES - 1);
+	if (before > 0)
+		(void)munmap(map, before); /* just mapped, as is what lies behind */
+	(void)munmap(map + before + bytes, all - before - bytes);
+	return map + before;
+}
+
 int mr_region_map_twice(int fd, size_t offset, size_t bytes, bool writable, size_t head_bytes,
 			void **out, struct mr_error *err)
 {
 	size_t all = head_bytes + 2 * bytes;
-	uint8_t *map =
-		mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *map = reserve_space(all, head_bytes, offset);
 	int r;
 
 	mr_assert(head_bytes % MR_PAGE_BYTES == 0);
-	if (map == MAP_FAILED)
+	if (!map)
 		return map_error(all, err);
 	if ((head_bytes > 0 && mprotect(map, head_bytes, PROT_READ | PROT_WRITE) < 0) ||
 	    !map_shared(map + head_bytes, fd, offset, bytes, writable) ||
@@ -171,9 +193,26 @@ static void read_pages(const uint8_t *at, size_t bytes)
 				      __ATOMIC_RELAXED); /* relaxed: only the fault matters */
 }
 
+/*
+ * Linux 6.1 makes huge pages on request, also where shared memory gets none by itself, and fills in
+ * what is not there yet; but it looks only where a page is.
+ */
+static void use_huge_pages(uint8_t *at, size_t bytes)
+{
+	size_t i = -(uintptr_t)at & (MR_HUGE_PAGE_BYTES - 1);
+
+	for (; i + MR_HUGE_PAGE_BYTES <= bytes; i += MR_HUGE_PAGE_BYTES)
+		if (madvise(at + i, MR_PAGE_BYTES, MADV_POPULATE_READ) < 0 ||
+		    madvise(at + i, MR_HUGE_PAGE_BYTES, MADV_COLLAPSE) < 0)
+			return; /* small pages do as well */
+}
+
 int mr_region_populate(void *at, size_t bytes, bool writable, struct mr_error *err)
 {
 	int r;
+
+	if (writable)
+		use_huge_pages(at, bytes);
 
 	do
 		r = madvise(at, bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);

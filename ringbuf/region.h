@@ -36,6 +36,9 @@ int mr_region_seal(int fd, struct mr_error *err);
  */
 int mr_region_check(int fd, size_t bytes, bool write_sealed, struct mr_error *err);
 
+/* A huge page, where the processor has them. */
+#define MR_HUGE_PAGE_BYTES ((size_t)2 << 20)
+
 /* Maps 'bytes' from 'offset' on. *out is unmapped with munmap(). */
 int mr_region_map(int fd, size_t offset, size_t bytes, bool writable, void **out,
 		  struct mr_error *err);
@@ -43,12 +46,16 @@ int mr_region_map(int fd, size_t offset, size_t bytes, bool writable, void **out
 /*
  * Maps 'head_bytes' of private memory (0 or a multiple of the page) and right behind it 'bytes' of
  * the region from 'offset' on, twice in a row, so that nothing in it ever wraps. *out is the start
- * of the head; unmap head_bytes + 2 x bytes.
+ * of the head; unmap head_bytes + 2 x bytes. Huge pages of the region are huge in the map, too.
  */
 int mr_region_map_twice(int fd, size_t offset, size_t bytes, bool writable, size_t head_bytes,
 			void **out, struct mr_error *err);
 
-/* Reads every page of a map in, so that no later access can fail for want of memory. -ENOMEM. */
+/*
+ * Reads every page of a map in, so that no later access can fail for want of memory. -ENOMEM. What
+ * is writable is put into huge pages as far as there are any (and as region and map have their
+ * boundaries at the same places): a disk takes one address for 2 MiB then, not 512.
+ */
 int mr_region_populate(void *at, size_t bytes, bool writable, struct mr_error *err);
 
 #endif

@@ -44,7 +44,7 @@ static void fill_page(struct mr_tail_page *page, uint64_t tail_bytes, const uint
 	page->version = MR_FORMAT_VERSION;
 	memcpy(page->topic_id, topic_id, sizeof(page->topic_id));
 	page->partition = partition;
-	page->data_offset = MR_PAGE_BYTES;
+	page->data_offset = MR_TAIL_DATA_OFFSET;
 	page->tail_bytes = tail_bytes;
 	page->start_position = position;
 	atomic_init(&page->reclaimed, position);
@@ -73,14 +73,14 @@ int mr_tail_create(uint64_t tail_bytes, const uint8_t topic_id[16], int32_t part
 				    " bytes cannot be: it must be a power of two "
 				    "from %u to %llu",
 				    tail_bytes, MR_PAGE_BYTES, TAIL_BYTES_MAX);
-	tail.fd = mr_region_create("millrace-tail", MR_PAGE_BYTES + tail_bytes, err);
+	tail.fd = mr_region_create("millrace-tail", MR_TAIL_DATA_OFFSET + tail_bytes, err);
 	if (tail.fd < 0)
 		return tail.fd;
 	r = mr_region_map(tail.fd, 0, MR_PAGE_BYTES, true, &map, err);
 	if (r < 0)
 		goto fail;
 	tail.page = map;
-	r = mr_region_map_twice(tail.fd, MR_PAGE_BYTES, tail_bytes, true, 0, &map, err);
+	r = mr_region_map_twice(tail.fd, MR_TAIL_DATA_OFFSET, tail_bytes, true, 0, &map, err);
 	if (r < 0)
 		goto fail;
 	tail.data = map;
@@ -215,9 +215,9 @@ static int check_page(const struct mr_tail_page *page, uint64_t tail_bytes, stru
 	if (copy.version != MR_FORMAT_VERSION)
 		return mr_error_set(err, -EBADMSG, "the tail has format version %u, expected %u",
 				    copy.version, MR_FORMAT_VERSION);
-	if (copy.data_offset != MR_PAGE_BYTES)
+	if (copy.data_offset != MR_TAIL_DATA_OFFSET)
 		return mr_error_set(err, -EBADMSG, "the tail's data begin at %u, expected %u",
-				    copy.data_offset, MR_PAGE_BYTES);
+				    copy.data_offset, MR_TAIL_DATA_OFFSET);
 	if (copy.tail_bytes != tail_bytes)
 		return mr_error_set(err, -EBADMSG,
 				    "the tail says it has %" PRIu64 " bytes, expected %" PRIu64,
@@ -236,7 +236,7 @@ int mr_tail_view_open(int fd, uint64_t tail_bytes, struct mr_tail_view *out, str
 				    "a tail has %" PRIu64
 				    " bytes, expected a power of two from %u to %llu",
 				    tail_bytes, MR_PAGE_BYTES, TAIL_BYTES_MAX);
-	r = mr_region_check(fd, MR_PAGE_BYTES + tail_bytes, true, err);
+	r = mr_region_check(fd, MR_TAIL_DATA_OFFSET + tail_bytes, true, err);
 	if (r < 0)
 		return r;
 	r = mr_region_map(fd, 0, MR_PAGE_BYTES, false, &map, err);
@@ -246,7 +246,7 @@ int mr_tail_view_open(int fd, uint64_t tail_bytes, struct mr_tail_view *out, str
 	r = check_page(view.page, tail_bytes, err);
 	if (r < 0)
 		goto fail;
-	r = mr_region_map_twice(fd, MR_PAGE_BYTES, tail_bytes, false, 0, &map, err);
+	r = mr_region_map_twice(fd, MR_TAIL_DATA_OFFSET, tail_bytes, false, 0, &map, err);
 	if (r < 0)
 		goto fail;
 	view.data = map;

@@ -156,8 +156,11 @@ static_assert(sizeof(struct mr_lane_receipt) == 16, "receipt size");
 #define MR_LANE_ENGINE_BYTES (2 * MR_PAGE_BYTES)
 
 /*
- * ---- the tail: one page of published positions, then tail_bytes of the log's end --------------
+ * ---- the tail: a page of published positions; at 2 MiB tail_bytes of the log's end ------------
  */
+
+/* A huge page's boundary; of what lies before it only the first page is ever touched. */
+#define MR_TAIL_DATA_OFFSET (2u << 20)
 
 /* Written by the worker only; consumers map it for reading. Positions stand at batch ends. */
 struct mr_tail_page {
@@ -165,7 +168,7 @@ struct mr_tail_page {
 	uint32_t version;		  /*   4 */
 	uint8_t topic_id[16];		  /*   8 */
 	int32_t partition;		  /*  24 */
-	uint32_t data_offset;		  /*  28 from the region's start: MR_PAGE_BYTES */
+	uint32_t data_offset;		  /*  28 from the region's start: MR_TAIL_DATA_OFFSET */
 	uint64_t tail_bytes;		  /*  32 a power of two */
 	uint64_t start_position;	  /*  40 nothing before it was ever in this tail */
 	uint8_t reserved0[16];		  /*  48 zero */

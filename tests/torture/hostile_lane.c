@@ -344,7 +344,7 @@ static void tail_memory(struct hostile *self)
 	    self->reply.head.status < 0 || self->reply.fds[0] < 0)
 		torture_die("cannot attach a tail");
 	memcpy(&reply, self->reply.body, sizeof(reply));
-	attack_memory(self->reply.fds[0], MR_PAGE_BYTES + reply.tail_bytes, "a tail");
+	attack_memory(self->reply.fds[0], MR_TAIL_DATA_OFFSET + reply.tail_bytes, "a tail");
 }
 
 /* ---- handing back what is none --------------------------------------------------------------- */

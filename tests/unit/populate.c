@@ -11,7 +11,7 @@
 
 #include "worker.h"
 
-#define TAIL_BYTES (1u << 20)
+#define TAIL_BYTES (4u << 20) /* two huge pages */
 #define PAGES	   (TAIL_BYTES / 4096)
 #define MANY	   40
 

@@ -215,3 +215,64 @@ Test(region, errors_say_what_failed)
 	memset(name, 'x', sizeof(name) - 1);
 	cr_assert_eq(mr_region_create(name, 4096, &err), -EINVAL, "longer than a memfd's name");
 }
+
+/* Of a map at 'at' in /proc/self/smaps. */
+static long huge_kib(const void *at)
+{
+	char line[256], start[32];
+	bool inside = false;
+	long kib = -1;
+	FILE *file = fopen("/proc/self/smaps", "r");
+
+	cr_assert_not_null(file);
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)(uintptr_t)at);
+	while (kib < 0 && fgets(line, sizeof(line), file)) {
+		if (strchr(line, '-') && strstr(line, " rw-s "))
+			inside = strncmp(line, start, strlen(start)) == 0;
+		if (inside)
+			(void)sscanf(line, "ShmemPmdMapped: %ld", &kib);
+	}
+	(void)fclose(file);
+	return kib;
+}
+
+/* A disk takes one address for each of them. Where the kernel has none, small pages do. */
+Test(region, what_is_populated_lies_in_huge_pages)
+{
+	const size_t bytes = 2 * MR_HUGE_PAGE_BYTES;
+	struct mr_error err;
+	int fd = mr_region_create("huge", MR_HUGE_PAGE_BYTES + bytes, &err);
+	void *out;
+	char *at;
+
+	cr_assert_geq(fd, 0, "%s", err.what);
+	cr_assert_eq(mr_region_map_twice(fd, MR_HUGE_PAGE_BYTES, bytes, true, 4096, &out, &err), 0,
+		     "%s", err.what);
+	at = (char *)out + 4096;
+	cr_assert_eq((uintptr_t)at % MR_HUGE_PAGE_BYTES, 0);
+	cr_assert_eq(mr_region_populate(at, 2 * bytes, true, &err), 0, "%s", err.what);
+	if (huge_kib(at) == 0)
+		cr_skip_test("no huge pages of shared memory here");
+	cr_assert_eq(huge_kib(at), (long)(bytes / 1024));
+	at[bytes - 1] = 'x';
+	cr_assert_eq(at[2 * bytes - 1], 'x', "and are mapped twice");
+	cr_assert_eq(munmap(out, 4096 + 2 * bytes), 0);
+	(void)close(fd);
+}
+
+/* Wherever the system puts the map: what belongs together lies together. */
+Test(region, a_map_keeps_its_distance_to_a_huge_page)
+{
+	struct mr_error err;
+	int fd = mr_region_create("apart", 3 * MR_HUGE_PAGE_BYTES, &err);
+	void *out;
+
+	for (size_t offset = 0; offset < MR_HUGE_PAGE_BYTES; offset += 300 * 4096) {
+		cr_assert_eq(
+			mr_region_map_twice(fd, offset, MR_HUGE_PAGE_BYTES, true, 8192, &out, &err),
+			0, "%s", err.what);
+		cr_assert_eq(((uintptr_t)out + 8192) % MR_HUGE_PAGE_BYTES, offset);
+		cr_assert_eq(munmap(out, 8192 + 2 * MR_HUGE_PAGE_BYTES), 0);
+	}
+	(void)close(fd);
+}

@@ -166,8 +166,9 @@ Test(tail, nobody_outside_can_write)
 	void *out;
 
 	create(&tail, 0);
-	cr_assert_eq(mr_region_check(tail.fd, 4096 + BYTES, true, &err), 0, "%s", err.what);
-	cr_assert_lt(pwrite(tail.fd, "x", 1, 5000), 0);
+	cr_assert_eq(mr_region_check(tail.fd, MR_TAIL_DATA_OFFSET + BYTES, true, &err), 0, "%s",
+		     err.what);
+	cr_assert_lt(pwrite(tail.fd, "x", 1, MR_TAIL_DATA_OFFSET + 5000), 0);
 	cr_assert_lt(mr_region_map(tail.fd, 0, 4096, true, &out, &err), 0);
 	mr_tail_destroy(&tail);
 }
