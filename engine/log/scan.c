@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "check.h"
 #include "read_ahead.h"
 
-#define SCAN_BYTES (4u << 20)
+#define SCAN_BYTES	(4u << 20)
+#define HUGE_PAGE_BYTES (2u << 20)
 
 void mr_scan_init(struct mr_scan *scan, bool overlaps)
 {
@@ -62,9 +64,12 @@ static int make_room(struct mr_scan_buffer *buffer, size_t room, size_t bytes, s
 
 	if (room <= buffer->room && bytes <= buffer->capacity)
 		return 0;
-	memory = aligned_alloc(MR_BLOCK_BYTES, room + bytes);
+	memory = aligned_alloc(HUGE_PAGE_BYTES, (room + bytes + HUGE_PAGE_BYTES - 1) &
+							~(size_t)(HUGE_PAGE_BYTES - 1));
 	if (!memory)
 		return no_memory(room + bytes, err);
+	/* a disk reads into one piece faster than into a thousand; small pages do as well */
+	(void)madvise(memory, room + bytes, MADV_HUGEPAGE);
 	free(buffer->memory);
 	*buffer = (struct mr_scan_buffer){memory, room, bytes};
 	return 0;
