@@ -6,6 +6,7 @@
 #include "load_child.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,7 +367,13 @@ static int drain(struct child *child)
 			r = look(child, now_ns());
 		sched_yield();
 	}
-	return r;
+	if (r < 0 || all_through(child))
+		return r;
+	/* a latency that never ends is not left out */
+	return mr_error_set(&child->err, -ETIMEDOUT,
+			    "%" PRIu64 " of %" PRIu64 " records were not acknowledged, or not read "
+			    "back, 10 s after the load's end",
+			    child->published - child->total_acknowledged, child->published);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------- */
