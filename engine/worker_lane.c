@@ -255,6 +255,7 @@ static void finish_batch(struct mr_worker_partition *partition, struct mr_worker
 {
 	uint32_t count = (uint32_t)writer->record_count;
 	uint64_t end;
+	int noted;
 	struct mr_batch_identity identity = {
 		.base_offset = partition->state.log_end,
 		.leader_epoch = partition->state.leader_epoch,
@@ -270,6 +271,9 @@ static void finish_batch(struct mr_worker_partition *partition, struct mr_worker
 	end = mr_log_append(partition->log, (uint32_t)bytes, count, max_timestamp_ms);
 	mr_lane_reader_take(&lane->reader, slots, count);
 	answer_later(lane, identity.base_offset, count, end);
+	noted = mr_epochs_note(&partition->state.epochs, identity.leader_epoch,
+			       identity.base_offset);
+	mr_assert(noted == 0); /* a leader's epochs only rise */
 	(void)mr_partition_append(&partition->state, lane->producer_id, lane->producer_epoch,
 				  identity.base_sequence, count, mr_clock_wall_ms(clock));
 	mr_assert(end == partition->state.log_end);

@@ -206,12 +206,15 @@ int mr_partition_init(struct mr_partition *partition, uint32_t producers_max,
 	partition->producers_limit = producers_max;
 	partition->min_insync_replicas = min_insync_replicas;
 	partition->isr = 1;
-	return 0;
+	partition->isr_known = 1;
+	partition->leads = true;
+	return mr_epochs_init(&partition->epochs, MR_EPOCHS_MAX, err);
 }
 
 void mr_partition_deinit(struct mr_partition *partition)
 {
 	free(partition->producers);
+	mr_epochs_deinit(&partition->epochs);
 	memset(partition, 0, sizeof(*partition));
 }
 
@@ -225,7 +228,9 @@ static bool raise_high_watermark(struct mr_partition *partition)
 {
 	uint64_t lowest = partition->log_end;
 
-	if ((uint32_t)__builtin_popcountll(partition->isr) < partition->min_insync_replicas)
+	if (!partition->leads)
+		return false;
+	if ((uint32_t)__builtin_popcountll(partition->isr_known) < partition->min_insync_replicas)
 		return false;
 	for (uint64_t left = partition->isr; left; left &= left - 1) { /* bit by bit that is set */
 		uint32_t i = (uint32_t)__builtin_ctzll(left);
@@ -233,7 +238,7 @@ static bool raise_high_watermark(struct mr_partition *partition)
 		if (partition->replica_flushed[i] < lowest)
 			lowest = partition->replica_flushed[i];
 	}
-	if (lowest <= partition->high_watermark)
+	if (lowest < partition->epoch_start || lowest <= partition->high_watermark)
 		return false;
 	partition->high_watermark = lowest;
 	return true;
@@ -249,6 +254,7 @@ void mr_partition_start(struct mr_partition *partition, uint64_t log_start, uint
 	partition->high_watermark = log_start;
 	partition->flushed = log_end;
 	partition->log_end = log_end;
+	partition->epoch_start = log_end;
 	memset(partition->replica_flushed, 0, sizeof(partition->replica_flushed));
 	partition->replica_flushed[partition->self] = log_end;
 	(void)raise_high_watermark(partition); /* whether it rose matters to nobody yet */
@@ -265,12 +271,58 @@ bool mr_partition_replica_flushed(struct mr_partition *partition, uint32_t repli
 	return raise_high_watermark(partition);
 }
 
+bool mr_partition_replica_begins(struct mr_partition *partition, uint32_t replica, uint64_t offset)
+{
+	mr_assert(replica < MR_REPLICAS_MAX);
+	mr_assert(replica != partition->self);
+	partition->replica_flushed[replica] = 0;
+	return mr_partition_replica_flushed(partition, replica, offset);
+}
+
 bool mr_partition_flushed(struct mr_partition *partition, uint64_t offset)
 {
 	mr_assert(offset <= partition->log_end);
 	if (offset > partition->flushed)
 		partition->flushed = offset;
 	return mr_partition_replica_flushed(partition, partition->self, offset);
+}
+
+bool mr_partition_lead(struct mr_partition *partition, int32_t leader_epoch, uint64_t isr)
+{
+	mr_assert(leader_epoch > partition->leader_epoch);
+	mr_assert(isr & (UINT64_C(1) << partition->self));
+	partition->leader_epoch = leader_epoch;
+	partition->epoch_start = partition->log_end;
+	partition->leads = true;
+	memset(partition->replica_flushed, 0, sizeof(partition->replica_flushed));
+	partition->replica_flushed[partition->self] = partition->flushed;
+	return mr_partition_set_isr(partition, isr, isr);
+}
+
+void mr_partition_follow(struct mr_partition *partition, int32_t leader_epoch)
+{
+	mr_assert(leader_epoch >= partition->leader_epoch);
+	partition->leader_epoch = leader_epoch;
+	partition->leads = false;
+}
+
+bool mr_partition_set_isr(struct mr_partition *partition, uint64_t known, uint64_t perhaps)
+{
+	mr_assert(partition->leads);
+	partition->isr_known = known;
+	partition->isr = known | perhaps;
+	return raise_high_watermark(partition);
+}
+
+bool mr_partition_follow_watermark(struct mr_partition *partition, uint64_t offset)
+{
+	mr_assert(!partition->leads);
+	if (offset > partition->flushed)
+		offset = partition->flushed;
+	if (offset <= partition->high_watermark)
+		return false;
+	partition->high_watermark = offset;
+	return true;
 }
 
 void mr_partition_raise_log_start(struct mr_partition *partition, uint64_t offset)

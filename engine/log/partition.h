@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "epochs.h"
 #include "error.h"
 
 #define MR_RECENT_BATCHES 5 /* remembered per producer, as Kafka does */
@@ -23,7 +24,7 @@ struct mr_producer_entry {
 	int32_t last_sequence;	/* of its newest record */
 	int16_t epoch;
 	uint8_t recent_count;
-	uint8_t recent_next;	/* ring position of the next to be written */
+	uint8_t recent_next; /* ring position of the next to be written */
 	struct {
 		int32_t first_sequence;
 		int32_t count;
@@ -37,16 +38,21 @@ struct mr_producer_entry {
  * and none moves back while leader_epoch stays the same.
  */
 struct mr_partition {
-	int32_t leader_epoch;		/* rises at each start and each change of leader */
-	uint64_t log_start;		/* oldest offset still kept */
-	uint64_t high_watermark;	/* first offset consumers may not see yet */
-	uint64_t flushed;		/* first offset not yet on stable storage here */
-	uint64_t log_end;		/* offset the next record will get */
-	uint64_t isr;			/* bit i: replica i is in sync; this host is replica
-					   'self' */
+	int32_t leader_epoch;	 /* rises at each start and each change of leader */
+	uint64_t log_start;	 /* oldest offset still kept */
+	uint64_t high_watermark; /* first offset consumers may not see yet */
+	uint64_t flushed;	 /* first offset not yet on stable storage here */
+	uint64_t log_end;	 /* offset the next record will get */
+	uint64_t epoch_start;	 /* log_end when this host began to lead: no high watermark
+				    below it is shown anew */
+	uint64_t isr;		 /* bit i: replica i is in sync, or is perhaps (R4: what was
+				    proposed, too); this host is replica 'self' */
+	uint64_t isr_known;	 /* of those: in sync for certain */
+	bool leads;		 /* else the high watermark is the leader's to say */
 	uint64_t replica_flushed[MR_REPLICAS_MAX];
 	uint32_t self;
 	uint32_t min_insync_replicas;
+	struct mr_epochs epochs; /* of the log: who appends a batch notes its epoch there first */
 	struct mr_producer_entry *producers; /* open addressing by id: walk all producers_max */
 	uint32_t producers_max;		     /* places in the table, a power of two */
 	uint32_t producers_limit;	     /* of them in use at most, so that lookups are short */
@@ -59,7 +65,7 @@ struct mr_partition {
 
 /*
  * Takes all memory it will ever need, for 'producers_max' producers. This host is replica 0, alone
- * in the ISR. -ENOMEM.
+ * in the ISR, and leads. -ENOMEM.
  */
 int mr_partition_init(struct mr_partition *partition, uint32_t producers_max,
 		      uint32_t min_insync_replicas, struct mr_error *err);
@@ -124,9 +130,30 @@ uint32_t mr_partition_expire_producers(struct mr_partition *partition, int64_t b
  */
 bool mr_partition_replica_flushed(struct mr_partition *partition, uint32_t replica,
 				  uint64_t offset);
-/* The same for this host; raises 'flushed'. */
+/*
+ * A replica begins anew, with no more than this: what it said before, in an earlier life perhaps,
+ * no longer counts. True as above.
+ */
+bool mr_partition_replica_begins(struct mr_partition *partition, uint32_t replica, uint64_t offset);
+/* As replica_flushed() for this host; raises 'flushed'. */
 bool mr_partition_flushed(struct mr_partition *partition, uint64_t offset);
 void mr_partition_raise_log_start(struct mr_partition *partition, uint64_t offset);
+
+/*
+ * This host leads under 'leader_epoch', from its log's end on; what the others have flushed is to
+ * be heard from them anew. 'isr' is in sync for certain. The high watermark stays where it was
+ * until all in sync have what this log held at the beginning (I4). True if it rose.
+ */
+bool mr_partition_lead(struct mr_partition *partition, int32_t leader_epoch, uint64_t isr);
+/* Another does, or nobody is known to: the high watermark rises by follow_watermark() only. */
+void mr_partition_follow(struct mr_partition *partition, int32_t leader_epoch);
+/* As leader: who is in sync for certain, and who perhaps besides. True: the high watermark rose. */
+bool mr_partition_set_isr(struct mr_partition *partition, uint64_t known, uint64_t perhaps);
+/*
+ * As follower: the leader's high watermark is 'offset'; shown as far as this host has flushed. True
+ * if it rose.
+ */
+bool mr_partition_follow_watermark(struct mr_partition *partition, uint64_t offset);
 
 /* (a - b) as serial numbers mod 2^31: how far a is ahead of b, negative if behind. */
 int32_t mr_sequence_distance(int32_t a, int32_t b);

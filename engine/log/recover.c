@@ -207,6 +207,9 @@ static void remember_batches(struct recovery *re, const uint8_t *bytes,
 		int64_t id = batch.base_sequence < 0 ? MR_PRODUCER_ID_NONE : batch.producer_id;
 
 		mr_assert(batch.base_offset == re->partition->log_end);
+		/* an epoch that falls is found by check_chain(), unless inside one group: then the
+		   table keeps the higher one, as the leader's does */
+		(void)mr_epochs_note(&re->partition->epochs, batch.leader_epoch, batch.base_offset);
 		mr_partition_append(re->partition, id, batch.producer_epoch, batch.base_sequence,
 				    (uint32_t)batch.record_count, header->append_ms);
 		at += batch.total_bytes;

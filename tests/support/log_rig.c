@@ -151,6 +151,8 @@ enum mr_log_room mr_test_rig_append(struct mr_test_rig *rig, struct mr_test_batc
 	if (room != MR_LOG_ROOM)
 		return room;
 	bytes = mr_test_batch_encode(batch, at, mr_test_batch_bytes_max(batch));
+	mr_assert(mr_epochs_note(&rig->partition.epochs, batch->leader_epoch,
+				 batch->base_offset) == 0);
 	mr_partition_append(&rig->partition, batch->producer_id, batch->producer_epoch,
 			    batch->producer_id < 0 ? -1 : batch->sequence, (uint32_t)batch->records,
 			    rig->clock.wall_ms);

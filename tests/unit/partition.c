@@ -325,7 +325,7 @@ Test(partition, alone_it_commits_what_is_flushed)
 Test(partition, the_slowest_in_sync_replica_holds_the_high_watermark)
 {
 	begin(1);
-	partition.isr = 0x25; /* replicas 0, 2, 5 */
+	(void)mr_partition_set_isr(&partition, 0x25, 0); /* replicas 0, 2, 5 */
 	mr_partition_append(&partition, -1, -1, -1, 10, 0);
 	cr_assert_not(mr_partition_flushed(&partition, 10));
 	cr_assert_not(mr_partition_replica_flushed(&partition, 1, 10), "not in the ISR");
@@ -347,7 +347,7 @@ Test(partition, too_small_an_isr_commits_nothing)
 	cr_assert_not(mr_partition_flushed(&partition, 10));
 	cr_assert_eq(partition.high_watermark, 0);
 	cr_assert_eq(partition.flushed, 10, "what is flushed here is told all the same");
-	partition.isr = 3;
+	(void)mr_partition_set_isr(&partition, 3, 0);
 	cr_assert(mr_partition_replica_flushed(&partition, 1, 6));
 	cr_assert_eq(partition.high_watermark, 6);
 	end();
@@ -356,7 +356,7 @@ Test(partition, too_small_an_isr_commits_nothing)
 Test(partition, a_replica_ahead_of_the_log_counts_to_its_end)
 {
 	begin(1);
-	partition.isr = 3;
+	(void)mr_partition_set_isr(&partition, 3, 0);
 	mr_partition_append(&partition, -1, -1, -1, 10, 0);
 	cr_assert_not(mr_partition_replica_flushed(&partition, 1, UINT64_MAX));
 	cr_assert(mr_partition_flushed(&partition, 10));
@@ -369,7 +369,7 @@ Test(partition, a_replica_ahead_of_the_log_counts_to_its_end)
 Test(partition, the_last_replica_number_counts)
 {
 	begin(1);
-	partition.isr = 1ull << 63 | 1;
+	(void)mr_partition_set_isr(&partition, 1ull << 63 | 1, 0);
 	mr_partition_append(&partition, -1, -1, -1, 10, 0);
 	cr_assert_not(mr_partition_flushed(&partition, 10));
 	cr_assert(mr_partition_replica_flushed(&partition, 63, 8));
@@ -398,4 +398,71 @@ Test(partition, the_log_never_starts_above_the_high_watermark, .signal = SIGABRT
 	begin(1);
 	mr_partition_append(&partition, -1, -1, -1, 1, 0);
 	mr_partition_raise_log_start(&partition, 1);
+}
+
+/* I4: what the log held when its leader began is shown only when all in sync have it. */
+Test(partition, a_new_leader_shows_nothing_new_before_its_epoch_is_committed)
+{
+	begin(1);
+	mr_partition_follow(&partition, 70);
+	mr_partition_append(&partition, -1, -1, -1, 10, 0);
+	cr_assert_not(mr_partition_flushed(&partition, 10), "a follower decides nothing");
+	cr_assert(mr_partition_follow_watermark(&partition, 4));
+	cr_assert_not(mr_partition_lead(&partition, 128, 3));
+	cr_assert_eq(partition.epoch_start, 10);
+	mr_partition_append(&partition, -1, -1, -1, 5, 0);
+	cr_assert_not(mr_partition_flushed(&partition, 15));
+	cr_assert_not(mr_partition_replica_flushed(&partition, 1, 9),
+		      "below where the epoch began");
+	cr_assert_eq(partition.high_watermark, 4);
+	cr_assert(mr_partition_replica_flushed(&partition, 1, 10));
+	cr_assert_eq(partition.high_watermark, 10);
+	end();
+}
+
+Test(partition, a_new_leader_hears_from_all_anew)
+{
+	begin(1);
+	(void)mr_partition_set_isr(&partition, 3, 0);
+	mr_partition_append(&partition, -1, -1, -1, 10, 0);
+	cr_assert_not(mr_partition_flushed(&partition, 6));
+	cr_assert(mr_partition_replica_flushed(&partition, 1, 10));
+	cr_assert_not(mr_partition_lead(&partition, 64, 3));
+	cr_assert_not(mr_partition_flushed(&partition, 10),
+		      "replica 1 said so to the epoch before");
+	cr_assert(mr_partition_replica_flushed(&partition, 1, 10));
+	cr_assert_eq(partition.high_watermark, 10);
+	end();
+}
+
+/* R4: between a proposal and its answer both may be true. */
+Test(partition, who_is_perhaps_in_sync_holds_the_high_watermark_and_counts_for_nothing)
+{
+	cr_assert_eq(mr_partition_init(&partition, 1, 2, NULL), 0);
+	mr_partition_start(&partition, 0, 0, 1);
+	mr_partition_append(&partition, -1, -1, -1, 10, 0);
+	(void)mr_partition_set_isr(&partition, 1, 2);
+	cr_assert_not(mr_partition_flushed(&partition, 10));
+	cr_assert_not(mr_partition_replica_flushed(&partition, 1, 8),
+		      "one is known, two are needed");
+	cr_assert_not(mr_partition_set_isr(&partition, 3, 4), "replica 2 may be, and has nothing");
+	cr_assert(mr_partition_set_isr(&partition, 3, 0));
+	cr_assert_eq(partition.high_watermark, 8);
+	end();
+}
+
+Test(partition, a_follower_shows_what_the_leader_says_as_far_as_it_has_it)
+{
+	begin(1);
+	mr_partition_follow(&partition, 70);
+	mr_partition_append(&partition, -1, -1, -1, 10, 0);
+	(void)mr_partition_flushed(&partition, 6);
+	cr_assert(mr_partition_follow_watermark(&partition, 8));
+	cr_assert_eq(partition.high_watermark, 6);
+	cr_assert_not(mr_partition_follow_watermark(&partition, 5), "it never goes back");
+	cr_assert_eq(partition.high_watermark, 6);
+	(void)mr_partition_flushed(&partition, 10);
+	cr_assert(mr_partition_follow_watermark(&partition, 8));
+	cr_assert_eq(partition.high_watermark, 8);
+	end();
 }
