@@ -279,24 +279,28 @@ static bool continues(struct recovery *re, size_t i)
 	return false;
 }
 
-/* The log goes on in the next segment if that begins here. */
-static bool enter_next(struct recovery *re)
+/*
+ * The log goes on in the next segment if that begins here, whatever follows in this one: where it
+ * was truncated (truncate.h), groups that are gone do. 1: it was entered; 0: none begins here; -1:
+ * what begins here does not continue this log.
+ */
+static int enter_next(struct recovery *re)
 {
 	const struct mr_segment_header *next;
 
 	if (re->current + 1 >= re->usable)
-		return false;
+		return 0;
 	next = &re->found[re->current + 1].header;
 	if (next->base_position != re->expected.position)
-		return false;
+		return 0;
 	if (!continues(re, re->current + 1)) {
 		break_at(re, re->current + 1);
-		return false;
+		return -1;
 	}
 	re->current++;
 	re->expected.position += MR_BLOCK_BYTES;
 	mr_scan_segment(&re->scan, segment_of(re, re->current));
-	return true;
+	return 1;
 }
 
 /* The engine before this one ended well, or so it says. */
@@ -320,14 +324,15 @@ static int scan_groups(struct recovery *re, struct mr_error *err)
 	if (said_clean(re)) /* one look, most likely */
 		mr_scan_ahead_to(&re->scan, re->expected.position - segment->base_position);
 	for (;;) {
-		int r = pass_group(re, re->current, &re->expected, true, err);
+		int entered = enter_next(re);
+		int r = entered ? entered : pass_group(re, re->current, &re->expected, true, err);
 
+		if (entered < 0 || r == 0)
+			return 0;
 		if (r < 0)
 			return r;
-		if (r == 1)
+		if (!entered)
 			mr_scan_ahead_to(&re->scan, segment_of(re, re->current)->file_bytes);
-		else if (!enter_next(re))
-			return 0;
 	}
 }
 

@@ -114,7 +114,8 @@ static int replay_segment(struct replay *replay, struct mr_segment *segment, uin
 	struct mr_group_header group;
 	int r = open_segment(replay, segment, err);
 
-	while (r == 0) {
+	/* a truncated segment ends before its file's last group */
+	while (r == 0 && !(segment->end_position && position >= segment->end_position)) {
 		r = read_group(replay, segment, position - segment->base_position, &group, err);
 		if (r < 0 || !group.bytes || group.base_offset >= replay->options->end_offset)
 			break;
