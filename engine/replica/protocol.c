@@ -1,0 +1,881 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The replication protocol of one partition on one host (reliability.md R1 to R7), as protocol.h
+ * tells it. Runs on the partition's worker, or in the simulator; owns nothing but its struct, and
+ * drives the partition and the epoch table that it was given.
+ *
+ * In order: the register and our claims on it; the leader; the follower; what to do next.
+ */
+#include "protocol.h"
+
+#include <string.h>
+
+#include "check.h"
+
+#define EPOCHS_A_ROUND 64 /* node i takes only epochs that are i mod 64 (R2) */
+
+static uint64_t bit(uint32_t node)
+{
+	return UINT64_C(1) << node;
+}
+
+static bool holds(uint64_t nodes, uint32_t node)
+{
+	return (nodes & bit(node)) != 0;
+}
+
+static uint32_t count_of(uint64_t nodes)
+{
+	return (uint32_t)__builtin_popcountll(nodes);
+}
+
+static bool is_member(const struct mr_replica *replica)
+{
+	return holds(replica->known.isr, replica->options.self);
+}
+
+static bool passed(const struct mr_replica *replica, uint64_t since_ns, uint64_t span_ns)
+{
+	return replica->now_ns - since_ns >= span_ns;
+}
+
+bool mr_replica_leads(const struct mr_replica *replica)
+{
+	return replica->role == MR_ROLE_LEADER;
+}
+
+/* ---- roles
+ * -------------------------------------------------------------------------------------- */
+
+/* What recovery found; nobody leads yet, so nothing of it is known to be committed. */
+static void begin_log(struct mr_replica *replica, uint64_t log_start, uint64_t log_end)
+{
+	struct mr_partition *partition = replica->partition;
+	int32_t leader_epoch = partition->leader_epoch > replica->known.leader_epoch
+				       ? partition->leader_epoch
+				       : replica->known.leader_epoch;
+
+	partition->self = replica->options.self;
+	partition->min_insync_replicas = replica->options.min_insync_replicas;
+	partition->leads = false;
+	mr_partition_start(partition, log_start, log_end, leader_epoch);
+}
+
+/* A new agreement with the leader begins; one that was under way is void. */
+static void begin_asking(struct mr_replica *replica)
+{
+	replica->session++;
+	replica->step = replica->truncating ? MR_FOLLOW_TRUNCATE : MR_FOLLOW_ASK;
+	replica->said_ns = 0;
+	replica->fetch_heard = false;
+	replica->taken_bytes = 0;
+	replica->told_flushed = 0;
+	replica->told_credit = 0;
+	replica->leader_watermark = 0; /* of a log that may part from ours */
+	replica->behind_ns = 0;
+}
+
+static void lead(struct mr_replica *replica)
+{
+	uint32_t i;
+
+	replica->role = MR_ROLE_LEADER;
+	replica->leader_gone = false;
+	replica->elections++;
+	for (i = 0; i < MR_NODES_MAX; i++) {
+		struct mr_replica_peer *peer = &replica->peers[i];
+
+		*peer = (struct mr_replica_peer){
+			.connected = peer->connected,
+			.incarnation = peer->incarnation,
+			.mark_offset = replica->partition->log_end,
+			.mark_ns = replica->now_ns,
+			.caught_up_ns = replica->now_ns,
+		};
+	}
+	(void)mr_partition_lead(replica->partition, replica->known.leader_epoch,
+				replica->known.isr); /* the host looks at the high watermark */
+}
+
+static void follow(struct mr_replica *replica)
+{
+	replica->role = MR_ROLE_FOLLOWER;
+	replica->leader_gone = false;
+	replica->leader_log_start = 0;
+	begin_asking(replica);
+	mr_partition_follow(replica->partition, replica->known.leader_epoch);
+}
+
+static void step_down(struct mr_replica *replica)
+{
+	replica->role = MR_ROLE_NONE;
+	mr_partition_follow(replica->partition, replica->partition->leader_epoch);
+}
+
+/* ---- the register
+ * ------------------------------------------------------------------------------- */
+
+/* Whether the register says that this engine leads, by an election that it proposed itself (R2). */
+static bool won(const struct mr_replica *replica)
+{
+	return replica->known.leader == (int32_t)replica->options.self &&
+	       replica->known.leader_incarnation == replica->options.incarnation &&
+	       replica->known.leader_epoch == replica->claimed_epoch && replica->claimed_epoch > 0;
+}
+
+static void take_role(struct mr_replica *replica, int32_t epoch_before)
+{
+	bool same = replica->known.leader_epoch == epoch_before;
+
+	if (won(replica) && !replica->resigned) {
+		if (replica->role == MR_ROLE_LEADER && same)
+			(void)mr_partition_set_isr(replica->partition, replica->known.isr, 0);
+		else
+			lead(replica);
+		return;
+	}
+	if (replica->known.leader == MR_NODE_NONE ||
+	    replica->known.leader == (int32_t)replica->options.self) {
+		/* mine by an earlier life, or by a claim I let go of: nobody leads */
+		step_down(replica);
+		replica->leader_gone = true;
+		return;
+	}
+	if (replica->role != MR_ROLE_FOLLOWER || !same)
+		follow(replica);
+}
+
+static void learn(struct mr_replica *replica, const struct mr_coord_state *state)
+{
+	int32_t epoch_before = replica->known.leader_epoch;
+
+	if (state->version <= replica->known.version)
+		return;
+	replica->known = *state;
+	replica->proposing = MR_PROPOSING_NOTHING;
+	replica->proposed_isr = 0;
+	if (replica->options.lost_data && !is_member(replica))
+		replica->options.lost_data = false; /* R7: out of it; back only by R3 */
+	take_role(replica, epoch_before);
+}
+
+static void resign(struct mr_replica *replica)
+{
+	replica->resigned = true;
+	replica->claimed_epoch = 0;
+	if (replica->role == MR_ROLE_LEADER) {
+		step_down(replica);
+		replica->leader_gone = true;
+	}
+}
+
+void mr_replica_coordinated(struct mr_replica *replica, const struct mr_coord_event *event)
+{
+	switch (event->kind) {
+	case MR_COORD_NOTHING:
+		break;
+	case MR_COORD_STATE:
+		replica->read_due = false;
+		replica->resigned = false;
+		learn(replica, &event->state);
+		break;
+	case MR_COORD_ACCEPTED:
+		learn(replica, &event->state);
+		break;
+	case MR_COORD_REFUSED:
+		/* the register stands where it was: a guard refused. What was lost on the way
+		   before may be carried out yet, so what was proposed counts until the version
+		   moves */
+		if (event->state.version == replica->known.version)
+			replica->proposing = MR_PROPOSING_NOTHING;
+		learn(replica, &event->state);
+		break;
+	case MR_COORD_UNKNOWN:
+		if (replica->proposing == MR_PROPOSING)
+			replica->proposing = MR_PROPOSING_AGAIN;
+		replica->read_due = true;
+		break;
+	case MR_COORD_LEADER_GONE:
+		learn(replica, &event->state);
+		if (event->state.leader_epoch == replica->known.leader_epoch &&
+		    replica->role != MR_ROLE_LEADER)
+			replica->leader_gone = true;
+		break;
+	case MR_COORD_RESIGN:
+		resign(replica);
+		break;
+	}
+}
+
+/* ---- proposals
+ * ---------------------------------------------------------------------------------- */
+
+static struct mr_coord_proposal next_state(const struct mr_replica *replica)
+{
+	struct mr_coord_proposal proposal = {.wanted = replica->known, .guard = MR_NODE_NONE};
+
+	proposal.wanted.version++;
+	return proposal;
+}
+
+/* R7: nothing is answered and nobody is elected before this host is out of the ISR. */
+static bool want_out(const struct mr_replica *replica, struct mr_coord_proposal *out)
+{
+	if (!replica->options.lost_data || !is_member(replica))
+		return false;
+	*out = next_state(replica);
+	out->wanted.isr &= ~bit(replica->options.self);
+	if (out->wanted.leader == (int32_t)replica->options.self)
+		out->wanted.leader = MR_NODE_NONE;
+	return true;
+}
+
+static int32_t next_epoch(const struct mr_replica *replica)
+{
+	return (replica->known.leader_epoch / EPOCHS_A_ROUND + 1) * EPOCHS_A_ROUND +
+	       (int32_t)replica->options.self;
+}
+
+/* R2: a member of the ISR of this very version, under an epoch that nobody had. */
+static bool want_election(struct mr_replica *replica, struct mr_coord_proposal *out)
+{
+	if (replica->role == MR_ROLE_LEADER || !replica->leader_gone || replica->resigned ||
+	    replica->options.lost_data || replica->truncating || !is_member(replica))
+		return false;
+	*out = next_state(replica);
+	replica->claimed_epoch = next_epoch(replica);
+	out->wanted.leader = (int32_t)replica->options.self;
+	out->wanted.leader_incarnation = replica->options.incarnation;
+	out->wanted.leader_epoch = replica->claimed_epoch;
+	return true;
+}
+
+/* Members that did not keep up go, all at once, if enough stay (R2: never below the minimum). */
+static bool want_shrink(const struct mr_replica *replica, struct mr_coord_proposal *out)
+{
+	uint64_t late = 0, left;
+
+	for (left = replica->known.isr & ~bit(replica->options.self); left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+
+		if (passed(replica, replica->peers[i].caught_up_ns, replica->options.lag_max_ns))
+			late |= bit(i);
+	}
+	*out = next_state(replica);
+	out->wanted.isr &= ~late;
+	return late && count_of(out->wanted.isr) >= replica->options.min_insync_replicas;
+}
+
+/* R3: on stable storage there is all that was ever committed, and all that this leader began with.
+ */
+static bool has_caught_up(const struct mr_replica *replica, uint32_t node)
+{
+	const struct mr_partition *partition = replica->partition;
+	uint64_t flushed = partition->replica_flushed[node];
+
+	return replica->peers[node].fetching && flushed >= partition->high_watermark &&
+	       flushed >= partition->epoch_start &&
+	       !passed(replica, replica->peers[node].caught_up_ns, replica->options.lag_max_ns);
+}
+
+static bool want_expansion(const struct mr_replica *replica, struct mr_coord_proposal *out)
+{
+	uint64_t left = replica->options.replicas & ~replica->known.isr;
+
+	for (; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+
+		if (!has_caught_up(replica, i))
+			continue;
+		*out = next_state(replica);
+		out->wanted.isr |= bit(i);
+		out->guard = (int32_t)i;
+		out->guard_incarnation = replica->peers[i].incarnation;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * After a lost answer the same is proposed again: it is carried out at most once, and whatever
+ * comes back says where the register stands.
+ */
+static bool want_proposal(struct mr_replica *replica, struct mr_coord_proposal *out)
+{
+	if (replica->known.version == 0 || replica->proposing == MR_PROPOSING)
+		return false;
+	if (replica->proposing == MR_PROPOSING_AGAIN) {
+		*out = replica->proposal;
+		return passed(replica, replica->proposed_ns, replica->options.ask_again_ns);
+	}
+	if (replica->proposed_ns &&
+	    replica->proposal.wanted.version == replica->known.version + 1 &&
+	    !passed(replica, replica->proposed_ns, replica->options.ask_again_ns))
+		return false; /* refused a moment ago */
+	if (want_out(replica, out) || want_election(replica, out))
+		return true;
+	if (replica->role != MR_ROLE_LEADER)
+		return false;
+	if (replica->proposed_isr & ~replica->known.isr) { /* refused: let the version say so */
+		*out = next_state(replica);
+		return true;
+	}
+	return want_shrink(replica, out) || want_expansion(replica, out);
+}
+
+static void note_proposal(struct mr_replica *replica, const struct mr_coord_proposal *proposal)
+{
+	uint64_t before = replica->known.isr;
+
+	if (replica->proposing == MR_PROPOSING_NOTHING && replica->role == MR_ROLE_LEADER) {
+		replica->shrinks += (before & ~proposal->wanted.isr) != 0;
+		replica->expansions += (proposal->wanted.isr & ~before) != 0;
+	}
+	replica->proposing = MR_PROPOSING;
+	replica->proposal = *proposal;
+	replica->proposed_ns = replica->now_ns;
+	replica->proposed_isr |= proposal->wanted.isr;
+	if (replica->role == MR_ROLE_LEADER) /* R4: from now on it may be true */
+		(void)mr_partition_set_isr(replica->partition, replica->known.isr,
+					   replica->proposed_isr);
+}
+
+/* ---- the leader
+ * --------------------------------------------------------------------------------- */
+
+/* In time, if it has flushed by now what was the log's end then. */
+static void note_progress(struct mr_replica *replica, uint32_t node)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+	uint64_t flushed = replica->partition->replica_flushed[node];
+
+	if (!peer->fetching)
+		return;
+	if (flushed >= peer->mark_offset) {
+		peer->caught_up_ns = peer->mark_ns;
+		peer->mark_offset = replica->partition->log_end;
+		peer->mark_ns = replica->now_ns;
+	}
+	if (flushed >= replica->partition->log_end)
+		peer->caught_up_ns = replica->now_ns;
+}
+
+static void receive_ask(struct mr_replica_peer *peer, const struct mr_feed_entry *entry)
+{
+	if ((int32_t)(entry->session - peer->session) < 0 ||
+	    (entry->session == peer->session && peer->fetching))
+		return; /* an old one, or one that was doubled on the way */
+	peer->fetching = false;
+	peer->answer_due = true;
+	peer->session = entry->session;
+	peer->asked_epoch = entry->last_epoch;
+}
+
+static void receive_fetch(struct mr_replica *replica, uint32_t node,
+			  const struct mr_feed_entry *entry)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	if (entry->session != peer->session || entry->offset > replica->partition->log_end) {
+		replica->refused++;
+		return;
+	}
+	if (entry->offset < replica->partition->log_start) { /* retention was faster */
+		peer->answer_due = true;
+		return;
+	}
+	peer->watermark_due = true; /* also says that FETCH was heard */
+	if (peer->fetching)
+		return;
+	peer->fetching = true;
+	peer->answer_due = false;
+	peer->sent_offset = entry->offset;
+	peer->sent_bytes = 0;
+	peer->credit_bytes = entry->credit_bytes;
+	peer->told_watermark = 0;
+	(void)mr_partition_replica_begins(replica->partition, node, entry->offset);
+	peer->mark_offset = replica->partition->log_end;
+	peer->mark_ns = replica->now_ns;
+	note_progress(replica, node);
+}
+
+static void receive_flushed(struct mr_replica *replica, uint32_t node,
+			    const struct mr_feed_entry *entry)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	if (!peer->fetching || entry->session != peer->session ||
+	    entry->offset > peer->sent_offset) { /* it cannot have what was not sent */
+		replica->refused++;
+		return;
+	}
+	if (entry->credit_bytes > peer->credit_bytes)
+		peer->credit_bytes = entry->credit_bytes;
+	(void)mr_partition_replica_flushed(replica->partition, node, entry->offset);
+	note_progress(replica, node);
+}
+
+uint64_t mr_replica_sendable(const struct mr_replica *replica, uint32_t node, uint64_t *offset)
+{
+	const struct mr_replica_peer *peer = &replica->peers[node];
+
+	if (replica->role != MR_ROLE_LEADER || !peer->fetching ||
+	    peer->sent_offset >= replica->partition->log_end ||
+	    peer->sent_bytes >= peer->credit_bytes)
+		return 0;
+	*offset = peer->sent_offset;
+	return peer->credit_bytes - peer->sent_bytes;
+}
+
+void mr_replica_describe(const struct mr_replica *replica, uint32_t node,
+			 struct mr_feed_entry *entry)
+{
+	*entry = (struct mr_feed_entry){
+		.kind = MR_FEED_BATCHES,
+		.leader_epoch = replica->known.leader_epoch,
+		.session = replica->peers[node].session,
+		.high_watermark = replica->partition->high_watermark,
+	};
+}
+
+static void note_told(struct mr_replica *replica, struct mr_replica_peer *peer)
+{
+	peer->watermark_due = false;
+	peer->told_watermark = replica->partition->high_watermark;
+	peer->told_ns = replica->now_ns;
+}
+
+void mr_replica_sent(struct mr_replica *replica, uint32_t node, const struct mr_feed_entry *entry)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	mr_assert(entry->offset == peer->sent_offset);
+	mr_assert(entry->end_offset <= replica->partition->log_end);
+	peer->sent_offset = entry->end_offset;
+	peer->sent_bytes += entry->bytes;
+	note_told(replica, peer);
+}
+
+/*
+ * A follower whose last epoch this log does not know, nor any before it, has nothing that is known
+ * to be ours: it goes on from our log start. One without records may go on from anywhere.
+ */
+static struct mr_feed_entry answer(const struct mr_replica *replica,
+				   const struct mr_replica_peer *peer)
+{
+	const struct mr_partition *partition = replica->partition;
+	struct mr_epoch_end end = {MR_EPOCH_NONE, partition->log_end};
+
+	if (peer->asked_epoch != MR_EPOCH_NONE) {
+		end = mr_epochs_end(&replica->partition->epochs, peer->asked_epoch,
+				    partition->log_end);
+		if (end.leader_epoch == MR_EPOCH_NONE)
+			end.end_offset = partition->log_start;
+	}
+	return (struct mr_feed_entry){
+		.kind = MR_FEED_ANSWER,
+		.leader_epoch = replica->known.leader_epoch,
+		.session = peer->session,
+		.last_epoch = end.leader_epoch,
+		.offset = end.end_offset,
+		.log_start = partition->log_start,
+	};
+}
+
+/* ---- the follower
+ * ------------------------------------------------------------------------------- */
+
+static void truncate_to(struct mr_replica *replica, uint64_t offset, bool reset)
+{
+	replica->step = MR_FOLLOW_TRUNCATE;
+	replica->truncate_offset = offset;
+	replica->truncate_reset = reset;
+}
+
+/*
+ * R5. Both logs agree up to where the greatest epoch that both have ends in the shorter one. If
+ * that was our last epoch and our log ends no later, all of it agrees; else it is cut there, and
+ * asked again with what is last then.
+ */
+static void receive_answer(struct mr_replica *replica, const struct mr_feed_entry *entry)
+{
+	const struct mr_partition *partition = replica->partition;
+	int32_t mine = mr_epochs_last(&replica->partition->epochs);
+	uint64_t cut = entry->offset;
+
+	if (replica->step == MR_FOLLOW_TRUNCATE || replica->fetch_heard)
+		return;
+	if (entry->last_epoch > mine) {
+		replica->refused++; /* not asked for */
+		return;
+	}
+	replica->leader_log_start = entry->log_start;
+	if (partition->log_end < entry->log_start) { /* what comes next is kept nowhere any more */
+		truncate_to(replica, entry->log_start, true);
+		return;
+	}
+	if (entry->last_epoch != MR_EPOCH_NONE) {
+		struct mr_epoch_end own = mr_epochs_end(&replica->partition->epochs,
+							entry->last_epoch, partition->log_end);
+
+		cut = own.end_offset < cut ? own.end_offset : cut;
+	}
+	if (cut < partition->high_watermark) {
+		replica->refused++; /* I4: what consumers may have read is not cut away */
+		return;
+	}
+	if (cut < partition->log_end) {
+		truncate_to(replica, cut, false);
+		return;
+	}
+	replica->step = MR_FOLLOW_FETCH;
+	replica->said_ns = 0;
+}
+
+void mr_replica_truncated(struct mr_replica *replica, uint64_t log_start, uint64_t log_end)
+{
+	mr_assert(replica->truncating);
+	begin_log(replica, log_start, log_end);
+	(void)mr_partition_follow_watermark(replica->partition, replica->shown);
+	replica->truncating = false;
+	replica->truncations++;
+	if (replica->role == MR_ROLE_FOLLOWER)
+		begin_asking(replica);
+}
+
+static void hear_watermark(struct mr_replica *replica, uint64_t offset)
+{
+	if (offset > replica->leader_watermark)
+		replica->leader_watermark = offset;
+	(void)mr_partition_follow_watermark(replica->partition,
+					    replica->leader_watermark); /* the host looks at it */
+}
+
+/* The leader has sent what did not come: after a while it is taken for lost. */
+static void note_behind(struct mr_replica *replica, uint64_t sent_offset)
+{
+	if (sent_offset <= replica->partition->log_end) {
+		replica->behind_ns = 0;
+		return;
+	}
+	if (!replica->behind_ns)
+		replica->behind_ns = replica->now_ns;
+	else if (passed(replica, replica->behind_ns, replica->options.ask_again_ns))
+		begin_asking(replica);
+}
+
+static void note_heard(struct mr_replica *replica)
+{
+	replica->fetch_heard = true;
+	replica->heard_ns = replica->now_ns;
+}
+
+static void receive_watermark(struct mr_replica *replica, const struct mr_feed_entry *entry)
+{
+	if (replica->step != MR_FOLLOW_FETCH)
+		return;
+	note_heard(replica);
+	if (entry->log_start > replica->leader_log_start)
+		replica->leader_log_start = entry->log_start;
+	hear_watermark(replica, entry->high_watermark);
+	note_behind(replica, entry->offset);
+}
+
+enum mr_take mr_replica_take(struct mr_replica *replica, uint32_t node,
+			     const struct mr_feed_entry *entry)
+{
+	if (entry->leader_epoch != replica->known.leader_epoch) {
+		mr_replica_received(replica, node, entry); /* says so, to whoever is behind */
+		return MR_TAKE_DROP;
+	}
+	if (replica->role != MR_ROLE_FOLLOWER || replica->known.leader != (int32_t)node ||
+	    replica->step != MR_FOLLOW_FETCH || entry->session != replica->session ||
+	    entry->offset < replica->partition->log_end)
+		return MR_TAKE_DROP;
+	note_heard(replica);
+	note_behind(replica, entry->offset);
+	return entry->offset == replica->partition->log_end ? MR_TAKE_APPEND : MR_TAKE_DROP;
+}
+
+void mr_replica_took(struct mr_replica *replica, const struct mr_feed_entry *entry)
+{
+	mr_assert(replica->partition->log_end == entry->end_offset);
+	replica->taken_bytes += entry->bytes;
+	replica->behind_ns = 0;
+	hear_watermark(replica, entry->high_watermark);
+}
+
+bool mr_replica_flushed(struct mr_replica *replica)
+{
+	uint64_t before = replica->partition->high_watermark;
+
+	if (replica->role == MR_ROLE_FOLLOWER)
+		hear_watermark(replica, 0);
+	return replica->partition->high_watermark > before;
+}
+
+static uint64_t credit(const struct mr_replica *replica)
+{
+	return replica->taken_bytes + replica->options.window_bytes;
+}
+
+static struct mr_feed_entry follower_entry(const struct mr_replica *replica, enum mr_feed_kind kind)
+{
+	return (struct mr_feed_entry){
+		.kind = kind,
+		.leader_epoch = replica->known.leader_epoch,
+		.session = replica->session,
+		.offset = replica->partition->log_end,
+	};
+}
+
+/* What the follower has to say to its leader now, if anything. */
+static bool follower_says(struct mr_replica *replica, struct mr_feed_entry *entry)
+{
+	bool again = !replica->said_ns ||
+		     passed(replica, replica->said_ns, replica->options.ask_again_ns);
+	uint64_t flushed = replica->partition->flushed;
+
+	if (replica->options.lost_data)
+		return false;
+	if (replica->step == MR_FOLLOW_ASK && again) {
+		*entry = follower_entry(replica, MR_FEED_ASK);
+		entry->last_epoch = mr_epochs_last(&replica->partition->epochs);
+		replica->said_ns = replica->now_ns;
+		return true;
+	}
+	if (replica->step != MR_FOLLOW_FETCH)
+		return false;
+	if (!replica->fetch_heard) {
+		/* R5: all that we agree on is on stable storage first */
+		if (!again || flushed < replica->partition->log_end)
+			return false;
+		*entry = follower_entry(replica, MR_FEED_FETCH);
+	} else if (flushed > replica->told_flushed || again ||
+		   credit(replica) - replica->told_credit >= replica->options.window_bytes / 2) {
+		*entry = follower_entry(replica, MR_FEED_FLUSHED);
+		entry->offset = flushed;
+	} else {
+		return false;
+	}
+	entry->credit_bytes = credit(replica);
+	replica->said_ns = replica->now_ns;
+	replica->told_flushed = flushed;
+	replica->told_credit = entry->credit_bytes;
+	return true;
+}
+
+/* ---- from the others
+ * ---------------------------------------------------------------------------- */
+
+void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	mr_assert(node < MR_NODES_MAX);
+	peer->connected = true;
+	peer->fetching = false;
+	peer->answer_due = false;
+	peer->watermark_due = false;
+	peer->stale_epoch = 0;
+	peer->session = 0;
+	peer->incarnation = incarnation;
+	if (replica->role == MR_ROLE_FOLLOWER && replica->known.leader == (int32_t)node)
+		begin_asking(replica);
+}
+
+void mr_replica_disconnected(struct mr_replica *replica, uint32_t node)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	mr_assert(node < MR_NODES_MAX);
+	peer->connected = false;
+	peer->fetching = false;
+	peer->answer_due = false;
+	if (replica->role == MR_ROLE_FOLLOWER && replica->known.leader == (int32_t)node)
+		begin_asking(replica);
+}
+
+static void receive_as_leader(struct mr_replica *replica, uint32_t node,
+			      const struct mr_feed_entry *entry)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	if (!holds(replica->options.replicas, node)) {
+		replica->refused++;
+		return;
+	}
+	switch (entry->kind) {
+	case MR_FEED_ASK:
+		receive_ask(peer, entry);
+		break;
+	case MR_FEED_FETCH:
+		receive_fetch(replica, node, entry);
+		break;
+	case MR_FEED_FLUSHED:
+		receive_flushed(replica, node, entry);
+		break;
+	default:
+		replica->refused++; /* only a leader says that */
+	}
+}
+
+static void receive_as_follower(struct mr_replica *replica, uint32_t node,
+				const struct mr_feed_entry *entry)
+{
+	if (replica->known.leader != (int32_t)node || entry->session != replica->session)
+		return; /* of an agreement before */
+	if (entry->kind == MR_FEED_ANSWER)
+		receive_answer(replica, entry);
+	else if (entry->kind == MR_FEED_WATERMARK)
+		receive_watermark(replica, entry);
+	else
+		replica->refused++;
+}
+
+void mr_replica_received(struct mr_replica *replica, uint32_t node,
+			 const struct mr_feed_entry *entry)
+{
+	mr_assert(node < MR_NODES_MAX);
+	if (entry->leader_epoch > replica->known.leader_epoch) {
+		replica->read_due = true; /* R6: the register decides, not the message */
+		return;
+	}
+	if (entry->kind == MR_FEED_STALE)
+		return; /* it was stale itself */
+	if (entry->leader_epoch < replica->known.leader_epoch) {
+		replica->peers[node].stale_epoch = replica->known.leader_epoch;
+		return;
+	}
+	if (replica->role == MR_ROLE_LEADER)
+		receive_as_leader(replica, node, entry);
+	else if (replica->role == MR_ROLE_FOLLOWER)
+		receive_as_follower(replica, node, entry);
+}
+
+/* ---- what to do
+ * --------------------------------------------------------------------------------- */
+
+static bool leader_says(struct mr_replica *replica, uint32_t node, struct mr_feed_entry *entry)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	if (peer->answer_due) {
+		*entry = answer(replica, peer);
+		peer->answer_due = false;
+		return true;
+	}
+	if (!peer->fetching ||
+	    !(peer->watermark_due || replica->partition->high_watermark > peer->told_watermark ||
+	      passed(replica, peer->told_ns, replica->options.heartbeat_ns)))
+		return false;
+	*entry = (struct mr_feed_entry){
+		.kind = MR_FEED_WATERMARK,
+		.leader_epoch = replica->known.leader_epoch,
+		.session = peer->session,
+		.offset = peer->sent_offset,
+		.high_watermark = replica->partition->high_watermark,
+		.log_start = replica->partition->log_start,
+	};
+	note_told(replica, peer);
+	return true;
+}
+
+static bool says(struct mr_replica *replica, uint32_t node, struct mr_feed_entry *entry)
+{
+	struct mr_replica_peer *peer = &replica->peers[node];
+
+	if (peer->stale_epoch) {
+		*entry = (struct mr_feed_entry){.kind = MR_FEED_STALE,
+						.leader_epoch = peer->stale_epoch};
+		peer->stale_epoch = 0;
+		return true;
+	}
+	if (replica->role == MR_ROLE_LEADER)
+		return leader_says(replica, node, entry);
+	return replica->role == MR_ROLE_FOLLOWER && replica->known.leader == (int32_t)node &&
+	       follower_says(replica, entry);
+}
+
+static bool wants_to_read(struct mr_replica *replica)
+{
+	if (!replica->read_due ||
+	    (replica->read_ns && !passed(replica, replica->read_ns, replica->options.ask_again_ns)))
+		return false;
+	replica->read_ns = replica->now_ns;
+	return true;
+}
+
+struct mr_replica_action mr_replica_next(struct mr_replica *replica, uint64_t sendable)
+{
+	struct mr_replica_action action = {.kind = MR_ACTION_NOTHING};
+	uint64_t left;
+
+	if (wants_to_read(replica)) {
+		action.kind = MR_ACTION_READ;
+		return action;
+	}
+	if (want_proposal(replica, &action.proposal)) {
+		action.kind = MR_ACTION_PROPOSE;
+		note_proposal(replica, &action.proposal);
+		return action;
+	}
+	/* never beside an election that may be won: a leader's epoch begins at its log's end */
+	if (replica->role == MR_ROLE_FOLLOWER && replica->step == MR_FOLLOW_TRUNCATE &&
+	    !replica->truncating && replica->proposing == MR_PROPOSING_NOTHING) {
+		action.kind = MR_ACTION_TRUNCATE;
+		action.offset = replica->truncate_offset;
+		action.reset = replica->truncate_reset;
+		replica->shown = replica->partition->high_watermark;
+		replica->truncating = true;
+		return action;
+	}
+	left = sendable & replica->options.replicas & ~bit(replica->options.self);
+	for (; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+
+		if (!replica->peers[i].connected || !says(replica, i, &action.entry))
+			continue;
+		action.kind = MR_ACTION_SEND;
+		action.node = i;
+		return action;
+	}
+	return action;
+}
+
+/* ---- beginning and time
+ * ------------------------------------------------------------------------- */
+
+void mr_replica_init(struct mr_replica *replica, const struct mr_replica_options *options,
+		     struct mr_partition *partition, uint64_t log_start, uint64_t log_end,
+		     uint64_t now_ns)
+{
+	mr_assert(options->self < MR_NODES_MAX);
+	mr_assert(holds(options->replicas, options->self));
+	mr_assert(options->min_insync_replicas >= 1);
+	*replica = (struct mr_replica){
+		.options = *options,
+		.partition = partition,
+		.now_ns = now_ns,
+		.known = {.leader = MR_NODE_NONE},
+		.read_due = true,
+	};
+	begin_log(replica, log_start, log_end);
+}
+
+void mr_replica_time(struct mr_replica *replica, uint64_t now_ns)
+{
+	uint64_t left = replica->options.replicas & ~bit(replica->options.self);
+
+	mr_assert(now_ns >= replica->now_ns);
+	replica->now_ns = now_ns;
+	/* a leader that says nothing has let go of this agreement, or lost it in a new life */
+	if (replica->role == MR_ROLE_FOLLOWER && replica->step == MR_FOLLOW_FETCH &&
+	    replica->fetch_heard &&
+	    passed(replica, replica->heard_ns, replica->options.ask_again_ns))
+		begin_asking(replica);
+	if (replica->role != MR_ROLE_LEADER)
+		return;
+	for (; left; left &= left - 1)
+		note_progress(replica, (uint32_t)__builtin_ctzll(left));
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One partition on one host as leader or follower: the whole protocol, pure. No socket, no clock,
+ *no thread, no allocation. The partition's worker drives it in the engine, the simulator in tests:
+ * whatever happened is told to it by a call, and what it wants done is asked for by
+ *mr_replica_next() until that says MR_ACTION_NOTHING.
+ *
+ * What it wants is worked out from its state whenever it is asked, never queued: a reply that
+ *cannot be sent yet is not built yet, the newest is sent and no older one, and nothing can
+ *overflow.
+ *
+ *	the register says		this host is
+ *	leader = me, by my own claim	leader: sends batches, counts what followers flushed, raises
+ *the high watermark, proposes who is in sync
+ *	leader = another		follower: asks where the logs part, truncates, asks again
+ *until both agree (R5), then takes batches and says what it flushed nobody, or leader gone
+ *nobody's; if it is in sync it claims the next epoch (R2)
+ *
+ * Messages may be lost, doubled, reordered and late. Each carries the leader epoch, and those that
+ * belong to one agreement of a follower with its leader its session number, which the follower
+ * chooses anew for each agreement: what fits neither is dropped. Only the register decides.
+ */
+#ifndef MR_PROTOCOL_H
+#define MR_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coord.h"
+#include "log/partition.h"
+
+/* ---- what one host says to another about one partition -----------------------------------------
+ */
+
+enum mr_feed_kind {
+	MR_FEED_ASK = 1,   /* follower: my last epoch, my log end; where do our logs part? */
+	MR_FEED_ANSWER,	   /* leader: the greatest epoch up to yours that I have, and its end */
+	MR_FEED_FETCH,	   /* follower: we agree; send from my log end on */
+	MR_FEED_BATCHES,   /* leader: record batches, byte for byte */
+	MR_FEED_FLUSHED,   /* follower: on stable storage here up to an offset */
+	MR_FEED_WATERMARK, /* leader: high watermark, log start, how far was sent; also its
+			      heartbeat */
+	MR_FEED_STALE,	   /* either: there is a newer leader epoch than yours */
+};
+
+/* Decoded and within bounds (feed_codec.h); what a kind does not use is zero. */
+struct mr_feed_entry {
+	enum mr_feed_kind kind;
+	int32_t leader_epoch; /* the sender's; STALE: the newer one */
+	uint32_t session;     /* all but STALE */
+	int32_t last_epoch;   /* ASK, ANSWER: MR_EPOCH_NONE or an epoch */
+	uint64_t offset;     /* ASK, FETCH: log end; ANSWER: that epoch's end; BATCHES: base offset;
+				FLUSHED: flushed; WATERMARK: all below was sent */
+	uint64_t end_offset; /* BATCHES: behind the last record */
+	uint64_t high_watermark; /* BATCHES, WATERMARK */
+	uint64_t log_start;	 /* ANSWER, WATERMARK */
+	uint64_t credit_bytes; /* FETCH, FLUSHED: bytes of batches of this session that may be sent
+				  in all */
+	uint32_t bytes;	       /* BATCHES: of the batches */
+};
+
+/* ---- the machine -------------------------------------------------------------------------------
+ */
+
+struct mr_replica_options {
+	uint32_t self;	      /* this node, below MR_NODES_MAX */
+	uint64_t incarnation; /* of this engine: rises at each start */
+	uint64_t replicas;    /* bit i: node i keeps a copy; self is one of them */
+	uint32_t min_insync_replicas;
+	uint32_t window_bytes; /* a follower has room for so much that is not in its log yet */
+	uint64_t lag_max_ns;   /* a follower not caught up for so long leaves the ISR */
+	uint64_t ask_again_ns; /* what is not answered is said again */
+	uint64_t heartbeat_ns; /* a leader with nothing to send says where it is; well below
+				  ask_again_ns */
+	bool lost_data;	       /* R7: leaves every ISR, and leads nothing, before it answers */
+};
+
+enum mr_role {
+	MR_ROLE_NONE,
+	MR_ROLE_LEADER,
+	MR_ROLE_FOLLOWER,
+};
+
+/* Where a follower stands with its leader. */
+enum mr_follow_step {
+	MR_FOLLOW_ASK,	    /* ASK is to be sent, or sent and not answered */
+	MR_FOLLOW_TRUNCATE, /* the log is being cut */
+	MR_FOLLOW_FETCH,    /* agreed: FETCH is to be sent, or batches come */
+};
+
+/* A leader's view of another replica. */
+struct mr_replica_peer {
+	bool connected;
+	bool fetching;	 /* agreed in this epoch, on this connection */
+	bool answer_due; /* ASK came: ANSWER is to be sent */
+	bool watermark_due;
+	int32_t asked_epoch;
+	uint32_t session;     /* of its newest ASK or FETCH */
+	int32_t stale_epoch;  /* it spoke under a lower epoch: tell it; 0: no */
+	uint64_t incarnation; /* of its connection */
+	uint64_t asked_end;
+	uint64_t sent_offset; /* all below was sent in this session */
+	uint64_t sent_bytes;
+	uint64_t credit_bytes;
+	uint64_t told_watermark;
+	uint64_t told_ns;
+	uint64_t mark_offset; /* our log end at mark_ns: when it flushed that, it had caught up then
+			       */
+	uint64_t mark_ns;
+	uint64_t caught_up_ns;
+};
+
+/*
+ * One partition's; owned by its worker's thread, as is the partition it drives. While it leads:
+ * partition->isr is the maximal ISR (R4), the register's and every one proposed since.
+ */
+struct mr_replica {
+	struct mr_replica_options options;
+	struct mr_partition *partition; /* borrowed */
+	uint64_t now_ns;
+	enum mr_role role;
+	struct mr_coord_state known; /* newest seen */
+	bool read_due;		     /* somebody has seen a newer epoch */
+	uint64_t read_ns;
+	/* our proposals against known.version */
+	enum mr_proposing {
+		MR_PROPOSING_NOTHING,
+		MR_PROPOSING,	    /* its answer will come */
+		MR_PROPOSING_AGAIN, /* the answer was lost: until the version moves it may be
+				       carried out yet */
+	} proposing;
+	struct mr_coord_proposal proposal;
+	uint64_t proposed_ns;
+	uint64_t proposed_isr; /* union of all that was proposed against known.version */
+	int32_t claimed_epoch; /* of our own election */
+	bool leader_gone;
+	bool resigned; /* our session may be over: nothing is led or claimed */
+	/* following */
+	enum mr_follow_step step;
+	uint32_t session;
+	uint64_t said_ns; /* when ASK or FETCH was last sent; 0: not yet */
+	uint64_t truncate_offset;
+	bool truncate_reset;
+	uint64_t shown;		   /* the high watermark before that: it does not go back */
+	bool truncating;	   /* the action was handed out */
+	bool fetch_heard;	   /* the leader answered FETCH */
+	uint64_t heard_ns;	   /* when it last said something of this session */
+	uint64_t leader_watermark; /* highest heard of */
+	uint64_t leader_log_start;
+	uint64_t told_flushed;
+	uint64_t told_credit;
+	uint64_t taken_bytes; /* of this session */
+	uint64_t behind_ns;   /* since when the leader has sent more than came; 0: no */
+	struct mr_replica_peer peers[MR_NODES_MAX];
+	/* for people */
+	uint64_t elections, truncations, shrinks, expansions, refused;
+};
+
+/*
+ * 'partition' is recovered: its producers, epochs and highest leader epoch; the log is kept from
+ * 'log_start' to 'log_end'. It shows no high watermark before somebody leads.
+ */
+void mr_replica_init(struct mr_replica *replica, const struct mr_replica_options *options,
+		     struct mr_partition *partition, uint64_t log_start, uint64_t log_end,
+		     uint64_t now_ns);
+
+/* ---- what happened -----------------------------------------------------------------------------
+ */
+
+/* Monotonic; before whatever else happened in the turn. */
+void mr_replica_time(struct mr_replica *replica, uint64_t now_ns);
+/* Any event of the coordinator for this partition. */
+void mr_replica_coordinated(struct mr_replica *replica, const struct mr_coord_event *event);
+/* A connection with a node is there (its handshake done), or gone. */
+void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation);
+void mr_replica_disconnected(struct mr_replica *replica, uint32_t node);
+/* All kinds but BATCHES. What fits nothing is counted and dropped. */
+void mr_replica_received(struct mr_replica *replica, uint32_t node,
+			 const struct mr_feed_entry *entry);
+
+/* What to do with BATCHES. */
+enum mr_take {
+	MR_TAKE_APPEND, /* append all of it, then call mr_replica_took() */
+	MR_TAKE_DROP,	/* not now, not from there, or in the log already */
+};
+enum mr_take mr_replica_take(struct mr_replica *replica, uint32_t node,
+			     const struct mr_feed_entry *entry);
+/* It is in the log (the partition says so); not flushed yet. */
+void mr_replica_took(struct mr_replica *replica, const struct mr_feed_entry *entry);
+/* partition->flushed rose (mr_partition_flushed() was called). True: so did the high watermark. */
+bool mr_replica_flushed(struct mr_replica *replica);
+/*
+ * MR_ACTION_TRUNCATE was carried out, durably, and the partition recovered anew, in the same place:
+ * it is kept from 'log_start' to 'log_end'.
+ */
+void mr_replica_truncated(struct mr_replica *replica, uint64_t log_start, uint64_t log_end);
+
+/* ---- what to do --------------------------------------------------------------------------------
+ */
+
+struct mr_replica_action {
+	enum mr_action_kind {
+		MR_ACTION_NOTHING,
+		MR_ACTION_READ,	    /* the register, again */
+		MR_ACTION_PROPOSE,  /* 'proposal' to the coordinator */
+		MR_ACTION_TRUNCATE, /* the log to 'offset', with the whole batch that holds it;
+				       with 'reset' all of it, to begin anew there. Then
+				       mr_replica_truncated() */
+		MR_ACTION_SEND,	    /* 'entry' to 'node' */
+	} kind;
+	uint32_t node;
+	uint64_t offset;
+	bool reset;
+	struct mr_coord_proposal proposal;
+	struct mr_feed_entry entry;
+};
+
+/*
+ * The next thing to do; taking it counts as having done it (or, for a message, as having sent it:
+ * one that is lost is said again in time). 'sendable' has bit i set while node i's connection takes
+ * messages: nothing else is asked to be sent.
+ */
+struct mr_replica_action mr_replica_next(struct mr_replica *replica, uint64_t sendable);
+
+/*
+ * Batches that 'node' may be sent now: from *offset on, at most the returned number of bytes; 0:
+ * not now. After sending: mr_replica_sent(), 'entry' as it went out.
+ */
+uint64_t mr_replica_sendable(const struct mr_replica *replica, uint32_t node, uint64_t *offset);
+void mr_replica_describe(const struct mr_replica *replica, uint32_t node,
+			 struct mr_feed_entry *entry); /* BATCHES: all but offset, end and bytes */
+void mr_replica_sent(struct mr_replica *replica, uint32_t node, const struct mr_feed_entry *entry);
+
+/* Whether producers may append. What consumers may see is partition->high_watermark. */
+bool mr_replica_leads(const struct mr_replica *replica);
+
+#endif
