@@ -43,9 +43,11 @@ void mr_test_rig_start(struct mr_test_rig *rig, struct mr_recovered *recovered)
 {
 	struct mr_error err;
 
-	rig->leader_epoch = recovered->leader_epoch + 1;
-	mr_partition_start(&rig->partition, recovered->log_start, recovered->start.offset,
-			   rig->leader_epoch);
+	rig->leader_epoch = recovered->leader_epoch + !rig->options.replicated;
+	rig->partition.leader_epoch = rig->options.replicated ? rig->leader_epoch : 0;
+	if (!rig->options.replicated)
+		mr_partition_start(&rig->partition, recovered->log_start, recovered->start.offset,
+				   rig->leader_epoch);
 	must(mr_log_files_open(recovered->segments, recovered->segment_count, &rig->files, &err),
 	     &err);
 	must(mr_tail_create(rig->options.tail_bytes, mr_test_topic_id, 0, recovered->start.position,
@@ -151,13 +153,34 @@ enum mr_log_room mr_test_rig_append(struct mr_test_rig *rig, struct mr_test_batc
 	if (room != MR_LOG_ROOM)
 		return room;
 	bytes = mr_test_batch_encode(batch, at, mr_test_batch_bytes_max(batch));
-	mr_assert(mr_epochs_note(&rig->partition.epochs, batch->leader_epoch,
-				 batch->base_offset) == 0);
+	mr_assert(mr_epochs_note(&rig->partition.epochs, batch->leader_epoch, batch->base_offset) ==
+		  0);
 	mr_partition_append(&rig->partition, batch->producer_id, batch->producer_epoch,
 			    batch->producer_id < 0 ? -1 : batch->sequence, (uint32_t)batch->records,
 			    rig->clock.wall_ms);
 	mr_assert(mr_log_append(rig->log, bytes, (uint32_t)batch->records, batch->timestamp_ms) ==
 		  rig->partition.log_end);
+	return room;
+}
+
+enum mr_log_room mr_test_rig_append_bytes(struct mr_test_rig *rig, const uint8_t *bytes,
+					  const struct mr_batch_header *header)
+{
+	enum mr_log_room room;
+	uint8_t *at;
+
+	mr_assert(header->base_offset == rig->partition.log_end);
+	room = mr_log_reserve(rig->log, header->total_bytes, &at);
+	if (room != MR_LOG_ROOM)
+		return room;
+	memcpy(at, bytes, header->total_bytes);
+	mr_assert(mr_epochs_note(&rig->partition.epochs, header->leader_epoch,
+				 header->base_offset) == 0);
+	mr_partition_append(&rig->partition, header->producer_id, header->producer_epoch,
+			    header->base_sequence, (uint32_t)header->record_count,
+			    rig->clock.wall_ms);
+	mr_assert(mr_log_append(rig->log, header->total_bytes, (uint32_t)header->record_count,
+				header->max_timestamp_ms) == rig->partition.log_end);
 	return room;
 }
 
@@ -171,7 +194,8 @@ static void publish(struct mr_test_rig *rig, uint64_t flushed)
 	mr_assert(state.flushed_offset == flushed);
 	(void)mr_partition_flushed(&rig->partition, flushed); /* the state is looked at, not this */
 	mr_tail_publish_flushed(&rig->tail, state.flushed_position, flushed);
-	mr_tail_publish_committed(&rig->tail, state.flushed_position, flushed);
+	if (!rig->options.replicated)
+		mr_tail_publish_committed(&rig->tail, state.flushed_position, flushed);
 }
 
 static void take_events(struct mr_test_rig *rig)

@@ -22,6 +22,7 @@ struct mr_test_rig_options {
 	uint32_t producers_max;
 	uint64_t zeroed_bytes; /* of a new spare, as the log is told; 0: as it is */
 	struct mr_io *disk;    /* the fake disk where the io is wrapped around it */
+	bool replicated;       /* the test starts the partition, and says under which epoch */
 };
 
 struct mr_test_rig {
@@ -63,6 +64,9 @@ void mr_test_rig_close(struct mr_test_rig *rig);
 
 /* Appends a batch (its offset and epoch are set here) if there is room; remembers the producer. */
 enum mr_log_room mr_test_rig_append(struct mr_test_rig *rig, struct mr_test_batch *batch);
+/* A batch of another host, as it is; mr_epochs_note() and the producer's entry included. */
+enum mr_log_room mr_test_rig_append_bytes(struct mr_test_rig *rig, const uint8_t *bytes,
+					  const struct mr_batch_header *header);
 /* Submits, reaps once and takes events over as chores. Returns completions. */
 int mr_test_rig_turn(struct mr_test_rig *rig, bool force);
 /*
