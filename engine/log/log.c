@@ -98,7 +98,7 @@ struct mr_log {
 	uint32_t previous_crc;
 	int32_t leader_epoch;
 	uint32_t average_bytes; /* of groups, running */
-	int64_t rate_ms;	/* since then 'rate_bytes' were written; wall clock, a hint */
+	int64_t rate_ms;	/* since then batches of 'rate_bytes'; wall clock, a hint */
 	uint64_t rate_bytes;
 	bool fast; /* in the last whole window */
 
@@ -469,13 +469,15 @@ static struct flight *flight_at(struct mr_log *log, uint32_t i)
 
 /*
  * Groups say little about the rate: where zeros make writes short, groups are small at any rate,
- * and zeros would be asked for ever, each step in the way of many writes.
+ * and zeros would be asked for ever, each step in the way of many writes. Neither do blocks: a few
+ * records a millisecond, each in a block of its own, are as many blocks as a stream. So it is
+ * batches that count.
  */
-static void note_rate(struct mr_log *log, uint32_t bytes, int64_t now_ms)
+static void note_rate(struct mr_log *log, uint32_t batch_bytes, int64_t now_ms)
 {
 	int64_t took_ms = now_ms - log->rate_ms;
 
-	log->rate_bytes += bytes;
+	log->rate_bytes += batch_bytes;
 	if (took_ms >= 0 && took_ms < RATE_WINDOW_MS)
 		return;
 	log->fast = took_ms > 0 && log->rate_bytes / (uint64_t)took_ms >= FAST_BYTES_A_MS;
@@ -526,7 +528,7 @@ static void close_group(struct mr_log *log, int32_t leader_epoch)
 	log->leader_epoch = leader_epoch;
 	log->average_bytes += bytes / 8;
 	log->average_bytes -= log->average_bytes / 8;
-	note_rate(log, bytes, place.append_ms);
+	note_rate(log, log->group.batch_bytes, place.append_ms);
 	*flight = (struct flight){
 		.write = {log},
 		.position = log->open_position,

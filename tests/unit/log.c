@@ -740,10 +740,10 @@ Test(log, many_small_groups_in_a_short_time_ask_for_no_zeros)
 {
 	enum { MIB = 1 << 20 };
 	struct mr_recovered made;
-	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 9 * MIB);
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 8 * MIB);
 
-	for (int i = 0; i < 500; i++) { /* 8 KiB each, 32 MiB a second */
-		rig.clock.wall_ms += i % 4 == 0;
+	for (int i = 0; i < 700; i++) { /* 5,000 bytes of batches each, 30 MB a second */
+		rig.clock.wall_ms += i % 6 == 0;
 		cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM);
 		cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "group %d", i);
 	}
@@ -752,10 +752,32 @@ Test(log, many_small_groups_in_a_short_time_ask_for_no_zeros)
 		cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM);
 		if (mr_log_next_event(log).kind != MR_LOG_EVENT_NONE)
 			break;
-		cr_assert_lt(i, 199, "8 MiB a second are slow");
+		cr_assert_lt(i, 199, "5 MB a second are slow");
 	}
 	rig.clock.wall_ms -= 5000;
 	cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM, "a clock that goes back");
+	end_by_hand(log, &made);
+}
+
+/* 10,000 a second, each flushed by itself, took 40 MiB of blocks a second for a stream. */
+Test(log, few_records_in_a_block_each_ask_for_zeros_at_any_rate_of_blocks)
+{
+	enum { MIB = 1 << 20 };
+	struct mr_recovered made;
+	struct mr_log *log = log_with_zeros(&made, MIB, MR_BLOCK_BYTES);
+	struct mr_log_event event;
+	uint32_t steps = 0;
+
+	for (int i = 0; i < 2000; i++) {
+		rig.clock.wall_ms += i % 10 == 0;
+		cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
+		event = mr_log_next_event(log);
+		if (event.kind != MR_LOG_EVENT_ZERO)
+			continue;
+		mr_log_zeroed(log, made.start.active, event.to);
+		steps++;
+	}
+	cr_assert_geq(steps, 11, "8 MiB of blocks, and 4 MiB ahead of them");
 	end_by_hand(log, &made);
 }
 
