@@ -421,6 +421,7 @@ uint64_t mr_replica_sendable(const struct mr_replica *replica, uint32_t node, ui
 
 	if (replica->role != MR_ROLE_LEADER || !peer->fetching ||
 	    peer->sent_offset >= replica->partition->log_end ||
+	    peer->sent_offset < replica->partition->log_start ||
 	    peer->sent_bytes >= peer->credit_bytes)
 		return 0;
 	*offset = peer->sent_offset;
@@ -493,39 +494,49 @@ static void truncate_to(struct mr_replica *replica, uint64_t offset, bool reset)
 }
 
 /*
- * R5. Both logs agree up to where the greatest epoch that both have ends in the shorter one. If
- * that was our last epoch and our log ends no later, all of it agrees; else it is cut there, and
- * asked again with what is last then.
+ * Nothing here is known to be the leader's: its log begins behind our end, or all of its epochs are
+ * newer than ours, and retention took the older ones.
+ */
+static bool parted_before(const struct mr_replica *replica, const struct mr_feed_entry *entry)
+{
+	return replica->partition->log_end < entry->log_start ||
+	       (entry->last_epoch == MR_EPOCH_NONE &&
+		mr_epochs_last(&replica->partition->epochs) != MR_EPOCH_NONE);
+}
+
+/* Where the greatest epoch that both logs have ends in the shorter one. */
+static uint64_t common_end(const struct mr_partition *partition, const struct mr_feed_entry *entry)
+{
+	struct mr_epoch_end own = {MR_EPOCH_NONE, partition->log_end};
+
+	if (entry->last_epoch != MR_EPOCH_NONE)
+		own = mr_epochs_end(&partition->epochs, entry->last_epoch, partition->log_end);
+	return own.end_offset < entry->offset ? own.end_offset : entry->offset;
+}
+
+/*
+ * R5. Both logs agree up to their common end. If that was our last epoch and our log ends no later,
+ * all of it agrees; else it is cut there, and asked again with what is last then.
  */
 static void receive_answer(struct mr_replica *replica, const struct mr_feed_entry *entry)
 {
 	const struct mr_partition *partition = replica->partition;
-	int32_t mine = mr_epochs_last(&replica->partition->epochs);
-	uint64_t cut = entry->offset;
+	bool reset = parted_before(replica, entry);
+	uint64_t cut = reset ? entry->log_start : common_end(partition, entry);
 
 	if (replica->step == MR_FOLLOW_TRUNCATE || replica->fetch_heard)
 		return;
-	if (entry->last_epoch > mine) {
+	if (entry->last_epoch > mr_epochs_last(&partition->epochs)) {
 		replica->refused++; /* not asked for */
 		return;
-	}
-	replica->leader_log_start = entry->log_start;
-	if (partition->log_end < entry->log_start) { /* what comes next is kept nowhere any more */
-		truncate_to(replica, entry->log_start, true);
-		return;
-	}
-	if (entry->last_epoch != MR_EPOCH_NONE) {
-		struct mr_epoch_end own = mr_epochs_end(&replica->partition->epochs,
-							entry->last_epoch, partition->log_end);
-
-		cut = own.end_offset < cut ? own.end_offset : cut;
 	}
 	if (cut < partition->high_watermark) {
 		replica->refused++; /* I4: what consumers may have read is not cut away */
 		return;
 	}
-	if (cut < partition->log_end) {
-		truncate_to(replica, cut, false);
+	replica->leader_log_start = entry->log_start;
+	if (reset || cut < partition->log_end) {
+		truncate_to(replica, cut, reset);
 		return;
 	}
 	replica->step = MR_FOLLOW_FETCH;
@@ -876,6 +887,12 @@ void mr_replica_time(struct mr_replica *replica, uint64_t now_ns)
 		begin_asking(replica);
 	if (replica->role != MR_ROLE_LEADER)
 		return;
-	for (; left; left &= left - 1)
-		note_progress(replica, (uint32_t)__builtin_ctzll(left));
+	for (; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+
+		/* retention was faster: it hears nothing more, and asks anew */
+		if (replica->peers[i].sent_offset < replica->partition->log_start)
+			replica->peers[i].fetching = false;
+		note_progress(replica, i);
+	}
 }

@@ -14,6 +14,9 @@
 
 #define ACTIONS_A_TURN 32
 #define WINDOW_BYTES   4096u
+#define SEGMENT_BYTES  (16u << 10) /* logs roll often, and are cut across segments */
+#define GROUP_BYTES    (4u << 10)
+#define BATCH_BYTES    (2u << 10)
 
 /* ---- what its log holds
  * --------------------------------------------------------------------------- */
@@ -80,6 +83,9 @@ static void open_log(struct sim *sim, struct sim_host *host)
 
 	options.replicated = true;
 	options.producers_max = 16;
+	options.segment_bytes = SEGMENT_BYTES;
+	options.log.group_bytes = GROUP_BYTES;
+	options.log.batch_bytes_max = BATCH_BYTES;
 	mr_io_fake_allow(host->disk, MR_IO_FAKE_ALL);
 	mr_test_rig_open(&host->rig, &options, host->disk, NULL);
 	sim_log_clear(&host->log);
@@ -113,7 +119,7 @@ void sim_host_start(struct sim *sim, uint32_t node)
 			host->rig.recovered.log_start, host->rig.recovered.start.offset,
 			sim_host_now(sim, node));
 	host->alive = true;
-	host->shown = 0;
+	host->shown = host->rig.partition.high_watermark;
 	sim_coordinator_begin(sim, node, host->incarnation);
 }
 
@@ -269,8 +275,11 @@ static void send_batches(struct sim *sim, uint32_t node, uint32_t to)
 static void truncate(struct sim *sim, uint32_t node, uint64_t offset, bool reset)
 {
 	struct sim_host *host = &sim->hosts[node];
-	struct mr_truncation truncation = {.offset = offset,
-					   .segment_bytes = host->rig.options.segment_bytes};
+	struct mr_truncation truncation = {
+		.offset = offset,
+		.reset = reset,
+		.segment_bytes = host->rig.options.segment_bytes,
+	};
 	struct mr_error err = {0};
 
 	memcpy(truncation.topic_id, mr_test_topic_id, sizeof(truncation.topic_id));

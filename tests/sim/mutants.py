@@ -47,12 +47,6 @@ MUTANTS = {
         "replica->peers[node].fetching && flushed + 1 > 0 &&",
         "R3: flushed up to the high watermark and the epoch's start",
     ),
-    "an-earlier-life-counts": (
-        PROTOCOL,
-        "mr_partition_replica_begins(replica->partition, node, entry->offset)",
-        "mr_partition_replica_flushed(replica->partition, node, entry->offset)",
-        "R3, KIP-903: what a replica flushed before it lost its disk counts for its next life",
-    ),
     "a-proposed-isr-counts": (
         PROTOCOL,
         "		(void)mr_partition_set_isr(replica->partition, replica->known.isr,\n"
@@ -70,8 +64,8 @@ MUTANTS = {
     ),
     "truncates-by-the-high-watermark": (
         PROTOCOL,
-        "	uint64_t cut = entry->offset;\n",
-        "	uint64_t cut = partition->high_watermark;\n",
+        "	uint64_t cut = reset ? entry->log_start : common_end(partition, entry);\n",
+        "	uint64_t cut = reset ? entry->log_start : partition->high_watermark;\n",
         "R5, KIP-101: truncation by the high watermark",
     ),
     "truncates-once": (
@@ -86,7 +80,8 @@ MUTANTS = {
     ),
     "never-truncates": (
         PROTOCOL,
-        "	if (cut < partition->log_end) {\n		truncate_to(replica, cut, false);\n"
+        "	if (reset || cut < partition->log_end) {\n"
+        "		truncate_to(replica, cut, reset);\n"
         "		return;\n	}\n",
         "",
         "R5: what the leader does not have goes",

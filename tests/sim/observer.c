@@ -125,6 +125,10 @@ static void commit(struct sim *sim, const struct mr_batch_header *header)
 	struct sim_observer *observer = sim->observer;
 	int32_t *next = &observer->committed_next[header->producer_id - 1];
 
+	if (header->base_offset != observer->committed_end)
+		sim_broken(sim, "I4: offset %llu is shown where %llu is due",
+			   (unsigned long long)header->base_offset,
+			   (unsigned long long)observer->committed_end);
 	if (header->base_sequence != *next)
 		sim_broken(sim, "I6: record %d of producer %lld is committed where %d is due",
 			   header->base_sequence, (long long)header->producer_id, *next);
@@ -145,7 +149,7 @@ static void commit(struct sim *sim, const struct mr_batch_header *header)
 static void look_at_shown(struct sim *sim, uint32_t node)
 {
 	struct sim_host *host = &sim->hosts[node];
-	uint64_t shown = host->rig.partition.high_watermark;
+	uint64_t shown = host->rig.partition.high_watermark, from = host->shown;
 	size_t i;
 
 	if (shown < host->shown)
@@ -158,10 +162,13 @@ static void look_at_shown(struct sim *sim, uint32_t node)
 			   "I4: host %u leads from offset %llu on and shows %llu, not committed in "
 			   "its epoch",
 			   node, (unsigned long long)host->epoch_start, (unsigned long long)shown);
-	i = sim_log_find(&host->log, host->shown);
-	if (i == host->log.count)
+	/* what is not kept any more is not shown either */
+	if (from < host->rig.partition.log_start)
+		from = host->rig.partition.log_start;
+	i = sim_log_find(&host->log, from);
+	if (i == host->log.count && from < shown)
 		sim_broken(sim, "host %u shows %llu of a log without a batch at %llu", node,
-			   (unsigned long long)shown, (unsigned long long)host->shown);
+			   (unsigned long long)shown, (unsigned long long)from);
 	for (; i < host->log.count; i++) {
 		const struct mr_batch_header *header = &host->log.batches[i].header;
 		uint64_t end = header->base_offset + (uint64_t)header->record_count;
@@ -252,18 +259,21 @@ void sim_observer_look(struct sim *sim, uint32_t node)
 /* ---- I1, I2
  * --------------------------------------------------------------------------------------- */
 
-/* Which hosts ever had the batch that this record lies in on stable storage, as 'node' holds it. */
-static uint64_t holders_of(const struct sim *sim, uint32_t node, int64_t producer, int32_t sequence)
+/*
+ * Which hosts ever had the batch that this record lies in on stable storage: what is answered is
+ * committed, and retention may have let go of it since.
+ */
+static uint64_t holders_of(const struct sim *sim, int64_t producer, int32_t sequence)
 {
-	const struct sim_log *log = &sim->hosts[node].log;
+	const struct sim_observer *observer = sim->observer;
 
-	for (size_t i = log->count; i > 0; i--) {
-		const struct mr_batch_header *header = &log->batches[i - 1].header;
+	for (size_t i = observer->committed_count; i > 0; i--) {
+		const struct mr_batch_header *header = &observer->committed[i - 1];
 
 		if (header->producer_id == producer && header->base_sequence <= sequence &&
 		    sequence < header->base_sequence + header->record_count)
-			return place_of(sim->observer->names, sim->observer->name_room,
-					header->base_offset, header->leader_epoch)
+			return place_of(observer->names, observer->name_room, header->base_offset,
+					header->leader_epoch)
 				->holders;
 	}
 	return 0;
@@ -274,8 +284,8 @@ void sim_observer_answered(struct sim *sim, uint32_t node, int64_t producer, int
 {
 	int32_t *answered = &sim->observer->answered[producer - 1];
 	uint64_t isr = sim->hosts[node].replica.known.isr;
-	uint64_t holders = holders_of(sim, node, producer, sequence) &
-			   holders_of(sim, node, producer, sequence + (int32_t)count - 1);
+	uint64_t holders = holders_of(sim, producer, sequence) &
+			   holders_of(sim, producer, sequence + (int32_t)count - 1);
 
 	if (sequence > *answered)
 		sim_broken(sim, "producer %lld was answered %d before %d", (long long)producer,
@@ -322,12 +332,13 @@ void sim_observer_finish(struct sim *sim)
 				   observer->committed_next[i], i + 1);
 	for (uint32_t i = 0; i < sim->hosts_count; i++) {
 		const struct sim_log *log = &sim->hosts[i].log;
+		size_t gone = observer->committed_count - log->count; /* by retention */
 
-		if (log->count != observer->committed_count)
+		if (log->count > observer->committed_count)
 			sim_broken(sim, "I3: host %u holds %zu batches, %zu are committed", i,
 				   log->count, observer->committed_count);
 		for (size_t k = 0; k < log->count; k++)
-			if (!same_batch(&log->batches[k].header, &observer->committed[k]))
+			if (!same_batch(&log->batches[k].header, &observer->committed[gone + k]))
 				sim_broken(sim, "I3: host %u differs at offset %llu", i,
 					   (unsigned long long)log->batches[k].header.base_offset);
 	}

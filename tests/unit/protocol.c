@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must hold of one step of the replication protocol, where the simulator (tests/sim) does not
+ * come or says too little: what retention took from the leader, what a peer may not say, what is
+ * said when.
+ */
+#include <criterion/criterion.h>
+
+#include "protocol.h"
+
+#define MS(n)	 ((uint64_t)(n)*1000000u)
+#define LEADER	 1
+#define OTHER	 2
+#define ALL	 7u
+#define SENDABLE ALL
+
+static struct mr_partition partition;
+static struct mr_replica replica;
+
+/* This is node 0, with a log from 'log_start' to 'log_end'. */
+static void begin(uint64_t log_start, uint64_t log_end)
+{
+	struct mr_replica_options options = {
+		.self = 0,
+		.incarnation = 5,
+		.replicas = ALL,
+		.min_insync_replicas = 2,
+		.window_bytes = 1000,
+		.lag_max_ns = MS(1000),
+		.ask_again_ns = MS(200),
+		.heartbeat_ns = MS(50),
+	};
+
+	cr_assert_eq(mr_partition_init(&partition, 8, 2, NULL), 0);
+	mr_replica_init(&replica, &options, &partition, log_start, log_end, MS(1));
+}
+
+static void end(void)
+{
+	mr_partition_deinit(&partition);
+}
+
+static void note_epoch(int32_t leader_epoch, uint64_t offset)
+{
+	cr_assert_eq(mr_epochs_note(&partition.epochs, leader_epoch, offset), 0);
+}
+
+static void tell_state(enum mr_coord_event_kind kind, uint64_t version, int32_t leader,
+		       int32_t leader_epoch, uint64_t isr)
+{
+	struct mr_coord_event event = {
+		.kind = kind,
+		.state = {.version = version,
+			  .leader = leader,
+			  .leader_epoch = leader_epoch,
+			  .leader_incarnation = 5,
+			  .isr = isr},
+	};
+
+	mr_replica_coordinated(&replica, &event);
+}
+
+static struct mr_replica_action next(enum mr_action_kind kind)
+{
+	struct mr_replica_action action = mr_replica_next(&replica, SENDABLE);
+
+	cr_assert_eq(action.kind, kind, "action %d, expected %d", action.kind, kind);
+	return action;
+}
+
+static struct mr_feed_entry next_said(uint32_t node, enum mr_feed_kind kind)
+{
+	struct mr_replica_action action = next(MR_ACTION_SEND);
+
+	cr_assert_eq(action.node, node);
+	cr_assert_eq(action.entry.kind, kind, "says %d, expected %d", action.entry.kind, kind);
+	return action.entry;
+}
+
+/* A follower of LEADER in epoch 65 that has just asked. */
+static struct mr_feed_entry follow_and_ask(void)
+{
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL);
+	mr_replica_connected(&replica, LEADER, 9);
+	return next_said(LEADER, MR_FEED_ASK);
+}
+
+static void answer(const struct mr_feed_entry *ask, int32_t last_epoch, uint64_t offset,
+		   uint64_t log_start)
+{
+	struct mr_feed_entry entry = {
+		.kind = MR_FEED_ANSWER,
+		.leader_epoch = 65,
+		.session = ask->session,
+		.last_epoch = last_epoch,
+		.offset = offset,
+		.log_start = log_start,
+	};
+
+	mr_replica_received(&replica, LEADER, &entry);
+}
+
+/* Leads epoch 64 with a log of 'log_end', as the register says after its own proposal. */
+static void lead(void)
+{
+	struct mr_replica_action action;
+
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, MR_NODE_NONE, 0, ALL);
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.leader, 0);
+	cr_assert_eq(action.proposal.wanted.leader_epoch, 64, "of node 0: 0 mod 64, and above 0");
+	cr_assert_not(mr_replica_leads(&replica), "not before the answer");
+	tell_state(MR_COORD_ACCEPTED, 4, 0, 64, ALL);
+	cr_assert(mr_replica_leads(&replica));
+}
+
+static void receive(uint32_t node, enum mr_feed_kind kind, uint32_t session, uint64_t offset)
+{
+	struct mr_feed_entry entry = {.kind = kind,
+				      .leader_epoch = 64,
+				      .session = session,
+				      .last_epoch = MR_EPOCH_NONE,
+				      .offset = offset,
+				      .credit_bytes = 1000};
+
+	mr_replica_received(&replica, node, &entry);
+}
+
+/* ---- following ----------------------------------------------------------- */
+
+Test(protocol, agrees_and_fetches_from_its_end)
+{
+	struct mr_feed_entry entry;
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	entry = follow_and_ask();
+	cr_assert_eq(entry.last_epoch, 2);
+	cr_assert_eq(entry.offset, 40);
+	answer(&entry, 2, 90, 0);
+	entry = next_said(LEADER, MR_FEED_FETCH);
+	cr_assert_eq(entry.offset, 40);
+	cr_assert_eq(entry.credit_bytes, 1000);
+	(void)next(MR_ACTION_NOTHING);
+	end();
+}
+
+/* KIP-279: epoch 4 is unknown to the leader, which goes on with 2; and 3 is here, too. */
+Test(protocol, cuts_where_the_greatest_common_epoch_ends_and_asks_again)
+{
+	struct mr_feed_entry entry;
+	struct mr_replica_action action;
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	note_epoch(3, 10);
+	note_epoch(4, 30);
+	entry = follow_and_ask();
+	answer(&entry, 2, 25, 0);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert_eq(action.offset, 10, "our epoch 2 ends there, before the leader's does");
+	cr_assert_not(action.reset);
+	(void)next(MR_ACTION_NOTHING);
+	mr_epochs_truncate(&partition.epochs, 10);
+	mr_replica_truncated(&replica, 0, 10);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	cr_assert_eq(entry.last_epoch, 2);
+	cr_assert_eq(entry.offset, 10);
+	end();
+}
+
+Test(protocol, a_log_that_ended_before_the_leaders_begins_is_begun_anew)
+{
+	struct mr_feed_entry entry;
+	struct mr_replica_action action;
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	entry = follow_and_ask();
+	answer(&entry, 2, 40, 50);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert(action.reset);
+	cr_assert_eq(action.offset, 50);
+	end();
+}
+
+/* Retention took the leader's older epochs: what is here of them is known to nobody. */
+Test(protocol, records_of_epochs_that_the_leader_forgot_are_not_kept)
+{
+	struct mr_feed_entry entry;
+	struct mr_replica_action action;
+
+	begin(0, 60);
+	note_epoch(2, 0);
+	entry = follow_and_ask();
+	answer(&entry, MR_EPOCH_NONE, 50, 50);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert(action.reset, "the records below 50 may be others than the leader had there");
+	cr_assert_eq(action.offset, 50);
+	mr_epochs_truncate(&partition.epochs, 0);
+	mr_replica_truncated(&replica, 50, 50);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	cr_assert_eq(entry.last_epoch, MR_EPOCH_NONE);
+	answer(&entry, MR_EPOCH_NONE, 90, 50);
+	entry = next_said(LEADER, MR_FEED_FETCH);
+	cr_assert_eq(entry.offset, 50);
+	end();
+}
+
+/* I4: consumers may have read it. */
+Test(protocol, what_is_committed_is_not_cut)
+{
+	struct mr_feed_entry entry;
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	entry = follow_and_ask();
+	cr_assert(mr_partition_follow_watermark(&partition, 30));
+	answer(&entry, 2, 29, 0);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert_eq(replica.refused, 1);
+	answer(&entry, 2, 30, 0);
+	cr_assert_eq(next(MR_ACTION_TRUNCATE).offset, 30);
+	end();
+}
+
+Test(protocol, batches_come_in_order_and_of_this_agreement_only)
+{
+	struct mr_feed_entry entry, batch = {.kind = MR_FEED_BATCHES, .leader_epoch = 65};
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	entry = follow_and_ask();
+	batch.session = entry.session;
+	batch.offset = 40;
+	batch.end_offset = 45;
+	cr_assert_eq(mr_replica_take(&replica, LEADER, &batch), MR_TAKE_DROP, "not agreed yet");
+	answer(&entry, 2, 90, 0);
+	(void)next_said(LEADER, MR_FEED_FETCH);
+	cr_assert_eq(mr_replica_take(&replica, OTHER, &batch), MR_TAKE_DROP, "not the leader");
+	batch.session--;
+	cr_assert_eq(mr_replica_take(&replica, LEADER, &batch), MR_TAKE_DROP);
+	batch.session++;
+	batch.offset = 41;
+	cr_assert_eq(mr_replica_take(&replica, LEADER, &batch), MR_TAKE_DROP, "a gap");
+	batch.offset = 39;
+	cr_assert_eq(mr_replica_take(&replica, LEADER, &batch), MR_TAKE_DROP, "there already");
+	batch.offset = 40;
+	cr_assert_eq(mr_replica_take(&replica, LEADER, &batch), MR_TAKE_APPEND);
+	end();
+}
+
+/* What never comes is asked for anew, and a leader that is silent, too. */
+Test(protocol, a_gap_that_stays_begins_a_new_agreement)
+{
+	struct mr_feed_entry entry, word = {.kind = MR_FEED_WATERMARK, .leader_epoch = 65};
+	uint32_t session;
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	entry = follow_and_ask();
+	answer(&entry, 2, 90, 0);
+	(void)next_said(LEADER, MR_FEED_FETCH);
+	session = entry.session;
+	word.session = session;
+	word.offset = 50;
+	mr_replica_received(&replica, LEADER, &word);
+	mr_replica_time(&replica, MS(150));
+	mr_replica_received(&replica, LEADER, &word);
+	cr_assert_eq(replica.session, session);
+	mr_replica_time(&replica, MS(250));
+	mr_replica_received(&replica, LEADER, &word);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	cr_assert_eq(entry.session, session + 1);
+	end();
+}
+
+/* ---- leading ------------------------------------------------------------- */
+
+/* R2: the register may say so of an earlier life, or of a claim whose answer never came. */
+Test(protocol, an_earlier_claim_is_not_taken_up)
+{
+	struct mr_replica_action action;
+
+	begin(0, 40);
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, 0, 64, ALL);
+	cr_assert_not(mr_replica_leads(&replica));
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.leader_epoch, 128, "the next one");
+	cr_assert_eq(action.proposal.wanted.version, 4);
+	end();
+}
+
+Test(protocol, who_is_not_in_sync_does_not_claim)
+{
+	begin(0, 40);
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, MR_NODE_NONE, 0, ALL & ~1u);
+	(void)next(MR_ACTION_NOTHING);
+	end();
+}
+
+/* R7 before R2. */
+Test(protocol, who_lost_its_data_leaves_first)
+{
+	struct mr_replica_action action;
+
+	begin(0, 0);
+	replica.options.lost_data = true;
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, 0, 64, ALL);
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.isr, ALL & ~1u);
+	cr_assert_eq(action.proposal.wanted.leader, MR_NODE_NONE);
+	end();
+}
+
+Test(protocol, a_follower_cannot_have_flushed_what_was_not_sent)
+{
+	begin(0, 40);
+	lead();
+	mr_replica_connected(&replica, LEADER, 9);
+	receive(LEADER, MR_FEED_ASK, 7, 10);
+	(void)next_said(LEADER, MR_FEED_ANSWER);
+	receive(LEADER, MR_FEED_FETCH, 7, 10);
+	cr_assert_eq(partition.replica_flushed[LEADER], 10);
+	receive(LEADER, MR_FEED_FLUSHED, 7, 40);
+	cr_assert_eq(partition.replica_flushed[LEADER], 10, "nothing was sent yet");
+	cr_assert_eq(replica.refused, 1);
+	receive(OTHER, MR_FEED_FETCH, 7, 41);
+	cr_assert_eq(replica.refused, 2, "it never asked");
+	end();
+}
+
+/* KIP-903: one that lost its disk came back into the ISR with what it had flushed before. */
+Test(protocol, what_was_flushed_in_an_earlier_life_does_not_count)
+{
+	begin(0, 40);
+	lead();
+	mr_replica_connected(&replica, LEADER, 9);
+	receive(LEADER, MR_FEED_ASK, 7, 40);
+	receive(LEADER, MR_FEED_FETCH, 7, 40);
+	cr_assert_eq(partition.replica_flushed[LEADER], 40);
+	mr_replica_disconnected(&replica, LEADER);
+	cr_assert_eq(partition.replica_flushed[LEADER], 40, "what it has on its disk it has");
+	mr_replica_connected(&replica, LEADER, 10);
+	receive(LEADER, MR_FEED_ASK, 1, 3);
+	receive(LEADER, MR_FEED_FETCH, 1, 3);
+	cr_assert_eq(partition.replica_flushed[LEADER], 3, "it is another disk");
+	end();
+}
+
+/* Retention may be faster than a follower: it is let go, and asks anew. */
+Test(protocol, what_is_not_kept_is_not_sent)
+{
+	uint64_t offset;
+
+	begin(0, 40);
+	lead();
+	mr_replica_connected(&replica, LEADER, 9);
+	receive(LEADER, MR_FEED_ASK, 7, 10);
+	(void)next_said(LEADER, MR_FEED_ANSWER);
+	receive(LEADER, MR_FEED_FETCH, 7, 10);
+	cr_assert_eq(mr_replica_sendable(&replica, LEADER, &offset), 1000);
+	cr_assert_eq(offset, 10);
+	partition.log_start = 20;
+	cr_assert_eq(mr_replica_sendable(&replica, LEADER, &offset), 0);
+	mr_replica_time(&replica, MS(60));
+	cr_assert_not(replica.peers[LEADER].fetching);
+	receive(LEADER, MR_FEED_FETCH, 7, 10);
+	cr_assert_eq(next_said(LEADER, MR_FEED_ANSWER).log_start, 20, "and told what is kept");
+	end();
+}
+
+/* R6: not the message decides, but the register. */
+Test(protocol, a_newer_epoch_is_looked_up_and_an_older_one_told)
+{
+	struct mr_feed_entry entry = {.kind = MR_FEED_ASK, .leader_epoch = 65, .session = 1};
+
+	begin(0, 40);
+	lead();
+	mr_replica_connected(&replica, LEADER, 9);
+	mr_replica_time(&replica, MS(300));
+	mr_replica_received(&replica, LEADER, &entry);
+	(void)next(MR_ACTION_READ);
+	cr_assert(mr_replica_leads(&replica), "nobody says so yet who knows");
+	entry.leader_epoch = 63;
+	mr_replica_received(&replica, LEADER, &entry);
+	cr_assert_eq(next_said(LEADER, MR_FEED_STALE).leader_epoch, 64);
+	end();
+}
+
+/* The session with the coordinator may be over: whoever is elected now must be alone. */
+Test(protocol, who_resigns_does_not_lead_that_epoch_again)
+{
+	struct mr_replica_action action;
+
+	begin(0, 40);
+	lead();
+	tell_state(MR_COORD_RESIGN, 0, 0, 0, 0);
+	cr_assert_not(mr_replica_leads(&replica));
+	(void)next(MR_ACTION_NOTHING);
+	tell_state(MR_COORD_STATE, 4, 0, 64, ALL);
+	cr_assert_not(mr_replica_leads(&replica));
+	mr_replica_time(&replica, MS(300));
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.leader_epoch, 128);
+	end();
+}
