@@ -28,22 +28,12 @@
 
 #include "coord.h"
 #include "log/partition.h"
+#include "millrace/format.h"
 
 /* ---- what one host says to another about one partition -----------------------------------------
  */
 
-enum mr_feed_kind {
-	MR_FEED_ASK = 1,   /* follower: my last epoch, my log end; where do our logs part? */
-	MR_FEED_ANSWER,	   /* leader: the greatest epoch up to yours that I have, and its end */
-	MR_FEED_FETCH,	   /* follower: we agree; send from my log end on */
-	MR_FEED_BATCHES,   /* leader: record batches, byte for byte */
-	MR_FEED_FLUSHED,   /* follower: on stable storage here up to an offset */
-	MR_FEED_WATERMARK, /* leader: high watermark, log start, how far was sent; also its
-			      heartbeat */
-	MR_FEED_STALE,	   /* either: there is a newer leader epoch than yours */
-};
-
-/* Decoded and within bounds (feed_codec.h); what a kind does not use is zero. */
+/* Decoded and within bounds (feed_codec.h); what a kind (format.h) does not use is zero. */
 struct mr_feed_entry {
 	enum mr_feed_kind kind;
 	int32_t leader_epoch; /* the sender's; STALE: the newer one */
@@ -174,7 +164,7 @@ void mr_replica_coordinated(struct mr_replica *replica, const struct mr_coord_ev
 /* A connection with a node is there (its handshake done), or gone. */
 void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation);
 void mr_replica_disconnected(struct mr_replica *replica, uint32_t node);
-/* All kinds but BATCHES. What fits nothing is counted and dropped. */
+/* All kinds but BATCHES and OPEN. What fits nothing is counted and dropped. */
 void mr_replica_received(struct mr_replica *replica, uint32_t node,
 			 const struct mr_feed_entry *entry);
 

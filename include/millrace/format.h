@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every byte that another program may read: the lane, the tail, groups, segments, the checkpoint
- * and the messages on the engine's socket. (Record batches are Kafka's: ringbuf/batch.h.)
+ * Every byte that another program may read: the lane, the tail, groups, segments, the checkpoint,
+ * the messages on the engine's socket and those between hosts. (Record batches are Kafka's:
+ * ringbuf/batch.h.)
  *
- * Shared memory and the socket never leave the host: host byte order. Files are little-endian; on a
- * big-endian host the engine refuses to start. Offsets stand in the margin; static_assert locks
- * them.
+ * Shared memory and the socket never leave the host: host byte order. Files and the feed are
+ * little-endian; on a big-endian host the engine refuses to start. Offsets stand in the margin;
+ * static_assert locks them.
  *
  * Words: offset counts records, position counts bytes of one partition's log on this host, index
  * counts slots of a lane (32 bits, free-running), number counts a producer's records in a
@@ -451,5 +452,139 @@ struct mr_commit {
 	uint64_t offset;
 	char group[256]; /* terminated */
 };
+
+/*
+ * ---- the feed: a TCP stream between two hosts; little-endian ---------------------------------
+ *
+ * A message is this header, 'head_bytes' of heads, 'payload_bytes' of record batches. A sender
+ * writes the heads into one buffer and takes the batches from where they lie. A hello and a refusal
+ * keep this form in every version, so that any two hosts can tell each other why not.
+ */
+#define MR_FEED_MAGIC	       0x4446524du /* MRFD */
+#define MR_FEED_VERSION	       1	   /* spoken by this engine, and the oldest one it speaks */
+#define MR_FEED_VERSION_OLDEST 1
+#define MR_FEED_VERSION_HELLO  1 /* of a hello's and a refusal's form, for ever */
+
+#define MR_FEED_HEAD_BYTES_MAX	  (1u << 20)
+#define MR_FEED_PAYLOAD_BYTES_MAX (64u << 20)
+#define MR_FEED_ENTRIES_MAX	  65535u /* of a message */
+#define MR_FEED_CHANNELS_MAX	  65536u /* of a connection: below it */
+#define MR_FEED_NAME_MAX	  64u
+#define MR_FEED_SENTENCE_MAX	  320u
+
+enum mr_feed_message {
+	MR_FEED_HELLO = 1,   /* the first, both ways: struct mr_feed_hello_head and a name */
+	MR_FEED_REFUSE = 2,  /* the last: struct mr_feed_refuse_head and a sentence */
+	MR_FEED_ENTRIES = 3, /* entries' heads, then the batches of all of them in the same order */
+};
+
+struct mr_feed_header {
+	uint32_t magic;		/*  0 MR_FEED_MAGIC */
+	uint8_t version;	/*  4 the one agreed on; of a hello and a refusal _VERSION_HELLO */
+	uint8_t kind;		/*  5 enum mr_feed_message */
+	uint16_t entry_count;	/*  6 0 but in MR_FEED_ENTRIES */
+	uint32_t head_bytes;	/*  8 behind this header */
+	uint32_t payload_bytes; /* 12 behind the heads */
+	uint32_t head_crc;	/* 16 CRC-32C of this header with 0 here, and the heads */
+	uint32_t payload_crc;	/* 20 CRC-32C of the batches; 0 without */
+};
+static_assert(sizeof(struct mr_feed_header) == 24, "feed header size");
+
+/* Behind it the name that people gave the node, printable ASCII. */
+struct mr_feed_hello_head {
+	uint8_t version_min;	/*  0 that the node speaks: the lower of both maxima is spoken */
+	uint8_t version_max;	/*  1 */
+	uint16_t name_bytes;	/*  2 1 to MR_FEED_NAME_MAX */
+	uint32_t node;		/*  4 */
+	uint8_t cluster_id[16]; /*  8 */
+	uint8_t log_id[16];	/* 24 of the data directory */
+	uint64_t incarnation;	/* 40 */
+	uint64_t capabilities;	/* 48 what both have counts; unknown bits are nobody's */
+};
+static_assert(sizeof(struct mr_feed_hello_head) == 56, "feed hello size");
+
+/* Why; a newer engine may have more of them: the sentence says it all. */
+enum mr_feed_refusal_code {
+	MR_FEED_REFUSED_VERSION = 1,  /* no version that both speak */
+	MR_FEED_REFUSED_CLUSTER = 2,  /* another cluster */
+	MR_FEED_REFUSED_NODE = 3,     /* not a node that is expected here */
+	MR_FEED_REFUSED_TWIN = 4,     /* a newer incarnation, or a second one, of that node */
+	MR_FEED_REFUSED_MESSAGE = 5,  /* what it said is no message, or not its turn */
+	MR_FEED_REFUSED_STOPPING = 6, /* the engine ends */
+};
+
+/* Behind it one sentence, printable ASCII. */
+struct mr_feed_refuse_head {
+	uint32_t code;		 /* 0 enum mr_feed_refusal_code; not 0 */
+	uint16_t sentence_bytes; /* 4 1 to MR_FEED_SENTENCE_MAX */
+	uint16_t reserved;	 /* 6 zero */
+};
+static_assert(sizeof(struct mr_feed_refuse_head) == 8, "feed refusal size");
+
+/* What one host says to another about one partition. */
+enum mr_feed_kind {
+	MR_FEED_ASK = 1,   /* follower: my last epoch, my log end; where do our logs part? */
+	MR_FEED_ANSWER,	   /* leader: the greatest epoch up to yours that I have, and its end */
+	MR_FEED_FETCH,	   /* follower: we agree; send from my log end on */
+	MR_FEED_BATCHES,   /* leader: record batches, byte for byte */
+	MR_FEED_FLUSHED,   /* follower: on stable storage here up to an offset */
+	MR_FEED_WATERMARK, /* leader: high watermark, log start, how far was sent; also its
+			      heartbeat */
+	MR_FEED_STALE,	   /* either: there is a newer leader epoch than yours */
+	MR_FEED_OPEN,	   /* either: which partition a channel is; the protocol never sees it */
+	MR_FEED_KIND_COUNT,
+};
+
+/* Before the fields of its kind, which follow at once: heads lie back to back, unaligned. */
+struct mr_feed_entry_head {
+	uint32_t channel;     /*  0 the partition that an OPEN on this connection gave it */
+	uint8_t kind;	      /*  4 enum mr_feed_kind */
+	uint8_t reserved[3];  /*  5 zero */
+	int32_t leader_epoch; /*  8 the sender's; STALE: the newer one; OPEN: 0 */
+	uint32_t session;     /* 12 STALE, OPEN: 0 */
+};
+static_assert(sizeof(struct mr_feed_entry_head) == 16, "feed entry's head size");
+
+struct mr_feed_ask_fields {
+	uint64_t offset;    /*  0 log end */
+	int32_t last_epoch; /*  8 -1: none */
+	uint32_t reserved;  /* 12 zero */
+};
+static_assert(sizeof(struct mr_feed_ask_fields) == 16, "feed ask size");
+
+struct mr_feed_answer_fields {
+	uint64_t offset;    /*  0 where that epoch ends */
+	uint64_t log_start; /*  8 */
+	int32_t last_epoch; /* 16 -1: none */
+	uint32_t reserved;  /* 20 zero */
+};
+static_assert(sizeof(struct mr_feed_answer_fields) == 24, "feed answer size");
+
+/* Of FETCH and of FLUSHED. */
+struct mr_feed_fetch_fields {
+	uint64_t offset;       /*  0 FETCH: log end; FLUSHED: flushed */
+	uint64_t credit_bytes; /*  8 of batches of this session, in all */
+};
+static_assert(sizeof(struct mr_feed_fetch_fields) == 16, "feed fetch size");
+
+/* Base and end offset are what the batches say. */
+struct mr_feed_batches_fields {
+	uint32_t bytes;		    /*  0 of its batches */
+	uint32_t high_watermark[2]; /*  4 low half, high half: it need not be aligned to 8 */
+};
+static_assert(sizeof(struct mr_feed_batches_fields) == 12, "feed batches size");
+
+struct mr_feed_watermark_fields {
+	uint64_t offset;	 /*  0 all below was sent */
+	uint64_t high_watermark; /*  8 */
+	uint64_t log_start;	 /* 16 */
+};
+static_assert(sizeof(struct mr_feed_watermark_fields) == 24, "feed watermark size");
+
+struct mr_feed_open_fields {
+	uint8_t topic_id[16]; /*  0 */
+	int32_t partition;    /* 16 */
+};
+static_assert(sizeof(struct mr_feed_open_fields) == 20, "feed open size");
 
 #endif
