@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The feed's messages to bytes and back (format.h, "the feed"). Pure: no socket, no clock, no
+ * thread, no allocation; fuzzed, since the bytes come from another host.
+ *
+ * A sender begins a message in a buffer of its own, adds entries, and ends it with the places where
+ * the batches lie: what it sends is that buffer, then those places, which were not copied.
+ *
+ * A receiver decodes the 24 bytes of a header first. That bounds what is still to come, before
+ * anything is allocated or waited for; then it has the rest, of exactly that many bytes, decoded.
+ * Whatever is wrong gives -EBADMSG and a sentence with the field, what was found and what was
+ * expected; the connection cannot go on after it.
+ */
+#ifndef MR_FEED_CODEC_H
+#define MR_FEED_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "error.h"
+#include "millrace/format.h"
+#include "protocol.h"
+
+#define MR_FEED_HEADER_BYTES	 ((uint32_t)sizeof(struct mr_feed_header))
+#define MR_FEED_HELLO_BYTES_MAX	 (24u + 56u + MR_FEED_NAME_MAX)
+#define MR_FEED_REFUSE_BYTES_MAX (24u + 8u + MR_FEED_SENTENCE_MAX)
+#define MR_FEED_ENTRY_BYTES_MAX	 40u /* of an entry's head */
+
+/* ---- hello and refusal ---- */
+
+struct mr_feed_hello {
+	uint8_t version_min;
+	uint8_t version_max;
+	uint32_t node; /* below MR_NODES_MAX */
+	uint8_t cluster_id[16];
+	uint8_t log_id[16];
+	uint64_t incarnation;
+	uint64_t capabilities;
+	char name[MR_FEED_NAME_MAX + 1]; /* as mr_feed_name_fits() */
+};
+
+struct mr_feed_refusal {
+	uint32_t code; /* enum mr_feed_refusal_code, or one that this engine does not know */
+	char sentence[MR_FEED_SENTENCE_MAX + 1];
+};
+
+/* 1 to MR_FEED_NAME_MAX printable ASCII characters: only such a name can be said on the feed. */
+bool mr_feed_name_fits(const char *name);
+
+/* A whole message each; its size. What is not printable in the sentence, or too long, is cut. */
+size_t mr_feed_encode_hello(const struct mr_feed_hello *hello,
+			    uint8_t bytes[MR_FEED_HELLO_BYTES_MAX]);
+size_t mr_feed_encode_refusal(enum mr_feed_refusal_code code, const char *sentence,
+			      uint8_t bytes[MR_FEED_REFUSE_BYTES_MAX]);
+
+/*
+ * What two hosts speak: the lower of the two highest versions, and the capabilities that both have.
+ * -EPROTONOSUPPORT: one of them does not speak that version any more.
+ */
+int mr_feed_agree(const struct mr_feed_hello *mine, const struct mr_feed_hello *theirs,
+		  uint8_t *version, uint64_t *capabilities, struct mr_error *err);
+
+/* ---- entries ---- */
+
+/* An entry and whose it is. What its kind does not use is zero. */
+struct mr_feed_item {
+	uint32_t channel;
+	struct mr_feed_entry entry;
+	uint8_t topic_id[16];	/* OPEN: what the channel is */
+	int32_t partition;	/* OPEN */
+	const uint8_t *batches; /* BATCHES, decoded: entry.bytes of them, borrowed */
+};
+
+/* A message of entries in the making; owned by the sending thread. */
+struct mr_feed_writer {
+	uint8_t *bytes; /* borrowed: the header, then heads */
+	uint32_t head_bytes_max;
+	uint32_t head_bytes;
+	uint32_t payload_bytes;
+	uint32_t entry_count;
+	uint8_t version;
+};
+
+/* In 'capacity' bytes at 'bytes': of a header and an entry's head at least. */
+void mr_feed_begin(struct mr_feed_writer *writer, uint8_t version, uint8_t *bytes, size_t capacity);
+/*
+ * Offsets and 'batches' of a BATCHES entry are not looked at: its bytes say where they stand.
+ * 0; -ENOSPC: no room for it, or too many entries or batches (nothing was added).
+ */
+int mr_feed_add(struct mr_feed_writer *writer, const struct mr_feed_item *item);
+/*
+ * After one entry at least. 'pieces' are the batches of all entries in order, in as many places as
+ * one likes. Returns how many bytes at writer->bytes are to be sent before them.
+ */
+uint32_t mr_feed_end(struct mr_feed_writer *writer, const struct iovec *pieces, size_t piece_count);
+
+/* ---- decoding ---- */
+
+/*
+ * A header in host order, its lengths within the bounds of its kind. 'agreed' is the version that
+ * both speak; 0: not known yet, so only a hello or a refusal is let in. 0; -EAGAIN: fewer than
+ * MR_FEED_HEADER_BYTES are available; -EBADMSG.
+ */
+int mr_feed_decode_header(const uint8_t *bytes, size_t available, uint8_t agreed,
+			  struct mr_feed_header *header, struct mr_error *err);
+
+/* What follows the header. */
+static inline size_t mr_feed_body_bytes(const struct mr_feed_header *header)
+{
+	return (size_t)header->head_bytes + header->payload_bytes;
+}
+
+/* 'body' is all that follows the decoded header, 'count' bytes; anything else is refused. */
+int mr_feed_decode_hello(const struct mr_feed_header *header, const uint8_t *body, size_t count,
+			 struct mr_feed_hello *hello, struct mr_error *err);
+int mr_feed_decode_refusal(const struct mr_feed_header *header, const uint8_t *body, size_t count,
+			   struct mr_feed_refusal *refusal, struct mr_error *err);
+
+/* Walks the entries of a message, in order. 'body' must stay and not change until it is over. */
+struct mr_feed_reader {
+	const uint8_t *at;	/* the next entry's head */
+	const uint8_t *payload; /* end of the heads; the next entry's batches follow from... */
+	const uint8_t *batches; /* ...here on */
+	const uint8_t *payload_end;
+	uint32_t left; /* entries not read yet */
+};
+
+/* Both checksums are right from here on. */
+int mr_feed_read(struct mr_feed_reader *reader, const struct mr_feed_header *header,
+		 const uint8_t *body, size_t count, struct mr_error *err);
+/*
+ * 1 and the next entry; 0 after the last; -EBADMSG. Batches are whole, their offsets dense, their
+ * leader epochs none above the entry's; entry.offset and entry.end_offset are theirs. Their own
+ * checksums (mr_batch_check_crc()) are not looked at: the message's covers them.
+ */
+int mr_feed_next(struct mr_feed_reader *reader, struct mr_feed_item *item, struct mr_error *err);
+
+#endif
