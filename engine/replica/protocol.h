@@ -88,7 +88,6 @@ struct mr_replica_peer {
 	uint32_t session;     /* of its newest ASK or FETCH */
 	int32_t stale_epoch;  /* it spoke under a lower epoch: tell it; 0: no */
 	uint64_t incarnation; /* of its connection */
-	uint64_t asked_end;
 	uint64_t sent_offset; /* all below was sent in this session */
 	uint64_t sent_bytes;
 	uint64_t credit_bytes;

@@ -128,6 +128,15 @@ static void receive(uint32_t node, enum mr_feed_kind kind, uint32_t session, uin
 	mr_replica_received(&replica, node, &entry);
 }
 
+/* A follower in a life of its own agrees with us up to 'offset', under 'session'. */
+static void let_fetch(uint64_t incarnation, uint32_t session, uint64_t offset)
+{
+	mr_replica_connected(&replica, LEADER, incarnation);
+	receive(LEADER, MR_FEED_ASK, session, offset);
+	(void)next_said(LEADER, MR_FEED_ANSWER);
+	receive(LEADER, MR_FEED_FETCH, session, offset);
+}
+
 /* ---- following ----------------------------------------------------------- */
 
 Test(protocol, agrees_and_fetches_from_its_end)
@@ -322,10 +331,7 @@ Test(protocol, a_follower_cannot_have_flushed_what_was_not_sent)
 {
 	begin(0, 40);
 	lead();
-	mr_replica_connected(&replica, LEADER, 9);
-	receive(LEADER, MR_FEED_ASK, 7, 10);
-	(void)next_said(LEADER, MR_FEED_ANSWER);
-	receive(LEADER, MR_FEED_FETCH, 7, 10);
+	let_fetch(9, 7, 10);
 	cr_assert_eq(partition.replica_flushed[LEADER], 10);
 	receive(LEADER, MR_FEED_FLUSHED, 7, 40);
 	cr_assert_eq(partition.replica_flushed[LEADER], 10, "nothing was sent yet");
@@ -340,15 +346,11 @@ Test(protocol, what_was_flushed_in_an_earlier_life_does_not_count)
 {
 	begin(0, 40);
 	lead();
-	mr_replica_connected(&replica, LEADER, 9);
-	receive(LEADER, MR_FEED_ASK, 7, 40);
-	receive(LEADER, MR_FEED_FETCH, 7, 40);
+	let_fetch(9, 7, 40);
 	cr_assert_eq(partition.replica_flushed[LEADER], 40);
 	mr_replica_disconnected(&replica, LEADER);
 	cr_assert_eq(partition.replica_flushed[LEADER], 40, "what it has on its disk it has");
-	mr_replica_connected(&replica, LEADER, 10);
-	receive(LEADER, MR_FEED_ASK, 1, 3);
-	receive(LEADER, MR_FEED_FETCH, 1, 3);
+	let_fetch(10, 1, 3);
 	cr_assert_eq(partition.replica_flushed[LEADER], 3, "it is another disk");
 	end();
 }
@@ -360,10 +362,7 @@ Test(protocol, what_is_not_kept_is_not_sent)
 
 	begin(0, 40);
 	lead();
-	mr_replica_connected(&replica, LEADER, 9);
-	receive(LEADER, MR_FEED_ASK, 7, 10);
-	(void)next_said(LEADER, MR_FEED_ANSWER);
-	receive(LEADER, MR_FEED_FETCH, 7, 10);
+	let_fetch(9, 7, 10);
 	cr_assert_eq(mr_replica_sendable(&replica, LEADER, &offset), 1000);
 	cr_assert_eq(offset, 10);
 	partition.log_start = 20;
