@@ -90,6 +90,9 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		request_answered(hosted);
 		break;
 	case MR_WORKER_FAIL:
+	case MR_WORKER_COORDINATED:
+	case MR_WORKER_COORDINATE:
+	case MR_WORKER_TRUNCATE:
 		break;
 	case MR_WORKER_LOG_EVENT:
 		mr_control_log_event(message->owner, message);

@@ -642,6 +642,9 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 	case MR_WORKER_LOG_EVENT:
 		partition->event_out = false;
 		return;
+	case MR_WORKER_COORDINATED:
+	case MR_WORKER_COORDINATE:
+	case MR_WORKER_TRUNCATE:
 	case MR_WORKER_LANE_POISONED:
 	case MR_WORKER_LOG_FAILED:
 	case MR_WORKER_WAKE:

@@ -24,6 +24,9 @@
 #include "lane.h"
 #include "log/log.h"
 #include "log/partition.h"
+#include "replica/coord.h"
+#include "replica/feed.h"
+#include "replica/protocol.h"
 #include "tail.h"
 
 #define MR_WORKER_PARTITIONS_MAX 1024
@@ -53,8 +56,14 @@ enum mr_worker_message_kind {
 	MR_WORKER_SNAPSHOT,	    /* partition, snapshot, expire_before_ms: back when all of it is
 				       durable */
 	MR_WORKER_FAIL,		    /* the data directory failed: every partition ends (D3) */
+	MR_WORKER_COORDINATED,	    /* partition, coordinated: an event of its coordinator */
 	/* worker -> control -> worker: returned when handled */
-	MR_WORKER_LOG_EVENT, /* partition, event */
+	MR_WORKER_LOG_EVENT,  /* partition, event */
+	MR_WORKER_COORDINATE, /* partition, proposal to its coordinator; version 0: read its
+				 register */
+	MR_WORKER_TRUNCATE,   /* partition, offset, reset: the log is to be cut there. The control
+				 thread removes the partition, cuts, recovers, and adds one made of
+				 what it found, with the old one's replica */
 	/* worker -> control */
 	MR_WORKER_LANE_POISONED, /* lane: the client wrote nonsense, or its partition ended */
 	MR_WORKER_LOG_FAILED,	 /* partition: a write failed, status says how */
@@ -89,10 +98,34 @@ struct mr_worker_message {
 	struct mr_segment *segment;
 	struct mr_worker_snapshot *snapshot;
 	struct mr_log_event event;
+	struct mr_coord_event coordinated;
+	struct mr_coord_proposal proposal;
 	uint64_t offset;
+	bool reset;
 	int64_t expire_before_ms;	/* SNAPSHOT: producers quiet since then are forgotten */
 	void *owner;			/* the control thread's own */
 	struct mr_worker_message *next; /* of those held until the worker's mailbox has room */
+};
+
+/*
+ * How a replicated partition stands, for people: written by its worker, read by the control thread,
+ * each number by itself (relaxed). Times are the monotonic clock's.
+ */
+struct mr_worker_replica_view {
+	_Atomic uint32_t role; /* enum mr_role */
+	_Atomic uint32_t step; /* enum mr_follow_step */
+	_Atomic int32_t leader;
+	_Atomic int32_t leader_epoch;
+	_Atomic uint64_t isr;
+	_Atomic uint64_t leader_end;	   /* following: all below was sent */
+	_Atomic uint64_t leader_watermark; /* following */
+	_Atomic uint64_t truncations, refused;
+	struct mr_worker_replica_peer_view {
+		_Atomic uint64_t flushed;      /* leading */
+		_Atomic uint64_t caught_up_ns; /* leading: last time it was */
+		_Atomic uint64_t changed_ns;   /* leading: in or out of the ISR since */
+		_Atomic uint64_t sent_offset;
+	} peers[MR_NODES_MAX];
 };
 
 /* Counters of a partition and of a worker; each written by the worker only. */
@@ -137,6 +170,9 @@ struct mr_worker_partition_options {
 	const char *read_only_reason; /* borrowed for the call */
 	struct mr_log_options log;
 	struct mr_log_start start;
+	const struct mr_replica_options *replica; /* NULL: kept on this host alone; else copied */
+	struct mr_worker_partition *cut; /* let go of by its worker after MR_WORKER_TRUNCATE: its
+					    replica goes on in the new one; it is freed after */
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
 	void *owner; /* the control thread's own, in messages about the partition */
 };
@@ -165,6 +201,9 @@ void mr_worker_partition_ended(const struct mr_worker_partition *partition, uint
 			       uint64_t *position);
 /* For handing out: constant while the partition lives. */
 const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition *partition);
+/* NULL: kept on this host alone. Lives as long as the partition. */
+const struct mr_worker_replica_view *
+mr_worker_partition_replica(const struct mr_worker_partition *partition);
 
 struct mr_worker_lane_options {
 	struct mr_worker_partition *partition;
@@ -198,6 +237,7 @@ struct mr_worker_options {
 	const struct mr_clock *clock;
 	enum mr_config_idle idle;
 	uint32_t groups_in_flight;
+	struct mr_feed_port *port; /* NULL: there are no peers */
 	_Atomic uint64_t *counters[MR_WORKER_COUNTERS];
 };
 

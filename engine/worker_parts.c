@@ -152,6 +152,13 @@ const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition 
 	return &partition->tail;
 }
 
+const struct mr_worker_replica_view *
+mr_worker_partition_replica(const struct mr_worker_partition *partition)
+{
+	(void)partition;
+	return NULL;
+}
+
 struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *options)
 {
 	struct mr_worker_lane *lane = calloc(1, sizeof(*lane));

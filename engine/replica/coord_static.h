@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The `static` coordinator: configuration and a person's `promote` say who leads. No vote: the
+ * register of a partition is kept durably by every host that has a replica, and the host that it
+ * names as leader is its only writer, its owner. Compare-and-set is a durable write there; others
+ * ask it by notice, and take over what it tells them. So two hosts never elect by themselves.
+ *
+ * After a start a host does not hand out a register that names itself before it has compared it
+ * with all other replicas' hosts, or a person promoted it: one of them may have been promoted
+ * meanwhile.
+ *
+ * What two hosts know of one register is compared by version, then by leader epoch: a `promote`
+ * that takes over from an unreachable leader raises the version by 2^32, beyond all that the old
+ * one can have written unseen. It stands in the file for ever, with the time and what was accepted.
+ *
+ * Pure but for 'save': no thread, no socket, no clock of its own; control thread.
+ */
+#ifndef MR_COORD_STATIC_H
+#define MR_COORD_STATIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "coord.h"
+#include "error.h"
+
+#define MR_COORD_TAKEOVER (UINT64_C(1) << 32) /* by so much a take-over raises the version */
+
+struct mr_coord_static_options {
+	uint32_t self;
+	uint64_t incarnation;
+	/*
+	 * Makes 'bytes' durable in place of what was saved before, and then calls
+	 * mr_coord_static_saved(): later, from the control thread. One at a time.
+	 */
+	int (*save)(void *arg, const void *bytes, size_t count);
+	/* Text to a node's coordinator, as a notice. May be lost: then it is said again. */
+	void (*notify)(void *arg, uint32_t node, const char *text, size_t bytes);
+	void *arg;
+};
+
+/* 'bytes' are what was saved last; NULL at the first start. -EBADMSG names what is damaged. */
+int mr_coord_static_open(const struct mr_coord_static_options *options, const void *bytes,
+			 size_t count, struct mr_coord **out, struct mr_error *err);
+void mr_coord_static_saved(struct mr_coord *coord, int status);
+
+/* ---- what is known of other hosts --------------------------------------------------------------
+ */
+
+void mr_coord_static_connected(struct mr_coord *coord, uint32_t node, uint64_t incarnation);
+void mr_coord_static_disconnected(struct mr_coord *coord, uint32_t node);
+/* What 'node' said by 'notify'. -EBADMSG: nonsense, nothing changed. */
+int mr_coord_static_heard(struct mr_coord *coord, uint32_t node, const char *text, size_t bytes,
+			  struct mr_error *err);
+/* What was not answered is said again; about once a second, and now and then in tests. */
+void mr_coord_static_time(struct mr_coord *coord, uint64_t now_ns);
+
+/* ---- registers
+ * ----------------------------------------------------------------------------------- */
+
+/*
+ * A new partition's: leader 'leader' by configuration, all of 'replicas' in sync. The same on every
+ * host that has a replica. 0 also where it exists already.
+ */
+int mr_coord_static_create(struct mr_coord *coord, const struct mr_coord_key *key,
+			   uint64_t replicas, uint32_t leader, struct mr_error *err);
+/* Its topic is deleted. */
+void mr_coord_static_forget(struct mr_coord *coord, const struct mr_coord_key *key);
+/* For people, also of registers that are held back. -ENOENT. 'held': not handed out yet, and why.
+ */
+int mr_coord_static_known(const struct mr_coord *coord, const struct mr_coord_key *key,
+			  struct mr_coord_state *state, uint64_t *not_heard_of);
+
+/*
+ * A person's word. Where the owner can be reached it is asked, and hands over: nothing is lost;
+ * 'to' must be in sync. Where it cannot, and 'to' is this host: taken over if 'accept_loss';
+ * without it -EPERM and a sentence that says what is known and what cannot be. 'done' is called
+ * once, from any later call into the coordinator, with the outcome.
+ */
+struct mr_coord_promotion {
+	struct mr_coord_key key;
+	uint32_t to;
+	bool accept_loss; /* and the old leader is stopped: the person says so */
+	uint32_t min_insync_replicas;
+	int64_t wall_ms;
+	void (*done)(void *arg, int status, const struct mr_error *err);
+	void *arg;
+};
+int mr_coord_static_promote(struct mr_coord *coord, const struct mr_coord_promotion *promotion,
+			    struct mr_error *err);
+
+#endif
