@@ -2,7 +2,9 @@
 /*
  * Walks a partition's log from its first byte to its last, group by group. Runs on the main thread
  * and owns one buffer of the largest group. Unlike recovery it begins at the oldest segment and
- * believes no checkpoint, so it meets damage that a start would not look at.
+ * believes no checkpoint, so it meets damage that a start would not look at. A segment ends where
+ * the next one begins, as its name says: behind that, a truncated one (log/truncate.h) still holds
+ * groups that are gone.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -25,6 +27,7 @@ struct walk {
 	uint64_t group_number;
 	uint32_t previous_crc;
 	uint64_t offset;
+	uint64_t until; /* where the next segment begins; UINT64_MAX: there is none */
 };
 
 /* At least 'bytes' of room; what was in the buffer is lost. */
@@ -148,7 +151,7 @@ static int walk_segment(struct walk *walk, struct mr_segment *segment, const cha
 {
 	struct mr_group_header header;
 	uint64_t at = MR_BLOCK_BYTES;
-	int r;
+	int r = 0;
 
 	if (walk->visitor->segment)
 		walk->visitor->segment(path, segment_header, walk->visitor->arg);
@@ -157,7 +160,8 @@ static int walk_segment(struct walk *walk, struct mr_segment *segment, const cha
 		walk->counts->end_offset = segment->base_offset;
 		walk->counts->end_position = segment->base_position;
 	}
-	while ((r = read_group(walk, segment, path, at, &header, err)) == 0) {
+	while (walk->counts->end_offset < walk->until &&
+	       (r = read_group(walk, segment, path, at, &header, err)) == 0) {
 		if (walk->visitor->group)
 			walk->visitor->group(segment->base_position + at, &header,
 					     walk->visitor->arg);
@@ -214,6 +218,17 @@ static bool is_segment_name(const char *name)
 	return strspn(name, "0123456789") == 20 && strcmp(name + 20, ".log") == 0;
 }
 
+/* The segments' names, in their order, to the front: by name is by offset. How many. */
+static size_t keep_segments(struct mr_io_entry *entries, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (is_segment_name(entries[i].name))
+			entries[kept++] = entries[i];
+	return kept;
+}
+
 int mr_offline_walk(const struct mr_offline *offline, const struct mr_topic *topic, int32_t number,
 		    const struct mr_offline_visitor *visitor, struct mr_offline_counts *out,
 		    struct mr_error *err)
@@ -229,9 +244,10 @@ int mr_offline_walk(const struct mr_offline *offline, const struct mr_topic *top
 	r = mr_io_list(offline->io, directory, &entries, &count, err);
 	if (r == 0)
 		r = make_room(&walk, 1u << 20, err);
-	for (size_t i = 0; i < count && r == 0; i++) { /* by name is by offset */
-		if (is_segment_name(entries[i].name))
-			r = walk_file(&walk, directory, entries[i].name, err);
+	count = r == 0 ? keep_segments(entries, count) : 0;
+	for (size_t i = 0; i < count && r == 0; i++) {
+		walk.until = i + 1 < count ? strtoull(entries[i + 1].name, NULL, 10) : UINT64_MAX;
+		r = walk_file(&walk, directory, entries[i].name, err);
 	}
 	free(walk.buffer);
 	free(entries);

@@ -309,6 +309,20 @@ static bool said_clean(const struct recovery *re)
 	return re->from_checkpoint && re->checkpoint->clean;
 }
 
+/*
+ * Where the next segment begins, as its name says, this one ends, also if the next cannot be used:
+ * what stands behind may have been truncated away.
+ */
+static bool at_next_name(struct recovery *re)
+{
+	if (re->current + 1 >= re->count ||
+	    re->expected.offset < re->found[re->current + 1].base_offset)
+		return false;
+	mr_error_set(&re->damage, -ENODATA, "the segment ends where '%s/%s' begins", re->directory,
+		     re->found[re->current + 1].name);
+	return true;
+}
+
 static int scan_groups(struct recovery *re, struct mr_error *err)
 {
 	struct mr_segment *segment = segment_of(re, re->current);
@@ -325,9 +339,13 @@ static int scan_groups(struct recovery *re, struct mr_error *err)
 		mr_scan_ahead_to(&re->scan, re->expected.position - segment->base_position);
 	for (;;) {
 		int entered = enter_next(re);
-		int r = entered ? entered : pass_group(re, re->current, &re->expected, true, err);
+		int r = entered;
 
-		if (entered < 0 || r == 0)
+		if (entered < 0 || (!entered && at_next_name(re)))
+			return 0;
+		if (!entered)
+			r = pass_group(re, re->current, &re->expected, true, err);
+		if (r == 0)
 			return 0;
 		if (r < 0)
 			return r;
