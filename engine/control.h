@@ -3,8 +3,8 @@
  * The control thread: it owns the catalogue, the segments' list of every partition, the
  * conversations with clients, the checkpoint, and decides; workers append, the chores thread blocks
  * on the disk. control.c is its loop, control_log.c what it does about logs, control_memory.c what
- * about topics without one, control_topics.c topics and partitions, control_host.c what clients ask
- * for.
+ * about topics without one, control_topics.c topics, control_hosted.c one partition,
+ * control_recover.c a start, control_host.c what clients ask for.
  */
 #ifndef MR_CONTROL_H
 #define MR_CONTROL_H
@@ -169,25 +169,48 @@ bool mr_control_degraded(const struct mr_control *control);
 /* ---- among the control thread's own files -------------------------------------------------------
  */
 
+/* control_hosted.c */
+/* topic->owner, with all its partitions; no worker has any. NULL: no memory. */
+struct mr_hosted_topic *mr_control_hosted_topic_new(struct mr_control *control,
+						    struct mr_topic *topic);
+void mr_control_free_topic(struct mr_topic *topic);
+/* The largest record alone in a batch. */
+uint32_t mr_control_batch_bytes_max(const struct mr_config *config);
+/* Of each of its partitions. */
+uint64_t mr_control_tail_bytes(const struct mr_control *control, const struct mr_topic *topic);
+/* A segment of about 'wanted' bytes: within what the topic wants, and enough for any batch. */
+uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wanted);
+/* What the first checkpoint of this start says of a partition: exactly what recovery found. */
+int mr_control_remember_start(struct mr_hosted *hosted, const struct mr_recovered *recovered,
+			      const struct mr_partition *state);
+int mr_control_begin_in_memory(struct mr_hosted *hosted, bool created,
+			       struct mr_recovered *recovered, struct mr_partition *state,
+			       struct mr_error *err);
+/* The worker's half and the control thread's half of a recovered (or new) log. */
+int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovered,
+			 struct mr_partition *state, struct mr_error *err);
+/* Its worker takes it; or it never will. */
+void mr_control_hand_over(struct mr_hosted *hosted);
+void mr_control_give_up_part(struct mr_hosted *hosted);
+/* A new one, all of it, as far as its worker. */
+int mr_control_make_partition(struct mr_hosted *hosted, struct mr_error *err);
+void mr_control_remove_partition(struct mr_hosted *hosted, int why);
+void mr_control_partition_removed(struct mr_hosted *hosted); /* the worker let go of it */
+
+/* control_recover.c */
+int mr_control_recover_topics(struct mr_control *control, const struct mr_control_options *options,
+			      struct mr_error *err);
+
 /* control_topics.c */
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err);
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err);
-/* Of each of its partitions. */
-uint64_t mr_control_tail_bytes(const struct mr_control *control, const struct mr_topic *topic);
 int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
 			    struct mr_local_ticket *ticket, struct mr_error *err);
-int mr_control_recover_topics(struct mr_control *control, const struct mr_control_options *options,
-			      struct mr_error *err);
 struct mr_hosted *mr_control_find(struct mr_control *control, const uint8_t topic_id[16],
 				  int32_t partition, struct mr_error *err);
-void mr_control_partition_removed(struct mr_hosted *hosted);
-/* A segment of about 'wanted' bytes: within what the topic wants, and enough for any batch. */
-uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wanted);
 void mr_control_finish_deleting(struct mr_control *control);
-void mr_control_free_topic(struct mr_topic *topic);
-void mr_control_remove_partition(struct mr_hosted *hosted, int why);
 
 /* control_memory.c */
 /* Of a new topic's partition, or of one that the catalogue names at start. */
