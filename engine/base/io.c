@@ -179,6 +179,11 @@ int mr_io_sync(struct mr_io_file *file, struct mr_error *err)
 	return file->io->operations->sync(file, err);
 }
 
+bool mr_io_is_named(struct mr_io_file *file)
+{
+	return file->io->operations->is_named(file);
+}
+
 int mr_io_read_fd(struct mr_io *io, const char *path, struct mr_error *err)
 {
 	mr_assert(is_below(path));

@@ -85,6 +85,7 @@ struct mr_io_operations {
 	int (*write)(struct mr_io_file *file, const void *buffer, size_t bytes, uint64_t offset,
 		     struct mr_error *err);
 	int (*sync)(struct mr_io_file *file, struct mr_error *err);
+	bool (*is_named)(struct mr_io_file *file);
 	int (*read_fd)(struct mr_io *io, const char *path, struct mr_error *err);
 
 	/* Names. */
@@ -177,6 +178,8 @@ int mr_io_write(struct mr_io_file *file, const void *buffer, size_t bytes, uint6
 		struct mr_error *err);
 /* Data and size are on stable storage when this returns 0. An error is final (D3). */
 int mr_io_sync(struct mr_io_file *file, struct mr_error *err);
+/* False: the file was removed, or another one took its name, since it was opened. */
+bool mr_io_is_named(struct mr_io_file *file);
 /* A plain read-only descriptor (buffered) to hand to a client; the caller owns it. */
 int mr_io_read_fd(struct mr_io *io, const char *path, struct mr_error *err);
 

@@ -354,6 +354,13 @@ int mr_io_disk_sync(struct mr_io_file *base, struct mr_error *err)
 	return 0;
 }
 
+bool mr_io_disk_is_named(struct mr_io_file *base)
+{
+	struct stat st;
+
+	return fstat(mr_io_disk_file(base)->fd, &st) == 0 && st.st_nlink > 0;
+}
+
 int mr_io_disk_read_fd(struct mr_io *io, const char *path, struct mr_error *err)
 {
 	int fd = openat(disk_of(io)->directory_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

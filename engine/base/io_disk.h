@@ -75,6 +75,7 @@ int64_t mr_io_disk_read(struct mr_io_file *file, void *buffer, size_t bytes, uin
 int mr_io_disk_write(struct mr_io_file *file, const void *buffer, size_t bytes, uint64_t offset,
 		     struct mr_error *err);
 int mr_io_disk_sync(struct mr_io_file *file, struct mr_error *err);
+bool mr_io_disk_is_named(struct mr_io_file *base);
 int mr_io_disk_read_fd(struct mr_io *io, const char *path, struct mr_error *err);
 int mr_io_disk_rename(struct mr_io *io, const char *from, const char *to, struct mr_error *err);
 int mr_io_disk_remove(struct mr_io *io, const char *path, struct mr_error *err);
@@ -90,9 +91,9 @@ int mr_io_disk_space(struct mr_io *io, uint64_t *free_bytes, uint64_t *total_byt
 	.open = mr_io_disk_open, .file_close = mr_io_disk_file_close, .lock = mr_io_disk_lock,     \
 	.size = mr_io_disk_size, .allocate = mr_io_disk_allocate, .truncate = mr_io_disk_truncate, \
 	.shrink = mr_io_disk_shrink, .read = mr_io_disk_read, .write = mr_io_disk_write,           \
-	.sync = mr_io_disk_sync, .read_fd = mr_io_disk_read_fd, .rename = mr_io_disk_rename,       \
-	.remove = mr_io_disk_remove, .make_directory = mr_io_disk_make_directory,                  \
-	.sync_directory = mr_io_disk_sync_directory, .list = mr_io_disk_list,                      \
-	.space = mr_io_disk_space
+	.sync = mr_io_disk_sync, .is_named = mr_io_disk_is_named, .read_fd = mr_io_disk_read_fd,   \
+	.rename = mr_io_disk_rename, .remove = mr_io_disk_remove,                                  \
+	.make_directory = mr_io_disk_make_directory, .sync_directory = mr_io_disk_sync_directory,  \
+	.list = mr_io_disk_list, .space = mr_io_disk_space
 
 #endif

@@ -17,22 +17,6 @@
 
 /* ---- finding ------------------------------------------------------------- */
 
-/* "00000000000000000042.log" and nothing else. */
-static bool parse_name(const char *name, uint64_t *base_offset)
-{
-	uint64_t value = 0;
-
-	for (int i = 0; i < 20; i++) {
-		if (name[i] < '0' || name[i] > '9')
-			return false;
-		if (value > (UINT64_MAX - (uint64_t)(name[i] - '0')) / 10)
-			return false;
-		value = value * 10 + (uint64_t)(name[i] - '0');
-	}
-	*base_offset = value;
-	return strcmp(name + 20, ".log") == 0;
-}
-
 static int by_base(const void *a, const void *b)
 {
 	uint64_t x = ((const struct mr_found_segment *)a)->base_offset;
@@ -70,7 +54,7 @@ int mr_recover_find(struct mr_io *io, const char *directory, bool tidy,
 	for (size_t i = 0; i < entry_count && r == 0; i++) {
 		if (tidy && strcmp(entries[i].name, "spare") == 0)
 			r = mr_recover_remove_spare(io, directory, err);
-		if (!parse_name(entries[i].name, &all[n].base_offset))
+		if (!mr_segment_parse_name(entries[i].name, &all[n].base_offset))
 			continue;
 		mr_segment_file_name(all[n].base_offset, all[n].name);
 		n++;

@@ -119,6 +119,7 @@ static int64_t fetch_piece(struct mr_scan *scan, uint64_t from, size_t keep, siz
 		r = make_room(other, keep, bytes, err);
 		if (r < 0)
 			return r;
+		scan->read_bytes += bytes;
 		got = mr_io_read(scan->file, other->memory + other->room, bytes, from, err);
 	}
 	*ended = got < (int64_t)bytes;
@@ -143,6 +144,7 @@ static void read_on(struct mr_scan *scan)
 	}
 	scan->asked_from = from;
 	scan->asked_bytes = bytes;
+	scan->read_bytes += bytes;
 	mr_read_ahead_start(scan->ahead, scan->file, other->memory + other->room, bytes, from);
 }
 

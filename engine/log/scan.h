@@ -34,6 +34,7 @@ struct mr_scan {
 	struct mr_read_ahead *ahead; /* NULL: not needed yet */
 	uint64_t asked_from;	     /* of the read under way into the other buffer */
 	size_t asked_bytes;	     /* 0: there is none */
+	uint64_t read_bytes;	     /* asked of the disk since mr_scan_init() */
 };
 
 /* Takes memory when it reads, and a thread when it 'overlaps' and reads more than a piece. */

@@ -32,6 +32,21 @@ void mr_segment_file_name(uint64_t base_offset, char name[32])
 	snprintf(name, 32, "%020" PRIu64 ".log", base_offset);
 }
 
+bool mr_segment_parse_name(const char *name, uint64_t *base_offset)
+{
+	uint64_t value = 0;
+
+	for (int i = 0; i < 20; i++) {
+		if (name[i] < '0' || name[i] > '9')
+			return false;
+		if (value > (UINT64_MAX - (uint64_t)(name[i] - '0')) / 10)
+			return false;
+		value = value * 10 + (uint64_t)(name[i] - '0');
+	}
+	*base_offset = value;
+	return strcmp(name + 20, ".log") == 0;
+}
+
 void mr_segment_path(const struct mr_segment *segment, char path[160])
 {
 	snprintf(path, 160, "%s/%020" PRIu64 ".log", segment->directory, segment->base_offset);

@@ -98,6 +98,7 @@ int mr_segment_remove_name(struct mr_segment *segment, struct mr_io_file **left,
 
 /* "00000000000000000042.log" */
 void mr_segment_file_name(uint64_t base_offset, char name[32]);
+bool mr_segment_parse_name(const char *name, uint64_t *base_offset); /* such a one, nothing else */
 /* relative to the data directory */
 void mr_segment_path(const struct mr_segment *segment, char path[160]);
 int mr_segment_encode_header(const struct mr_segment_header *header, uint8_t block[MR_BLOCK_BYTES]);

@@ -7,6 +7,10 @@
  * It looks only at names and bytes: which segments there are says the directory; a segment's end is
  * where the next one begins, and only whole groups that check out are read, up to 'limit_offset' of
  * the one who asks (what is flushed). Batches come out byte for byte.
+ *
+ * Below the limit everything must be there and whole: what is not is damage (-EBADMSG). Whoever
+ * does not know a limit is told -ENODATA where a group is missing or not whole that may still be on
+ * its way to the disk.
  */
 #ifndef MR_CATCHUP_H
 #define MR_CATCHUP_H
@@ -24,13 +28,16 @@
 
 /* One piece of work; made by the feed, one for each partition and peer at most. */
 struct mr_catchup_request {
-	char directory[96]; /* of the partition, as mr_topic_partition_directory() */
-	uint64_t offset;    /* of the first record wanted: the batch that holds it comes first */
-	uint32_t bytes_max; /* of batches; one at least comes, whatever its size */
+	char directory[96];    /* of the partition, as mr_topic_partition_directory() */
+	uint64_t offset;       /* of the first record wanted: the batch that holds it comes first */
+	uint32_t bytes_max;    /* of batches; one at least comes, whatever its size */
+	uint64_t limit_offset; /* of records that are flushed; 0: not known */
 	/* back */
-	int status;	/* 0; -ERANGE: no longer kept; -ENODATA: no whole batch there yet; -EBADMSG;
-			   -EIO */
-	uint8_t *bytes; /* the batches, back to back; belongs to the request */
+	int status; /* 0; -ERANGE: no longer kept; -ENODATA: no whole batch there yet; -EBADMSG;
+		       -EIO; -ECANCELED: stopped */
+	struct mr_error err; /* if status is negative: the place, and what is wrong there */
+	uint8_t *bytes;	     /* the batches, back to back; belongs to the request */
+	uint32_t capacity;   /* of 'bytes'; kept from one use to the next */
 	uint32_t byte_count;
 	uint32_t record_count;
 	uint64_t base_offset, end_offset;
@@ -42,7 +49,7 @@ struct mr_catchup;
 /* 'bytes_per_second' 0: as fast as the disk. */
 int mr_catchup_start(const struct mr_place_entry *place, struct mr_io *io,
 		     uint64_t bytes_per_second, struct mr_catchup **out, struct mr_error *err);
-/* What is under way comes back first: take it. Takes NULL. */
+/* Nothing is under way behind it; what was not taken is the sender's again. Takes NULL. */
 void mr_catchup_stop(struct mr_catchup *catchup);
 
 struct mr_catchup_request *mr_catchup_request_new(void);

@@ -278,6 +278,11 @@ static int fake_shrink(struct mr_io_file *base, uint64_t bytes, struct mr_error 
 	return fake_truncate_file(base, bytes, err);
 }
 
+static bool fake_is_named(struct mr_io_file *base)
+{
+	return is_alive(file_of(base)) && file_of(base)->node->linked;
+}
+
 static int64_t fake_read_file(struct mr_io_file *base, void *buffer, size_t bytes, uint64_t offset,
 			      struct mr_error *err)
 {
@@ -672,6 +677,7 @@ static const struct mr_io_operations fake_operations = {
 	.read = fake_read_file,
 	.write = fake_write_file,
 	.sync = fake_sync,
+	.is_named = fake_is_named,
 	.read_fd = fake_read_fd,
 	.rename = fake_rename,
 	.remove = fake_remove,

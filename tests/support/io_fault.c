@@ -223,6 +223,11 @@ static int fault_sync(struct mr_io_file *file, struct mr_error *err)
 	GUARD(file->io, MR_IO_FAULT_SYNC, path_of(file), err, mr_io_sync(inner_of(file), err));
 }
 
+static bool fault_is_named(struct mr_io_file *file)
+{
+	return mr_io_is_named(inner_of(file));
+}
+
 static int fault_read_fd(struct mr_io *io, const char *path, struct mr_error *err)
 {
 	struct verdict verdict = judge(io, MR_IO_FAULT_READ_FD, path);
@@ -409,6 +414,7 @@ static const struct mr_io_operations fault_operations = {
 	.read = fault_read,
 	.write = fault_write,
 	.sync = fault_sync,
+	.is_named = fault_is_named,
 	.read_fd = fault_read_fd,
 	.rename = fault_rename,
 	.remove = fault_remove,

@@ -571,6 +571,25 @@ Test(io_fake, what_was_open_before_the_cut_is_dead)
 	free(memory);
 }
 
+Test(io_fake, a_file_knows_whether_it_has_its_name)
+{
+	struct mr_io *io = mr_io_fake_new(1);
+	struct mr_io_file *file, *other;
+	struct mr_error err;
+
+	cr_assert_eq(mr_io_open(io, "a", MR_IO_CREATE, &file, &err), 0);
+	cr_assert_eq(mr_io_open(io, "b", MR_IO_CREATE, &other, &err), 0);
+	cr_assert(mr_io_is_named(file));
+	cr_assert_eq(mr_io_rename(io, "b", "a", &err), 0);
+	cr_assert_not(mr_io_is_named(file));
+	cr_assert(mr_io_is_named(other));
+	cr_assert_eq(mr_io_remove(io, "a", &err), 0);
+	cr_assert_not(mr_io_is_named(other));
+	mr_io_file_close(file);
+	mr_io_file_close(other);
+	mr_io_close(io);
+}
+
 Test(io_fake, locks_exclude_each_other)
 {
 	struct mr_io *io = disk_with_file(1, 1);
