@@ -74,6 +74,9 @@ struct mr_feed_parcel {
 struct mr_feed_arrival {
 	void *owner; /* as it was routed: the worker's partition */
 	struct mr_feed_item item;
+	/* the worker's own while it has the delivery: what found no room yet waits, in order */
+	struct mr_feed_delivery *delivery;
+	struct mr_feed_arrival *next;
 };
 
 struct mr_feed_delivery {
@@ -89,6 +92,7 @@ struct mr_feed_delivery {
 	uint64_t capabilities; /* CONNECTED: that both have */
 	struct mr_feed_arrival *arrivals;
 	uint32_t count;
+	uint32_t unused; /* the worker's own: of the arrivals; it goes back when there are none */
 };
 
 /* One worker's door to the feed. Worker's thread only. */
