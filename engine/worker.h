@@ -43,7 +43,7 @@ enum mr_worker_message_kind {
 	MR_WORKER_ADD_PARTITION,    /* partition */
 	MR_WORKER_REMOVE_PARTITION, /* partition; status -ENOENT: its topic is deleted, -ESHUTDOWN:
 				       the engine stops. Back when its lanes are closed and its
-				       writes done */
+				       writes done. -ESTALE: its log is to be cut (below) */
 	MR_WORKER_ADD_LANE,	    /* lane */
 	MR_WORKER_CLOSE_LANE,	    /* lane: what was published is taken and answered first */
 	MR_WORKER_ADD_WATCH,	    /* partition, waker */
@@ -56,14 +56,14 @@ enum mr_worker_message_kind {
 	MR_WORKER_SNAPSHOT,	    /* partition, snapshot, expire_before_ms: back when all of it is
 				       durable */
 	MR_WORKER_FAIL,		    /* the data directory failed: every partition ends (D3) */
-	MR_WORKER_COORDINATED,	    /* partition, coordinated: an event of its coordinator */
+	MR_WORKER_COORDINATED, /* partition, coordinated: an event of its coordinator. Replicated
+				  partitions only, as is REMOVE_PARTITION with -ESTALE */
 	/* worker -> control -> worker: returned when handled */
 	MR_WORKER_LOG_EVENT,  /* partition, event */
 	MR_WORKER_COORDINATE, /* partition, proposal to its coordinator; version 0: read its
 				 register */
-	MR_WORKER_TRUNCATE,   /* partition, offset, reset: the log is to be cut there. The control
-				 thread removes the partition, cuts, recovers, and adds one made of
-				 what it found, with the old one's replica */
+	MR_WORKER_TRUNCATE,   /* partition, offset, reset: the log is to be cut there (below). Not
+				 returned */
 	/* worker -> control */
 	MR_WORKER_LANE_POISONED, /* lane: the client wrote nonsense, or its partition ended */
 	MR_WORKER_LOG_FAILED,	 /* partition: a write failed, status says how */
@@ -161,6 +161,36 @@ extern const char *const mr_worker_counter_names[MR_WORKER_COUNTERS];
 /* ---- what the control thread makes and hands over ----------------------------------------------
  */
 
+/*
+ * A replicated partition whose log is to be cut changes places with one that is made of what is
+ * left, and neither a lane nor a watch notices:
+ *
+ *	worker	MR_WORKER_TRUNCATE (partition, offset, reset). Nothing is appended from here on
+ *	control	mr_feed_unroute(), and when the feed says that it is unrouted
+ *		MR_WORKER_REMOVE_PARTITION with status -ESTALE
+ *	worker	returns it when nothing of the partition is out any more: writes, the log event,
+ *		parcels; a snapshot comes back with -ECANCELED. The worker keeps it, at rest, for
+ *		its lanes, watches and replica: they may be added, closed and removed as ever
+ *		(with 'partition' the old one), and COORDINATED is heard
+ *	control	mr_worker_partition_close_log(), closes its own half of the log; by a chore
+ *		mr_log_truncate() and mr_recover(); mr_worker_partition_new() with
+ *		options.replica as before, options.cut = the old one, and the state started at
+ *		what recovery found; MR_WORKER_ADD_PARTITION of the new one
+ *	worker	moves lanes, watches and replica, closes the old tail for its readers, goes on
+ *	control	when that is back with status 0: mr_worker_partition_free() of the old one,
+ *		mr_feed_route() of the new one; all requests name the new one from its
+ *		ADD_PARTITION on
+ *
+ * In between who wants to read older records is to be told to come again (-EAGAIN), not that
+ * there are none. Where the cut fails, or the engine stops or the topic is deleted meanwhile, the
+ * old one is removed as any other, by a second MR_WORKER_REMOVE_PARTITION with -ESHUTDOWN or
+ * -ENOENT; while the first one is out, that one comes back before.
+ *
+ * The state of a replicated partition is started (mr_partition_start()) with the highest leader
+ * epoch that recovery found in its log or in the checkpoint, not with the engine's: under which
+ * epoch it leads or follows says its register. 'replica' is not looked at where 'read_only' is set.
+ * mr_feed_route() takes the partition as 'owner', after its ADD_PARTITION is back.
+ */
 struct mr_worker_partition_options {
 	uint64_t tail_bytes;
 	uint8_t topic_id[16];
@@ -193,6 +223,8 @@ int mr_worker_partitions_populate(struct mr_worker_partition *const *partitions,
 				  struct mr_error *err);
 /* Only while no worker has it. Gives back the segments it still held. */
 void mr_worker_partition_free(struct mr_worker_partition *partition);
+/* After MR_WORKER_REMOVE_PARTITION with -ESTALE is back: those segments already now. */
+void mr_worker_partition_close_log(struct mr_worker_partition *partition);
 /*
  * Where its log ended, after the worker let go: offset and position behind the last group. Both 0
  * when something was not written, or nobody knows.

@@ -112,16 +112,23 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 	return 0;
 }
 
-void mr_worker_partition_free(struct mr_worker_partition *partition)
+void mr_worker_partition_close_log(struct mr_worker_partition *partition)
 {
 	struct mr_segment *active = NULL, *spare = NULL;
 
+	if (!partition->log)
+		return;
+	mr_log_close(partition->log, &active, &spare);
+	partition->log = NULL;
+	mr_segment_close(spare); /* the active one stands in the control thread's list too */
+}
+
+void mr_worker_partition_free(struct mr_worker_partition *partition)
+{
 	if (!partition)
 		return;
 	mr_assert(partition->lane_count == 0);
-	if (partition->log)
-		mr_log_close(partition->log, &active, &spare);
-	mr_segment_close(spare); /* the active one stands in the control thread's list too */
+	mr_worker_partition_close_log(partition);
 	mr_tail_destroy(&partition->tail);
 	mr_partition_deinit(&partition->state);
 	free(partition->lanes);
