@@ -14,10 +14,12 @@
 
 #include "check.h"
 #include "crc32c.h"
+#include "replica/coord.h"
 
 #define CATALOG_FILE	  "catalog"
 #define CATALOG_BYTES_MAX (64u << 20)
-#define CATALOG_VERSION	  2
+#define CATALOG_VERSION	  3
+#define CATALOG_VERSION_2 2 /* no replicas */
 #define CATALOG_VERSION_1 1 /* all topics on disk, all tails alike */
 
 void mr_topic_id_text(const uint8_t id[16], char text[33])
@@ -28,7 +30,7 @@ void mr_topic_id_text(const uint8_t id[16], char text[33])
 		snprintf(text + 2 * i, 3, "%02x", id[i]);
 }
 
-static int parse_id(const char *text, uint8_t id[16])
+int mr_topic_id_parse(const char *text, uint8_t id[16])
 {
 	static const char digits[] = "0123456789abcdef";
 	size_t i;
@@ -152,25 +154,111 @@ void mr_topics_deinit(struct mr_topics *topics)
 	for (i = 0; i < topics->count; i++)
 		free(topics->topics[i]);
 	free(topics->topics);
+	free(topics->deleted);
 	memset(topics, 0, sizeof(*topics));
+}
+
+/* ---- replicas ------------------------------------------------------------------------------- */
+
+uint32_t mr_topic_leader(const struct mr_topic *topic, int32_t partition)
+{
+	uint64_t left = topic->replicas;
+	uint32_t turn;
+
+	mr_assert(left != 0);
+	if (topic->leaders != MR_TOPIC_LEADERS_SPREAD)
+		return (uint32_t)topic->leaders;
+	turn = (uint32_t)partition % (uint32_t)__builtin_popcountll(left);
+	while (turn-- > 0)
+		left &= left - 1;
+	return (uint32_t)__builtin_ctzll(left);
+}
+
+bool mr_topics_is_deleted(const struct mr_topics *topics, const uint8_t id[16])
+{
+	size_t i;
+
+	for (i = 0; i < topics->deleted_count; i++)
+		if (!memcmp(topics->deleted[i].id, id, 16))
+			return true;
+	return false;
+}
+
+int mr_topics_note_deleted(struct mr_topics *topics, const struct mr_topic_deleted *deleted)
+{
+	struct mr_topic_deleted *grown;
+
+	if (!deleted->replicas || mr_topics_is_deleted(topics, deleted->id))
+		return 0;
+	if (topics->deleted_count == MR_TOPICS_DELETED_MAX) {
+		topics->deleted_count--;
+		memmove(topics->deleted, topics->deleted + 1,
+			topics->deleted_count * sizeof(*topics->deleted));
+	}
+	grown = realloc(topics->deleted, (topics->deleted_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	topics->deleted = grown;
+	grown[topics->deleted_count++] = *deleted;
+	return 0;
 }
 
 /* ---- the file
  * ---------------------------------------------------------------------------------------- */
 
-static json_t *topic_to_json(const struct mr_topic *topic)
+/* A set of nodes as the list of their numbers. */
+static json_t *nodes_to_json(uint64_t nodes)
+{
+	json_t *list = json_array();
+
+	for (; nodes; nodes &= nodes - 1)
+		json_array_append_new(list, json_integer(__builtin_ctzll(nodes)));
+	return list;
+}
+
+static int nodes_from_json(const json_t *list, uint64_t *nodes)
+{
+	size_t i;
+
+	*nodes = 0;
+	if (!json_is_array(list))
+		return -EBADMSG;
+	for (i = 0; i < json_array_size(list); i++) {
+		const json_t *number = json_array_get(list, i);
+		json_int_t node = json_integer_value(number);
+
+		if (!json_is_integer(number) || node < 0 || node >= MR_NODES_MAX ||
+		    (*nodes & UINT64_C(1) << node))
+			return -EBADMSG;
+		*nodes |= UINT64_C(1) << node;
+	}
+	return 0;
+}
+
+json_t *mr_topic_to_json(const struct mr_topic *topic)
 {
 	char id[33];
+	json_t *row;
 
 	mr_topic_id_text(topic->id, id);
-	return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:s, s:I}", "name", topic->name, "id",
-			 id, "partitions", (int)topic->partition_count, "created_ms",
-			 (json_int_t)topic->created_ms, "retention_bytes",
-			 (json_int_t)topic->retention_bytes, "retention_ms",
-			 (json_int_t)topic->retention_ms, "segment_bytes",
-			 (json_int_t)topic->segment_bytes, "storage",
-			 mr_config_storage_word(topic->storage), "tail_bytes",
-			 (json_int_t)topic->tail_bytes);
+	row = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:s, s:I}", "name", topic->name, "id",
+			id, "partitions", (int)topic->partition_count, "created_ms",
+			(json_int_t)topic->created_ms, "retention_bytes",
+			(json_int_t)topic->retention_bytes, "retention_ms",
+			(json_int_t)topic->retention_ms, "segment_bytes",
+			(json_int_t)topic->segment_bytes, "storage",
+			mr_config_storage_word(topic->storage), "tail_bytes",
+			(json_int_t)topic->tail_bytes);
+	if (!row || !mr_topic_replicated(topic))
+		return row;
+	json_object_set_new(row, "replicas", nodes_to_json(topic->replicas));
+	json_object_set_new(row, "min_insync_replicas",
+			    json_integer((json_int_t)topic->min_insync_replicas));
+	json_object_set_new(row, "leaders",
+			    topic->leaders == MR_TOPIC_LEADERS_SPREAD
+				    ? json_string("spread")
+				    : json_integer(topic->leaders));
+	return row;
 }
 
 /* What version 2 has more. */
@@ -188,8 +276,35 @@ static int storage_from_json(const json_t *row, struct mr_topic *topic)
 	return mr_config_storage_parse(storage, &topic->storage);
 }
 
-static int topic_from_json(const json_t *row, json_int_t version, struct mr_topic **out,
-			   struct mr_error *err)
+/* What version 3 has more; nothing of it: this host alone. */
+static int replicas_from_json(const json_t *row, struct mr_topic *topic)
+{
+	const json_t *leaders = json_object_get(row, "leaders");
+	const json_t *least = json_object_get(row, "min_insync_replicas");
+
+	topic->min_insync_replicas = 1;
+	topic->leaders = MR_TOPIC_LEADERS_SPREAD;
+	if (!json_object_get(row, "replicas"))
+		return leaders || least ? -EBADMSG : 0;
+	if (nodes_from_json(json_object_get(row, "replicas"), &topic->replicas) < 0 ||
+	    !topic->replicas || topic->storage == MR_CONFIG_STORAGE_MEMORY)
+		return -EBADMSG;
+	if (!json_is_integer(least) || json_integer_value(least) < 1 ||
+	    json_integer_value(least) > __builtin_popcountll(topic->replicas))
+		return -EBADMSG;
+	topic->min_insync_replicas = (uint32_t)json_integer_value(least);
+	if (json_is_string(leaders))
+		return strcmp(json_string_value(leaders), "spread") == 0 ? 0 : -EBADMSG;
+	if (!json_is_integer(leaders) || json_integer_value(leaders) < 0 ||
+	    json_integer_value(leaders) >= MR_NODES_MAX ||
+	    !(topic->replicas & UINT64_C(1) << json_integer_value(leaders)))
+		return -EBADMSG;
+	topic->leaders = (int32_t)json_integer_value(leaders);
+	return 0;
+}
+
+static int read_topic(const json_t *row, json_int_t version, struct mr_topic **out,
+		      struct mr_error *err)
 {
 	json_int_t created, bytes, age, segment;
 	const char *name, *id;
@@ -214,9 +329,11 @@ static int topic_from_json(const json_t *row, json_int_t version, struct mr_topi
 	topic->retention_bytes = (uint64_t)bytes;
 	topic->retention_ms = (uint64_t)age;
 	topic->segment_bytes = (uint64_t)segment;
-	if (parse_id(id, topic->id) < 0 || partitions < 1 || partitions > MR_PARTITIONS_MAX ||
-	    bytes < 0 || age < 0 || segment < 0 ||
-	    (version != CATALOG_VERSION_1 && storage_from_json(row, topic) < 0)) {
+	if (mr_topic_id_parse(id, topic->id) < 0 || partitions < 1 ||
+	    partitions > MR_PARTITIONS_MAX || bytes < 0 || age < 0 || segment < 0 ||
+	    (version > CATALOG_VERSION_1 && storage_from_json(row, topic) < 0) ||
+	    replicas_from_json(row, topic) < 0 ||
+	    (version < CATALOG_VERSION && mr_topic_replicated(topic))) {
 		free(topic);
 		return mr_error_set(err, -EBADMSG,
 				    "file '" CATALOG_FILE "': topic '%s' has values out of bounds",
@@ -224,6 +341,56 @@ static int topic_from_json(const json_t *row, json_int_t version, struct mr_topi
 	}
 	*out = topic;
 	return 0;
+}
+
+int mr_topic_from_json(const json_t *row, struct mr_topic **out, struct mr_error *err)
+{
+	return read_topic(row, CATALOG_VERSION, out, err);
+}
+
+static int read_deleted(const json_t *rows, struct mr_topics *out, struct mr_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < json_array_size(rows); i++) {
+		struct mr_topic_deleted deleted;
+		const char *id;
+		json_t *nodes;
+		json_int_t at;
+
+		if (json_unpack(json_array_get(rows, i), "{s:s, s:o, s:I}", "id", &id, "replicas",
+				&nodes, "deleted_ms", &at) < 0 ||
+		    mr_topic_id_parse(id, deleted.id) < 0 ||
+		    nodes_from_json(nodes, &deleted.replicas) < 0)
+			return mr_error_set(err, -EBADMSG,
+					    "file '" CATALOG_FILE "': a deleted topic's entry");
+		deleted.deleted_ms = at;
+		if (mr_topics_note_deleted(out, &deleted) < 0)
+			return mr_error_set(err, -ENOMEM, "no memory for deleted topics");
+	}
+	return 0;
+}
+
+/* What only version 3 has: rows that may be missing. */
+static int read_cluster(const json_t *root, struct mr_topics *out, struct mr_error *err)
+{
+	const json_t *met = json_object_get(root, "met");
+	const json_t *lost = json_object_get(root, "lost");
+	size_t i;
+
+	if (met && nodes_from_json(met, &out->met) < 0)
+		return mr_error_set(err, -EBADMSG,
+				    "file '" CATALOG_FILE "': its list of hosts met");
+	for (i = 0; i < json_array_size(lost); i++) {
+		const char *name = json_string_value(json_array_get(lost, i));
+		struct mr_topic *topic = name ? mr_topics_find(out, name) : NULL;
+
+		if (!topic)
+			return mr_error_set(err, -EBADMSG,
+					    "file '" CATALOG_FILE "': its list of lost topics");
+		topic->lost = true;
+	}
+	return read_deleted(json_object_get(root, "deleted"), out, err);
 }
 
 static int read_topics(const json_t *root, struct mr_topics *out, struct mr_error *err)
@@ -240,13 +407,13 @@ static int read_topics(const json_t *root, struct mr_topics *out, struct mr_erro
 	for (i = 0; r == 0 && i < json_array_size(rows); i++) {
 		struct mr_topic *topic = NULL;
 
-		r = topic_from_json(json_array_get(rows, i), version, &topic, err);
+		r = read_topic(json_array_get(rows, i), version, &topic, err);
 		if (r == 0)
 			r = mr_topics_add(out, topic, err);
 		if (r < 0)
 			free(topic);
 	}
-	return r;
+	return r < 0 ? r : read_cluster(root, out, err);
 }
 
 /* The file is TEXT "\n" 8 hex digits "\n". */
@@ -294,6 +461,28 @@ int mr_topics_load(struct mr_io *io, struct mr_topics *out, struct mr_error *err
 	return r;
 }
 
+static void add_cluster(json_t *root, const struct mr_topics *topics)
+{
+	json_t *lost = json_array(), *rows = json_array();
+	size_t i;
+
+	for (i = 0; i < topics->count; i++)
+		if (topics->topics[i]->lost)
+			json_array_append_new(lost, json_string(topics->topics[i]->name));
+	for (i = 0; i < topics->deleted_count; i++) {
+		const struct mr_topic_deleted *one = &topics->deleted[i];
+		char id[33];
+
+		mr_topic_id_text(one->id, id);
+		json_array_append_new(rows, json_pack("{s:s, s:o, s:I}", "id", id, "replicas",
+						      nodes_to_json(one->replicas), "deleted_ms",
+						      (json_int_t)one->deleted_ms));
+	}
+	json_object_set_new(root, "met", nodes_to_json(topics->met));
+	json_object_set_new(root, "lost", lost);
+	json_object_set_new(root, "deleted", rows);
+}
+
 int mr_topics_save(struct mr_io *io, const struct mr_topics *topics, struct mr_error *err)
 {
 	json_t *rows = json_array();
@@ -303,7 +492,8 @@ int mr_topics_save(struct mr_io *io, const struct mr_topics *topics, struct mr_e
 	int r;
 
 	for (i = 0; i < topics->count; i++)
-		json_array_append_new(rows, topic_to_json(topics->topics[i]));
+		json_array_append_new(rows, mr_topic_to_json(topics->topics[i]));
+	add_cluster(root, topics);
 	json = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	if (!json)

@@ -94,8 +94,7 @@ Test(topics, survive_a_power_cut_once_saved)
 			cr_assert_eq(found.topics[i]->created_ms, topics.topics[i]->created_ms);
 			cr_assert_eq(found.topics[i]->retention_bytes,
 				     topics.topics[i]->retention_bytes);
-			cr_assert_eq(found.topics[i]->retention_ms,
-				     topics.topics[i]->retention_ms);
+			cr_assert_eq(found.topics[i]->retention_ms, topics.topics[i]->retention_ms);
 			cr_assert_eq(found.topics[i]->segment_bytes,
 				     topics.topics[i]->segment_bytes);
 			cr_assert_eq(found.topics[i]->storage, topics.topics[i]->storage);
@@ -152,8 +151,7 @@ static int load_text(const char *json)
 	struct mr_io *io = mr_io_fake_new(1);
 	struct mr_topics topics;
 	char text[2048];
-	int n = snprintf(text, sizeof(text), "%s\n%08x\n", json,
-			 mr_crc32c(0, json, strlen(json)));
+	int n = snprintf(text, sizeof(text), "%s\n%08x\n", json, mr_crc32c(0, json, strlen(json)));
 	int r;
 
 	cr_assert_eq(mr_io_replace(io, "catalog", text, (size_t)n, &err), 0);
@@ -171,6 +169,12 @@ static int load_text(const char *json)
 	"{\"name\":" name ",\"id\":" id ",\"partitions\":" partitions                              \
 	",\"created_ms\":1,\"retention_bytes\":" bytes ",\"retention_ms\":0,\"segment_bytes\":1}"
 #define CATALOG(rows) "{\"version\":1,\"topics\":[" rows "]}"
+#define ROW_3(more)                                                                                \
+	"{\"version\":3,\"topics\":[{\"name\":\"a\",\"id\":\"" ID "\",\"partitions\":1,"           \
+	"\"created_ms\":1,\"retention_bytes\":0,\"retention_ms\":0,\"segment_bytes\":1,"           \
+	"\"storage\":\"disk\",\"tail_bytes\":0" more "}]}"
+#define REPLICAS(nodes, least, leaders)                                                            \
+	",\"replicas\":" nodes ",\"min_insync_replicas\":" least ",\"leaders\":" leaders
 #define ROW_2(more)                                                                                \
 	"{\"version\":2,\"topics\":[{\"name\":\"a\",\"id\":\"" ID "\",\"partitions\":1,"           \
 	"\"created_ms\":1,\"retention_bytes\":0,\"retention_ms\":0,\"segment_bytes\":1" more "}]}"
@@ -188,11 +192,12 @@ Test(topics, a_whole_file_that_makes_no_sense_is_refused)
 	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1025", "0"))), -EBADMSG);
 	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "-1", "0"))), -EBADMSG);
 	cr_expect_eq(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1", "-1"))), -EBADMSG);
-	cr_expect_lt(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1", "0") "," ROW(
-				"\"a\"", "\"" ID "\"", "1", "0"))),
+	cr_expect_lt(load_text(CATALOG(ROW("\"a\"", "\"" ID "\"", "1",
+					   "0") "," ROW("\"a\"", "\"" ID "\"", "1", "0"))),
 		     0);
 	cr_expect_eq(load_text("{\"version\":0,\"topics\":[]}"), -EBADMSG);
-	cr_expect_eq(load_text("{\"version\":3,\"topics\":[]}"), -EBADMSG);
+	cr_expect_eq(load_text("{\"version\":3,\"topics\":[]}"), 0);
+	cr_expect_eq(load_text("{\"version\":4,\"topics\":[]}"), -EBADMSG);
 	cr_expect_eq(load_text("{\"version\":1,\"topics\":{}}"), -EBADMSG);
 	cr_expect_eq(load_text("[]"), -EBADMSG);
 	cr_expect_eq(load_text("{"), -EBADMSG);
@@ -233,6 +238,96 @@ Test(topics, the_first_form_is_read_as_topics_on_disk)
 	cr_assert_eq(topics.topics[0]->partition_count, 7);
 	mr_topics_deinit(&topics);
 	mr_io_close(io);
+}
+
+/* A copy that nobody keeps, or a leader without one: nobody guesses what was meant. */
+Test(topics, replicas_are_whole_or_refused)
+{
+	cr_expect_eq(load_text(ROW_3("")), 0, "%s", err.what);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,63]", "2", "63"))), 0, "%s", err.what);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,1]", "1", "\"spread\""))), 0, "%s", err.what);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[]", "1", "\"spread\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,0]", "1", "\"spread\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[64]", "1", "\"spread\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[-1]", "1", "\"spread\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("3", "1", "\"spread\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,1]", "0", "\"spread\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,1]", "3", "\"spread\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,1]", "1", "2"))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,1]", "1", "\"all\""))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(REPLICAS("[0,1]", "1", "null"))), -EBADMSG);
+	cr_expect_eq(load_text(ROW_3(",\"leaders\":\"spread\"")), -EBADMSG);
+	cr_expect_eq(load_text(ROW_2(",\"storage\":\"memory\",\"tail_bytes\":0" REPLICAS(
+			     "[0,1]", "1", "0"))),
+		     -EBADMSG);
+}
+
+Test(topics, replicas_and_what_is_known_of_others_are_read_back)
+{
+	struct mr_io *io = mr_io_fake_new(1);
+	struct mr_topics topics = {0}, found;
+	struct mr_topic_deleted gone = {.id = {7}, .replicas = 5, .deleted_ms = 1234};
+	struct mr_topic *topic = new_topic("a", 2);
+
+	topic->replicas = UINT64_C(1) << 63 | 9;
+	topic->min_insync_replicas = 2;
+	topic->leaders = 63;
+	topic->lost = true;
+	cr_assert_eq(mr_topics_add(&topics, topic, &err), 0);
+	add(&topics, "b", 4);
+	topics.met = 6;
+	cr_assert_eq(mr_topics_note_deleted(&topics, &gone), 0);
+	cr_assert_eq(mr_topics_save(io, &topics, &err), 0);
+	cr_assert_eq(mr_topics_load(io, &found, &err), 0, "%s", err.what);
+	cr_expect_eq(found.topics[0]->replicas, topic->replicas);
+	cr_expect_eq(found.topics[0]->min_insync_replicas, 2);
+	cr_expect_eq(found.topics[0]->leaders, 63);
+	cr_expect(found.topics[0]->lost);
+	cr_expect(!found.topics[1]->lost);
+	cr_expect(!mr_topic_replicated(found.topics[1]));
+	cr_expect_eq(found.topics[1]->min_insync_replicas, 1);
+	cr_expect_eq(found.met, 6);
+	cr_assert_eq(found.deleted_count, 1);
+	cr_expect_arr_eq(found.deleted[0].id, gone.id, 16);
+	cr_expect_eq(found.deleted[0].replicas, 5);
+	cr_expect_eq(found.deleted[0].deleted_ms, 1234);
+	mr_topics_deinit(&found);
+	mr_topics_deinit(&topics);
+	mr_io_close(io);
+}
+
+/* Bounded; a topic of this host alone leaves nothing behind. */
+Test(topics, of_deleted_topics_the_oldest_are_forgotten)
+{
+	struct mr_topics topics = {0};
+	struct mr_topic_deleted one = {.replicas = 0};
+
+	cr_assert_eq(mr_topics_note_deleted(&topics, &one), 0);
+	cr_assert_eq(topics.deleted_count, 0);
+	one.replicas = 3;
+	for (uint32_t i = 0; i <= MR_TOPICS_DELETED_MAX; i++) {
+		memcpy(one.id, &i, sizeof(i));
+		cr_assert_eq(mr_topics_note_deleted(&topics, &one), 0);
+		cr_assert_eq(mr_topics_note_deleted(&topics, &one), 0);
+		cr_assert(mr_topics_is_deleted(&topics, one.id));
+	}
+	cr_expect_eq(topics.deleted_count, MR_TOPICS_DELETED_MAX);
+	memset(one.id, 0, sizeof(one.id));
+	cr_expect(!mr_topics_is_deleted(&topics, one.id));
+	mr_topics_deinit(&topics);
+}
+
+Test(topics, leaders_are_spread_over_the_replicas_in_turn)
+{
+	struct mr_topic topic = {.replicas = 1u << 2 | 1u << 5 | UINT64_C(1) << 63,
+				 .leaders = MR_TOPIC_LEADERS_SPREAD};
+	static const uint32_t expected[] = {2, 5, 63, 2, 5, 63, 2};
+
+	for (int32_t i = 0; i < 7; i++)
+		cr_expect_eq(mr_topic_leader(&topic, i), expected[i]);
+	topic.leaders = 5;
+	for (int32_t i = 0; i < 7; i++)
+		cr_expect_eq(mr_topic_leader(&topic, i), 5);
 }
 
 Test(topics, a_name_keeps_to_letters_and_length)
