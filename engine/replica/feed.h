@@ -48,6 +48,7 @@ enum mr_feed_mail_kind {
 /* First member of both. Belongs to whoever received it last. */
 struct mr_feed_mail {
 	enum mr_feed_mail_kind kind;
+	struct mr_feed_mail *next; /* the holder's, to queue it */
 };
 
 #define MR_PARCEL_PIECES 32
@@ -65,8 +66,8 @@ struct mr_feed_parcel {
 	/* BATCHES with no pieces: from the segments. entry.offset is where to begin, entry.bytes
 	   how much at most; on return entry.offset, end_offset and bytes are what was sent */
 	bool catch_up;
-	int status;  /* back: 0: sent; -ENOTCONN: not; catch_up: -ERANGE: no longer kept, -EIO,
-			-EBADMSG */
+	int status;  /* back: 0: sent; -ENOTCONN: not; catch_up: -ERANGE: no longer kept,
+			-ENODATA: nothing whole there yet, -EIO, -EBADMSG */
 	void *owner; /* the worker's own */
 };
 
@@ -129,28 +130,34 @@ struct mr_feed_options {
 	const struct mr_feed_peer_options *peers; /* all strings are copied */
 	uint32_t peer_count;
 	uint32_t worker_count;		    /* so many ports */
-	uint32_t version_max;		    /* MR_FEED_VERSION; a test's to lower */
+	uint32_t version_max;		    /* 0: MR_FEED_VERSION; a test's to lower */
 	uint64_t catch_up_bytes_per_second; /* read from segments, all peers together */
+	uint64_t patience_ns;		    /* with who is silent; 0: 10 s; a test's to lower */
 };
 
 /* Listens; does not wait for any peer. */
 int mr_feed_start(const struct mr_feed_options *options, struct mr_feed **out,
 		  struct mr_error *err);
-/* Every route is gone and every parcel back. Says goodbye to peers. Takes NULL. */
+/* No worker uses its port any more. Says goodbye to peers; waits for none. Takes NULL. */
 void mr_feed_stop(struct mr_feed *feed);
 struct mr_feed_port *mr_feed_port(struct mr_feed *feed, uint32_t worker);
+/* The TCP port that it listens on, also where the kernel chose it; 0: it does not listen. */
+uint16_t mr_feed_listens_at(const struct mr_feed *feed);
 
 /* What arrives for the partition goes to 'owner' at that worker's port; before, it is dropped. */
 int mr_feed_route(struct mr_feed *feed, const uint8_t topic_id[16], int32_t partition,
 		  uint32_t worker, void *owner);
-/* Then MR_FEED_EVENT_UNROUTED: nothing more will be put into that port for it. */
+/*
+ * Parcels for it that the feed still has come back at once, also from a peer that takes nothing.
+ * Then MR_FEED_EVENT_UNROUTED: no delivery with it will be put into that port any more.
+ */
 int mr_feed_unroute(struct mr_feed *feed, const uint8_t topic_id[16], int32_t partition);
 
 /*
  * A notice: text between control threads, in order on a connection, as long as it stands. 'node'
- * MR_NODE_NONE: to all that are connected. -ENOTCONN; -EMSGSIZE beyond MR_FEED_NOTICE_MAX. Copied.
+ * MR_NODE_NONE: to all that are connected. -ENOTCONN; -EMSGSIZE: empty, or beyond
+ * MR_FEED_NOTICE_MAX. Copied. A peer that leaves too many of them unread is disconnected.
  */
-#define MR_FEED_NOTICE_MAX (1u << 20)
 int mr_feed_notify(struct mr_feed *feed, int32_t node, const char *text, size_t bytes);
 
 struct mr_feed_event {
@@ -160,8 +167,9 @@ struct mr_feed_event {
 		MR_FEED_EVENT_DISCONNECTED, /* 'text': why */
 		MR_FEED_EVENT_NOTICE,	    /* 'text', 'bytes': zero-terminated */
 		MR_FEED_EVENT_UNROUTED,
+		MR_FEED_EVENT_REFUSED, /* it came to no connection, 'text': why. Once a reason */
 	} kind;
-	uint32_t node;
+	uint32_t node; /* REFUSED: UINT32_MAX: it is not known whose */
 	uint64_t incarnation;
 	uint8_t log_id[16];
 	uint8_t topic_id[16];
