@@ -112,7 +112,7 @@ static uint32_t put_header(struct mr_feed_header *header, uint8_t *bytes)
 struct bounds {
 	uint32_t entries_min, entries_max;
 	uint32_t head_bytes_min, head_bytes_max;
-	uint32_t payload_bytes_max;
+	uint32_t payload_bytes_min, payload_bytes_max;
 };
 
 static const struct bounds bounds_of[] = {
@@ -126,6 +126,7 @@ static const struct bounds bounds_of[] = {
 			     .head_bytes_min = sizeof(struct mr_feed_entry_head),
 			     .head_bytes_max = MR_FEED_HEAD_BYTES_MAX,
 			     .payload_bytes_max = MR_FEED_PAYLOAD_BYTES_MAX},
+	[MR_FEED_NOTICE] = {.payload_bytes_min = 1, .payload_bytes_max = MR_FEED_NOTICE_MAX},
 };
 
 static int check_bounds(const struct mr_feed_header *header, struct mr_error *err)
@@ -142,7 +143,7 @@ static int check_bounds(const struct mr_feed_header *header, struct mr_error *er
 		r = check_range("head_bytes", header->head_bytes, heads_min, bounds->head_bytes_max,
 				err);
 	if (r == 0)
-		r = check_range("payload_bytes", header->payload_bytes, 0,
+		r = check_range("payload_bytes", header->payload_bytes, bounds->payload_bytes_min,
 				bounds->payload_bytes_max, err);
 	if (r == 0 && header->payload_bytes == 0)
 		r = check_range("payload_crc", header->payload_crc, 0, 0, err);
@@ -164,10 +165,10 @@ int mr_feed_decode_header(const uint8_t *bytes, size_t available, uint8_t agreed
 		return mr_error_set(err, -EBADMSG, "feed message has magic %08x, expected %08x",
 				    header->magic, MR_FEED_MAGIC);
 	r = check_range("kind", header->kind, MR_FEED_HELLO,
-			agreed ? MR_FEED_ENTRIES : MR_FEED_REFUSE, err);
+			agreed ? MR_FEED_NOTICE : MR_FEED_REFUSE, err);
 	if (r < 0)
 		return r;
-	if (header->kind == MR_FEED_ENTRIES)
+	if (header->kind == MR_FEED_ENTRIES || header->kind == MR_FEED_NOTICE)
 		version = agreed;
 	r = check_range("version", header->version, version, version, err);
 	return r < 0 ? r : check_bounds(header, err);
@@ -332,6 +333,41 @@ int mr_feed_agree(const struct mr_feed_hello *mine, const struct mr_feed_hello *
 				    mine->name, mine->version_min, mine->version_max);
 	*version = spoken;
 	*capabilities = mine->capabilities & theirs->capabilities;
+	return 0;
+}
+
+/* ---- notices ---- */
+
+void mr_feed_encode_notice(uint8_t version, const char *text, size_t count,
+			   uint8_t bytes[MR_FEED_HEADER_BYTES])
+{
+	struct mr_feed_header header = {
+		.version = version,
+		.kind = MR_FEED_NOTICE,
+		.payload_bytes = (uint32_t)count,
+	};
+
+	mr_assert(version > 0);
+	mr_assert(count >= 1);
+	mr_assert(count <= MR_FEED_NOTICE_MAX);
+	mr_assert(!memchr(text, '\0', count));
+	header.payload_crc = mr_crc32c(0, text, count);
+	put_header(&header, bytes);
+}
+
+int mr_feed_decode_notice(const struct mr_feed_header *header, const uint8_t *body, size_t count,
+			  struct mr_error *err)
+{
+	const uint8_t *zero;
+	int r = check_body(header, MR_FEED_NOTICE, body, count, err);
+
+	if (r < 0)
+		return r;
+	zero = memchr(body, '\0', count);
+	if (zero)
+		return mr_error_set(err, -EBADMSG,
+				    "feed message has a zero at %td of its notice, expected text",
+				    zero - body);
 	return 0;
 }
 

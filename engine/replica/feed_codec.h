@@ -62,6 +62,15 @@ size_t mr_feed_encode_refusal(enum mr_feed_refusal_code code, const char *senten
 int mr_feed_agree(const struct mr_feed_hello *mine, const struct mr_feed_hello *theirs,
 		  uint8_t *version, uint64_t *capabilities, struct mr_error *err);
 
+/* ---- notices ---- */
+
+/* What goes before 'count' bytes of text. */
+void mr_feed_encode_notice(uint8_t version, const char *text, size_t count,
+			   uint8_t bytes[MR_FEED_HEADER_BYTES]);
+/* Then 'body' is the text, all 'count' bytes of it, without a zero. */
+int mr_feed_decode_notice(const struct mr_feed_header *header, const uint8_t *body, size_t count,
+			  struct mr_error *err);
+
 /* ---- entries ---- */
 
 /* An entry and whose it is. What its kind does not use is zero. */

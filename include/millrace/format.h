@@ -471,11 +471,13 @@ struct mr_commit {
 #define MR_FEED_CHANNELS_MAX	  65536u /* of a connection: below it */
 #define MR_FEED_NAME_MAX	  64u
 #define MR_FEED_SENTENCE_MAX	  320u
+#define MR_FEED_NOTICE_MAX	  (1u << 20)
 
 enum mr_feed_message {
 	MR_FEED_HELLO = 1,   /* the first, both ways: struct mr_feed_hello_head and a name */
 	MR_FEED_REFUSE = 2,  /* the last: struct mr_feed_refuse_head and a sentence */
 	MR_FEED_ENTRIES = 3, /* entries' heads, then the batches of all of them in the same order */
+	MR_FEED_NOTICE = 4,  /* no heads; as payload 1 to MR_FEED_NOTICE_MAX bytes of text, none 0 */
 };
 
 struct mr_feed_header {
@@ -484,9 +486,9 @@ struct mr_feed_header {
 	uint8_t kind;		/*  5 enum mr_feed_message */
 	uint16_t entry_count;	/*  6 0 but in MR_FEED_ENTRIES */
 	uint32_t head_bytes;	/*  8 behind this header */
-	uint32_t payload_bytes; /* 12 behind the heads */
+	uint32_t payload_bytes; /* 12 behind the heads: batches, or text */
 	uint32_t head_crc;	/* 16 CRC-32C of this header with 0 here, and the heads */
-	uint32_t payload_crc;	/* 20 CRC-32C of the batches; 0 without */
+	uint32_t payload_crc;	/* 20 CRC-32C of what is behind the heads; 0 without */
 };
 static_assert(sizeof(struct mr_feed_header) == 24, "feed header size");
 

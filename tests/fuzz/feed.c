@@ -135,6 +135,23 @@ static void try_refusal(const struct mr_feed_header *header, const uint8_t *mess
 	fuzz_demand(memcmp(again, message, count) == 0);
 }
 
+static void try_notice(const struct mr_feed_header *header, const uint8_t *message, size_t count)
+{
+	const uint8_t *body = message + MR_FEED_HEADER_BYTES;
+	size_t body_bytes = count - MR_FEED_HEADER_BYTES;
+	struct mr_error err;
+	int r = mr_feed_decode_notice(header, body, body_bytes, &err);
+
+	if (r < 0) {
+		check_refused(r, &err);
+		return;
+	}
+	fuzz_demand(body_bytes >= 1 && body_bytes <= MR_FEED_NOTICE_MAX);
+	fuzz_demand(memchr(body, 0, body_bytes) == NULL);
+	mr_feed_encode_notice(VERSION, (const char *)body, body_bytes, again);
+	fuzz_demand(memcmp(again, message, MR_FEED_HEADER_BYTES) == 0);
+}
+
 static void try_message(const uint8_t *message, size_t count, uint8_t agreed)
 {
 	struct mr_feed_header header;
@@ -151,10 +168,11 @@ static void try_message(const uint8_t *message, size_t count, uint8_t agreed)
 	}
 	fuzz_demand(header.head_bytes <= MR_FEED_HEAD_BYTES_MAX);
 	fuzz_demand(header.payload_bytes <= MR_FEED_PAYLOAD_BYTES_MAX);
-	fuzz_demand(agreed || header.kind != MR_FEED_ENTRIES);
+	fuzz_demand(agreed || header.kind == MR_FEED_HELLO || header.kind == MR_FEED_REFUSE);
 	try_hello(&header, message, count);
 	try_refusal(&header, message, count);
 	try_entries(&header, message, count);
+	try_notice(&header, message, count);
 }
 
 /* The bytes of entries' heads at 'heads', as far as they can be that; counts them. */
@@ -183,12 +201,14 @@ static void seal(uint8_t *message, size_t count)
 	memcpy(&header, message, sizeof(header));
 	header.magic = MR_FEED_MAGIC;
 	header.version = VERSION;
-	header.kind = (uint8_t)(header.kind % 3 + 1);
+	header.kind = (uint8_t)(header.kind >= 128 ? MR_FEED_NOTICE : header.kind % 3 + 1);
 	header.entry_count = 0;
 	header.head_bytes = (uint32_t)(count - sizeof(header));
 	if (header.kind == MR_FEED_ENTRIES)
 		header.head_bytes = walk_heads(message + sizeof(header), count - sizeof(header),
 					       &header.entry_count);
+	if (header.kind == MR_FEED_NOTICE)
+		header.head_bytes = 0;
 	if (header.kind == MR_FEED_ENTRIES && header.head_crc % 2) { /* one is cut off */
 		header.head_bytes = (uint32_t)(count - sizeof(header));
 		header.entry_count++;

@@ -408,8 +408,9 @@ Test(feed_codec, refuses_headers_out_of_bounds)
 	REFUSED(bytes[0] = 'm', "magic");
 	REFUSED(bytes[4] = 0, "version 0, expected 1");
 	REFUSED(bytes[4] = VERSION + 1, "version 2, expected 1");
-	REFUSED(bytes[5] = 0, "kind 0, expected 1 to 3");
-	REFUSED(bytes[5] = 4, "kind 4");
+	REFUSED(bytes[5] = 0, "kind 0, expected 1 to 4");
+	REFUSED(bytes[5] = 4, "entry_count 9, expected 0");
+	REFUSED(bytes[5] = 5, "kind 5");
 	REFUSED(bytes[5] = 255, "kind 255");
 	REFUSED(bytes[6] = 0, "entry_count 0");
 	REFUSED(bytes[5] = MR_FEED_HELLO, "entry_count 9, expected 0");
@@ -745,6 +746,78 @@ Test(feed_codec, refuses_every_flipped_bit_of_a_hello_and_a_refusal)
 		cr_assert_eq(decode_refusal(cut, &refusal), -EBADMSG);
 }
 
+/* ---- notices ---- */
+
+static size_t make_notice(const char *text, size_t count)
+{
+	mr_feed_encode_notice(VERSION, text, count, bytes);
+	memcpy(bytes + MR_FEED_HEADER_BYTES, text, count);
+	return MR_FEED_HEADER_BYTES + count;
+}
+
+static int decode_notice(size_t count)
+{
+	int r = mr_feed_decode_header(bytes, count, VERSION, &header, &err);
+
+	return r < 0 ? r
+		     : mr_feed_decode_notice(&header, bytes + MR_FEED_HEADER_BYTES,
+					     count - MR_FEED_HEADER_BYTES, &err);
+}
+
+Test(feed_codec, a_notice_has_the_bytes_of_the_format)
+{
+	static const uint8_t expected[] = {'M', 'R', 'F', 'D', VERSION, 4, 0, 0,
+					   0,	0,   0,	  0,   9,	0, 0, 0};
+	static const uint8_t crc[] = {0x83, 0x92, 0x06, 0xe3}; /* the check value of CRC-32C */
+	size_t count = make_notice("123456789", 9);
+
+	cr_assert_arr_eq(bytes, expected, sizeof(expected));
+	cr_assert_arr_eq(bytes + 20, crc, sizeof(crc));
+	cr_assert_eq(decode_notice(count), 0, "%s", err.what);
+	cr_assert_eq(mr_feed_body_bytes(&header), 9);
+}
+
+Test(feed_codec, a_notice_has_its_bounds)
+{
+	static char text[MR_FEED_NOTICE_MAX + 1];
+	static uint8_t head[MR_FEED_HEADER_BYTES];
+
+	memset(text, 'n', sizeof(text));
+	mr_feed_encode_notice(VERSION, text, MR_FEED_NOTICE_MAX, head);
+	cr_assert_eq(mr_feed_decode_header(head, sizeof(head), VERSION, &header, &err), 0);
+	cr_assert_eq(mr_feed_decode_notice(&header, (uint8_t *)text, MR_FEED_NOTICE_MAX, &err), 0);
+	cr_assert_eq(mr_feed_decode_notice(&header, (uint8_t *)text, MR_FEED_NOTICE_MAX + 1, &err),
+		     -EBADMSG);
+	make_notice("short", 5);
+	put_u32(12, MR_FEED_NOTICE_MAX + 1);
+	cr_assert_eq(mr_feed_decode_header(bytes, 24, VERSION, &header, &err), -EBADMSG);
+	cr_assert_not_null(strstr(err.what, "payload_bytes 1048577, expected 1 to 1048576"), "%s",
+			   err.what);
+	put_u32(12, 0);
+	cr_assert_eq(mr_feed_decode_header(bytes, 24, VERSION, &header, &err), -EBADMSG);
+	put_u32(12, 5);
+	put_u32(8, 1);
+	cr_assert_eq(mr_feed_decode_header(bytes, 24, VERSION, &header, &err), -EBADMSG);
+	cr_assert_not_null(strstr(err.what, "head_bytes 1, expected 0"), "%s", err.what);
+}
+
+Test(feed_codec, refuses_a_notice_that_was_changed)
+{
+	size_t count = make_notice("{\"topic\": 1}", 12);
+
+	for (uint32_t bit = 0; bit < count * 8; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		cr_assert_eq(decode_notice(count), -EBADMSG, "bit %u", bit);
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	for (size_t cut = 24; cut < count; cut++)
+		cr_assert_eq(decode_notice(cut), -EBADMSG);
+	bytes[24 + 7] = '\0';
+	seal();
+	cr_assert_eq(decode_notice(count), -EBADMSG);
+	cr_assert_not_null(strstr(err.what, "a zero at 7"), "%s", err.what);
+}
+
 /* ---- versions ---- */
 
 Test(feed_codec, the_lower_of_the_highest_versions_is_spoken)
@@ -781,6 +854,9 @@ Test(feed_codec, entries_are_let_in_only_in_the_version_agreed_on)
 	cr_assert_not_null(strstr(err.what, "version 1, expected 2"), "%s", err.what);
 	bytes[4] = 2;
 	cr_assert_eq(mr_feed_decode_header(bytes, size, 2, &header, &err), 0);
+	size = (uint32_t)make_notice("n", 1);
+	cr_assert_eq(mr_feed_decode_header(bytes, size, 0, &header, &err), -EBADMSG);
+	cr_assert_eq(mr_feed_decode_header(bytes, size, 2, &header, &err), -EBADMSG);
 }
 
 Test(feed_codec, one_kind_of_message_is_not_taken_for_another)
@@ -795,6 +871,7 @@ Test(feed_codec, one_kind_of_message_is_not_taken_for_another)
 	cr_assert_eq(mr_feed_decode_hello(&header, bytes + 24, size - 24, &out, &err), -EBADMSG);
 	cr_assert_eq(mr_feed_decode_refusal(&header, bytes + 24, size - 24, &refusal, &err),
 		     -EBADMSG);
+	cr_assert_eq(mr_feed_decode_notice(&header, bytes + 24, size - 24, &err), -EBADMSG);
 	count = mr_feed_encode_hello(&hello, bytes);
 	cr_assert_eq(mr_feed_decode_header(bytes, count, VERSION, &header, &err), 0);
 	cr_assert_eq(mr_feed_read(&reader, &header, bytes + 24, count - 24, &err), -EBADMSG);
