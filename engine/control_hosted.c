@@ -266,7 +266,8 @@ static int begin_on_disk(struct mr_hosted *hosted, struct mr_recovered *created,
 	uint64_t bytes = mr_control_segment_bytes(hosted, config->first_segment_bytes);
 	int r;
 
-	r = mr_partition_init(state, config->producer_ids_max, config->min_insync_replicas, err);
+	r = mr_partition_init(state, config->producer_ids_max,
+			      mr_topic_least_in_sync(hosted->topic), err);
 	if (r == 0)
 		r = mr_log_create(control->io, hosted->directory, hosted->topic->id, hosted->number,
 				  control->checkpoint.log_id, bytes, created, err);

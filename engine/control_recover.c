@@ -94,7 +94,7 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 		return mr_control_begin_in_memory(hosted, false, &recovery->recovered,
 						  &recovery->state, err);
 	r = mr_partition_init(&recovery->state, config->producer_ids_max,
-			      config->min_insync_replicas, err);
+			      mr_topic_least_in_sync(hosted->topic), err);
 	if (r == 0)
 		r = mr_recover(control->io, hosted->directory, hosted->topic->id, hosted->number,
 			       old, &options, &recovery->state, &recovery->recovered, err);
@@ -163,7 +163,7 @@ static void choose_epoch(struct mr_control *control, const struct recovery *reco
 			highest = control->checkpoint.partitions[i].leader_epoch;
 	if (start * 64 > (uint64_t)highest)
 		highest = (int32_t)(start * 64);
-	control->leader_epoch = (highest / 64 + 1) * 64 + (int32_t)control->config->node;
+	control->leader_epoch = (highest / 64 + 1) * 64 + (int32_t)control->config->number;
 }
 
 /* Directories that no topic of the catalogue owns: half made or half deleted when an engine died.

@@ -85,6 +85,12 @@ static inline bool mr_topic_in_memory(const struct mr_topic *topic)
 	return topic->storage == MR_CONFIG_STORAGE_MEMORY;
 }
 
+/* On so many replicas a record must be durable to be committed. */
+static inline uint32_t mr_topic_least_in_sync(const struct mr_topic *topic)
+{
+	return topic->replicas ? topic->min_insync_replicas : 1;
+}
+
 /* 0, or -EINVAL naming the letter or length. Names that begin with "__" are the engine's own. */
 int mr_topic_check_name(const char *name, struct mr_error *err);
 /* "topics/<32 hex digits>" and "topics/<32 hex digits>/<partition>". */

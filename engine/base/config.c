@@ -23,7 +23,7 @@ void mr_config_defaults(struct mr_config *config)
 
 		int r = 0;
 
-		if (option->type != MR_OPTION_LIST)
+		if (mr_option_is_alone(option))
 			r = mr_option_set(option, option->fallback, config, NULL);
 		mr_assert(r == 0);
 	}
@@ -32,8 +32,11 @@ void mr_config_defaults(struct mr_config *config)
 void mr_config_deinit(struct mr_config *config)
 {
 	free(config->topics);
+	free(config->peers);
 	config->topics = NULL;
 	config->topic_count = 0;
+	config->peers = NULL;
+	config->peer_count = 0;
 }
 
 int mr_config_set(struct mr_config *config, const char *option, const char *text,
@@ -42,7 +45,7 @@ int mr_config_set(struct mr_config *config, const char *option, const char *text
 	const struct mr_option *row = mr_option_find(&mr_config_options, option);
 	const char *nearest;
 
-	if (row && row->type != MR_OPTION_LIST)
+	if (row && mr_option_is_alone(row))
 		return mr_option_set(row, text, config, err);
 	if (row) {
 		mr_error_set(err, -EINVAL, "%s cannot be set alone", option);
@@ -82,10 +85,11 @@ static int check_memory_topic(const struct mr_config_topic *topic, const struct 
 {
 	if (topic->retention_bytes == config->retention_bytes &&
 	    topic->retention_ms == config->retention_ms &&
-	    topic->segment_bytes == config->segment_bytes)
+	    topic->segment_bytes == config->segment_bytes && topic->replicas == config->replicas)
 		return 0;
 	mr_error_set(err, -EINVAL,
-		     "topic '%.80s' has storage memory: it takes no retention and no segment_bytes",
+		     "topic '%.80s' has storage memory: it takes no retention, no segment_bytes "
+		     "and no replicas",
 		     topic->name);
 	mr_error_why(err, "it has no files; its tail_bytes says how much is kept");
 	mr_error_hint(err, "leave them out, or say storage: disk");
@@ -105,7 +109,8 @@ static int check_topic(const struct mr_config_topic *topic, const struct mr_conf
 	if (topic->storage == MR_CONFIG_STORAGE_MEMORY)
 		return check_memory_topic(topic, config, err);
 	if (topic->segment_bytes >= config->first_segment_bytes)
-		return 0;
+		return mr_config_check_replicas(config, topic->name, topic->replicas,
+						topic->min_insync_replicas, topic->leaders, err);
 	mr_error_set(err, -EINVAL,
 		     "segment_bytes of topic '%.80s' is less than first_segment_bytes",
 		     topic->name);
@@ -113,10 +118,19 @@ static int check_topic(const struct mr_config_topic *topic, const struct mr_conf
 	return -EINVAL;
 }
 
+static int check_general_replicas(const struct mr_config *config, struct mr_error *err)
+{
+	return mr_config_check_replicas(config, NULL, config->replicas, config->min_insync_replicas,
+					config->leaders, err);
+}
+
 int mr_config_check(const struct mr_config *config, struct mr_error *err)
 {
-	int r = 0;
+	struct mr_config_misfit misfit = {0};
+	int r = mr_config_check_hosts(config, &misfit, err);
 
+	if (r == 0)
+		r = check_general_replicas(config, err);
 	for (size_t i = 0; r == 0 && i < MR_OPTION_RELATIONS; i++)
 		r = check_relation(&mr_config_relations[i], config, err);
 	for (size_t i = 0; r == 0 && i < config->topic_count; i++)
@@ -130,7 +144,7 @@ static int set_all(const struct mr_option_table *table, char *const *texts,
 		   struct mr_error *err)
 {
 	for (size_t i = 0; i < table->count; i++) {
-		if (table->rows[i].type == MR_OPTION_LIST || !texts[i])
+		if (!mr_option_is_alone(&table->rows[i]) || !texts[i])
 			continue;
 		if (mr_option_set(&table->rows[i], texts[i], fields, err) == 0)
 			continue;
@@ -147,8 +161,11 @@ static void inherit(const struct mr_config *config, struct mr_config_topic *topi
 		const struct mr_option *own = &mr_config_topic_options.rows[i];
 		const struct mr_option *general = mr_option_find(&mr_config_options, own->name);
 
-		if (general)
-			mr_option_put(own, mr_option_get(general, config), topic);
+		if (!general)
+			continue;
+		mr_assert(own->bytes == general->bytes);
+		memcpy((char *)topic + own->offset, (const char *)config + general->offset,
+		       own->bytes);
 	}
 }
 
@@ -207,9 +224,43 @@ static int set_topics(const struct mr_config_yaml *yaml, const char *name, struc
 	return r < 0 ? r : check_names(config, yaml, name, err);
 }
 
-/* Where a value that does not fit another stands: what the file says last of the two. */
+static uint32_t line_of(const struct mr_config_yaml *yaml, const char *option)
+{
+	return yaml->lines
+		.values[mr_option_find(&mr_config_options, option) - mr_config_options.rows];
+}
+
+static uint32_t line_of_peer(const struct mr_config_group *peer, const char *option)
+{
+	uint32_t line = 0;
+
+	if (option)
+		line = peer->lines.values[mr_option_find(&mr_config_peer_options, option) -
+					  mr_config_peer_options.rows];
+	return line ? line : peer->line;
+}
+
+static uint32_t line_of_replicas(const struct mr_config_yaml *yaml)
+{
+	uint32_t lines[] = {line_of(yaml, "replicas"), line_of(yaml, "min_insync_replicas"),
+			    line_of(yaml, "leaders")};
+	uint32_t last = 0;
+
+	for (size_t i = 0; i < mr_array_count(lines); i++)
+		last = lines[i] > last ? lines[i] : last;
+	return last;
+}
+
+/* Where a value that does not fit another stands: what the file says last of them. */
 static uint32_t line_of_misfit(const struct mr_config *config, const struct mr_config_yaml *yaml)
 {
+	struct mr_config_misfit misfit = {0};
+
+	if (mr_config_check_hosts(config, &misfit, NULL) < 0)
+		return misfit.option ? line_of(yaml, misfit.option)
+				     : line_of_peer(&yaml->peers[misfit.peer], misfit.of_peer);
+	if (check_general_replicas(config, NULL) < 0)
+		return line_of_replicas(yaml);
 	for (size_t i = 0; i < MR_OPTION_RELATIONS; i++) {
 		const struct mr_option_relation *relation = &mr_config_relations[i];
 		const struct mr_option *lesser =
@@ -229,6 +280,68 @@ static uint32_t line_of_misfit(const struct mr_config *config, const struct mr_c
 	return 0;
 }
 
+/* What has no default must be given. */
+static int check_given(const struct mr_config_group *group, const char *what, const char *option,
+		       size_t row, const char *name, struct mr_error *err)
+{
+	if (group->texts.values[row])
+		return 0;
+	mr_error_set(err, -EINVAL, "%s%s%s%s without %s", what, group->name ? " '" : "",
+		     group->name ? group->name : "", group->name ? "'" : "", option);
+	mr_config_yaml_prefix(name, group->line, err);
+	return -EINVAL;
+}
+
+static int set_group(const struct mr_option_table *table, const struct mr_config_group *group,
+		     const char *what, const char *name, void *fields, struct mr_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < table->count; i++) {
+		if (table->rows[i].fallback)
+			r = mr_option_set(&table->rows[i], table->rows[i].fallback, fields, err);
+		else
+			r = check_given(group, what, table->rows[i].name, i, name, err);
+	}
+	return r < 0 ? r : set_all(table, group->texts.values, &group->lines, name, fields, err);
+}
+
+/* The name stands where a key does; its row of the table says what names are made of. */
+static int set_peer_name(const struct mr_config_group *group, const char *name,
+			 struct mr_config_peer *peer, struct mr_error *err)
+{
+	struct mr_option row = *mr_option_find(&mr_config_options, "node");
+
+	row.name = "a peer's name";
+	row.offset = offsetof(struct mr_config_peer, name);
+	if (mr_option_set(&row, group->name, peer, err) == 0)
+		return 0;
+	mr_config_yaml_prefix(name, group->line, err);
+	return -EINVAL;
+}
+
+static int set_hosts(const struct mr_config_yaml *yaml, const char *name, struct mr_config *config,
+		     struct mr_error *err)
+{
+	int r = 0;
+
+	if (yaml->tls.line)
+		r = set_group(&mr_config_tls_options, &yaml->tls, "tls", name, &config->tls, err);
+	if (r < 0 || yaml->peer_count == 0)
+		return r;
+	config->peers = calloc(yaml->peer_count, sizeof(*config->peers));
+	if (!config->peers)
+		return mr_error_set(err, -ENOMEM, "no memory for the list of peers");
+	config->peer_count = yaml->peer_count;
+	for (size_t i = 0; r == 0 && i < yaml->peer_count; i++) {
+		r = set_peer_name(&yaml->peers[i], name, &config->peers[i], err);
+		if (r == 0)
+			r = set_group(&mr_config_peer_options, &yaml->peers[i], "peer", name,
+				      &config->peers[i], err);
+	}
+	return r;
+}
+
 static int set_from_yaml(const struct mr_config_yaml *yaml, const char *name,
 			 struct mr_config *config, struct mr_error *err)
 {
@@ -237,6 +350,8 @@ static int set_from_yaml(const struct mr_config_yaml *yaml, const char *name,
 	if (!yaml->root)
 		return 0;
 	r = set_all(&mr_config_options, yaml->root->values, &yaml->lines, name, config, err);
+	if (r == 0)
+		r = set_hosts(yaml, name, config, err);
 	if (r == 0)
 		r = set_topics(yaml, name, config, err);
 	if (r < 0)

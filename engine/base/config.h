@@ -11,6 +11,9 @@
  *	topics:
  *	  - name: trades
  *	    partitions: 4
+ *	node: a
+ *	peers:
+ *	  b: {number: 1, address: "10.0.0.2:7420"}
  *
  * A file is taken as a whole or refused with the line, the key, what was found there and what
  * is expected. Used at start by one thread; afterwards every thread may read the struct,
@@ -24,6 +27,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "address.h"
 #include "error.h"
 #include "place.h"
 
@@ -31,6 +35,8 @@
 #define MR_CONFIG_SOCKET_BYTES	   108	/* of a Unix socket's path, with its final zero */
 #define MR_CONFIG_TOPIC_NAME_BYTES 250	/* with its final zero */
 #define MR_CONFIG_TOPICS_MAX	   4096 /* rows of `topics` */
+#define MR_CONFIG_NODE_BYTES	   65	/* of a host's or a cluster's name, with its final zero */
+#define MR_CONFIG_HOSTS_MAX	   64	/* of a cluster, this one included */
 #define MR_CONFIG_FILE_BYTES_MAX   (1u << 20)
 
 /* For 'retention_bytes' and 'retention_ms'. */
@@ -53,6 +59,23 @@ enum mr_config_storage {
 	MR_CONFIG_STORAGE_MEMORY, /* lanes and a tail, no log: gone with the engine */
 };
 
+#define MR_CONFIG_LEADERS_SPREAD "spread"
+
+/* Another host of the cluster. */
+struct mr_config_peer {
+	char name[MR_CONFIG_NODE_BYTES];
+	uint32_t number;
+	char address[MR_ADDRESS_BYTES_MAX]; /* empty: its number is lower, so it connects to us */
+	uint64_t bytes_per_second;	    /* sent to it at most; 0: no bound */
+};
+
+/* Files, in PEM. All are given, or none. */
+struct mr_config_tls {
+	char authority[MR_CONFIG_PATH_BYTES];
+	char certificate[MR_CONFIG_PATH_BYTES];
+	char key[MR_CONFIG_PATH_BYTES];
+};
+
 /*
  * What one topic has of its own; where the file is silent, the general option's value stands
  * here.
@@ -65,6 +88,9 @@ struct mr_config_topic {
 	uint64_t segment_bytes;
 	enum mr_config_storage storage;
 	uint64_t tail_bytes; /* a power of two */
+	uint32_t replicas;
+	uint32_t min_insync_replicas;	    /* 0: not given, see mr_config_least_in_sync() */
+	char leaders[MR_CONFIG_NODE_BYTES]; /* MR_CONFIG_LEADERS_SPREAD, or a host's name */
 };
 
 /* All values are within the bounds of the table and fit each other. */
@@ -72,7 +98,15 @@ struct mr_config {
 	char data[MR_CONFIG_PATH_BYTES];
 	char socket[MR_CONFIG_SOCKET_BYTES]; /* empty: the default place */
 	enum mr_config_io io;
-	uint32_t node;
+	char node[MR_CONFIG_NODE_BYTES]; /* this host's name */
+	uint32_t number;		 /* and its number among the hosts of the cluster */
+	char cluster[MR_CONFIG_NODE_BYTES];
+	char listen[MR_ADDRESS_BYTES_MAX]; /* empty: connects only */
+	struct mr_config_peer *peers;	   /* owned; NULL if none; in the file's order */
+	size_t peer_count;
+	struct mr_config_tls tls;
+	bool insecure;
+	uint64_t catch_up_bytes_per_second;
 	bool auto_create;
 	uint32_t partitions; /* of a topic made on first use */
 	uint64_t segment_bytes;
@@ -91,8 +125,10 @@ struct mr_config {
 	uint32_t lanes_per_user;
 	uint32_t connections_per_user;
 	uint64_t checkpoint_quiet_ms;
-	uint32_t min_insync_replicas;
-	uint32_t producer_ids_max; /* of a partition */
+	uint32_t replicas;		    /* of a topic made on first use */
+	uint32_t min_insync_replicas;	    /* 0: not given, see mr_config_least_in_sync() */
+	char leaders[MR_CONFIG_NODE_BYTES]; /* MR_CONFIG_LEADERS_SPREAD, or a host's name */
+	uint32_t producer_ids_max;	    /* of a partition */
 	uint64_t producer_expiry_ms;
 	struct mr_config_topic *topics; /* owned; NULL if none; in the file's order, names unique */
 	size_t topic_count;
@@ -135,6 +171,21 @@ const struct mr_config_topic *mr_config_topic_find(const struct mr_config *confi
 /* A topic without a row, from the general options. 'name' is copied, cut where it is too long. */
 void mr_config_topic_defaults(const struct mr_config *config, const char *name,
 			      struct mr_config_topic *out);
+
+/* Another host by its name, or by its number; NULL: there is none. */
+const struct mr_config_peer *mr_config_peer_find(const struct mr_config *config, const char *name);
+const struct mr_config_peer *mr_config_peer_numbered(const struct mr_config *config,
+						     uint32_t number);
+
+/* Hosts that have not the same one do not speak to each other: from `cluster`, the same anywhere.
+ */
+void mr_config_cluster_id(const struct mr_config *config, uint8_t id[16]);
+
+/*
+ * What min_insync_replicas means for a topic with so many replicas: what was 'given', else 1 up to
+ * two replicas, so that one host goes on alone, and 2 from three on (reliability.md R11).
+ */
+uint32_t mr_config_least_in_sync(uint32_t given, uint32_t replicas);
 
 /* "auto", "uring", "posix": as mr_io_open_directory() takes it. "spin", "adaptive", "park". */
 const char *mr_config_io_word(enum mr_config_io io);

@@ -28,6 +28,18 @@ static const char introduction[] =
 	"    partitions: 4\n"
 	"```\n"
 	"\n"
+	"A host with a replica on another one, which has number 0 and connects to it:\n"
+	"\n"
+	"```yaml\n"
+	"node: b\n"
+	"number: 1\n"
+	"listen: 10.0.0.2:7420\n"
+	"peers:\n"
+	"  a: {number: 0, address: \"10.0.0.1:7420\"}\n"
+	"tls: {authority: ca.pem, certificate: b.pem, key: b.key}\n"
+	"replicas: 2\n"
+	"```\n"
+	"\n"
 	"Sizes are whole numbers of bytes, or of `KiB`, `MiB`, `GiB` (`16 MiB`). Times are whole "
 	"numbers\n"
 	"with `ms`, `s`, `min`, `h` or `d` (`7 d`). Anchors, aliases and second documents are "
@@ -39,7 +51,7 @@ static const char introduction[] =
 static const char table_head[] = "| option | default | expected | meaning |\n"
 				 "|---|---|---|---|\n";
 
-/* A topic's options have the general ones' values for defaults; its name has none. */
+/* A topic's options have the general ones' values for defaults; what must be given has none. */
 static void describe_row(const struct mr_option *option, FILE *out)
 {
 	char expected[120];
@@ -48,10 +60,11 @@ static void describe_row(const struct mr_option *option, FILE *out)
 	mr_option_expected(option, expected, sizeof(expected));
 	fprintf(out, "| `%s` | ", option->name);
 	if (!fallback)
-		fprintf(out, "%s", option->type == MR_OPTION_TOPIC ? "" : "as above");
+		fprintf(out, "%s",
+			mr_option_find(&mr_config_options, option->name) ? "as above" : "");
 	else if (!fallback[0])
 		fprintf(out, "empty");
-	else if (option->type == MR_OPTION_LIST)
+	else if (!mr_option_is_alone(option))
 		fprintf(out, "%s", fallback);
 	else
 		fprintf(out, "`%s`", fallback);
@@ -71,6 +84,10 @@ int mr_config_describe(FILE *out)
 	describe_table(&mr_config_options, out);
 	fputs("\n## Options of a topic in `topics`\n\n", out);
 	describe_table(&mr_config_topic_options, out);
+	fputs("\n## Options of a host in `peers`\n\n", out);
+	describe_table(&mr_config_peer_options, out);
+	fputs("\n## Options in `tls`\n\n", out);
+	describe_table(&mr_config_tls_options, out);
 	fputs("\n## What must fit\n\n", out);
 	for (size_t i = 0; i < MR_OPTION_RELATIONS; i++) {
 		const struct mr_option_relation *relation = &mr_config_relations[i];
@@ -79,7 +96,13 @@ int mr_config_describe(FILE *out)
 			relation->factor == 2 ? "twice " : "", relation->lesser, relation->why);
 	}
 	fputs("- A topic's `segment_bytes` is at least `first_segment_bytes`.\n"
-	      "- A topic's `tail_bytes` is at least twice `record_bytes_max`.\n",
+	      "- A topic's `tail_bytes` is at least twice `record_bytes_max`.\n"
+	      "- Names and numbers of hosts differ, this host's from its peers', too.\n"
+	      "- A peer with a higher number has an `address`; where one has a lower number there "
+	      "is a `listen`.\n"
+	      "- Other hosts are spoken to with `tls`, or with `insecure: true`.\n"
+	      "- `replicas` is at most the number of hosts, `min_insync_replicas` at most "
+	      "`replicas`, and `leaders` is a host; of a topic, too.\n",
 	      out);
 	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
 }

@@ -14,6 +14,11 @@
 #define TOPIC_FIELD(name)                                                                          \
 	offsetof(struct mr_config_topic, name), sizeof(((struct mr_config_topic *)0)->name)
 
+#define PEER_FIELD(name)                                                                           \
+	offsetof(struct mr_config_peer, name), sizeof(((struct mr_config_peer *)0)->name)
+#define TLS_FIELD(name)                                                                            \
+	offsetof(struct mr_config_tls, name), sizeof(((struct mr_config_tls *)0)->name)
+
 #define KIB    UINT64_C(1024)
 #define MIB    (1024 * KIB)
 #define GIB    (1024 * MIB)
@@ -37,9 +42,26 @@ static const struct mr_option general[] = {
 	{"io", MR_OPTION_WORD, "auto", 0, 0, "auto|uring|posix", FIELD(io),
 	 "How files are written: io_uring with O_DIRECT, or threads with fdatasync; auto takes "
 	 "io_uring where kernel and file system allow it."},
-	{"node", MR_OPTION_COUNT, "0", 0, 63, NULL, FIELD(node),
-	 "Number of this host among its peers; leader epochs are taken from those that are this "
-	 "number modulo 64."},
+	{"node", MR_OPTION_NAME, "local", 1, MR_CONFIG_NODE_BYTES - 1, NULL, FIELD(node),
+	 "Name of this host among its peers, and in its certificate."},
+	{"number", MR_OPTION_COUNT, "0", 0, MR_CONFIG_HOSTS_MAX - 1, NULL, FIELD(number),
+	 "Number of this host among its peers: each has one of its own, for ever. Leader epochs "
+	 "are taken from those that are this number modulo 64, and of two hosts the one with the "
+	 "lower number connects to the other."},
+	{"cluster", MR_OPTION_NAME, "millrace", 1, MR_CONFIG_NODE_BYTES - 1, NULL, FIELD(cluster),
+	 "Name of the cluster: hosts that say different ones do not speak to each other."},
+	{"listen", MR_OPTION_ADDRESS, "", 0, MR_ADDRESS_BYTES_MAX - 1, NULL, FIELD(listen),
+	 "Where peers with lower numbers connect to; empty: nowhere."},
+	{"peers", MR_OPTION_PEERS, "none", 0, MR_CONFIG_HOSTS_MAX - 1, NULL, FIELD(peers),
+	 "The other hosts of the cluster, by name."},
+	{"tls", MR_OPTION_GROUP, "none", 0, 0, NULL, FIELD(tls),
+	 "Certificates for what hosts say to each other; `millrace cert init` makes a first set."},
+	{"insecure", MR_OPTION_WORD, "false", 0, 0, "false|true", FIELD(insecure),
+	 "Speak to peers on other hosts without TLS: whoever is on that network can read and "
+	 "change all records."},
+	{"catch_up_bytes_per_second", MR_OPTION_BYTES, "256 MiB", 1 * MIB, 1 * TIB, NULL,
+	 FIELD(catch_up_bytes_per_second),
+	 "Read from segments for peers that lag, at most, all of them together."},
 	{"auto_create", MR_OPTION_WORD, "true", 0, 0, "false|true", FIELD(auto_create),
 	 "Make a topic when a producer first opens it."},
 	{"partitions", MR_OPTION_COUNT, "1", 1, PARTITIONS_MOST, NULL, FIELD(partitions),
@@ -83,8 +105,16 @@ static const struct mr_option general[] = {
 	{"checkpoint_quiet", MR_OPTION_TIME, "100 ms", 1, 60 * SECOND, NULL,
 	 FIELD(checkpoint_quiet_ms),
 	 "Write a checkpoint after nothing was appended for this long."},
-	{"min_insync_replicas", MR_OPTION_COUNT, "1", 1, 16, NULL, FIELD(min_insync_replicas),
-	 "Replicas on which a record must be durable to be committed."},
+	{"replicas", MR_OPTION_COUNT, "1", 1, MR_CONFIG_HOSTS_MAX, NULL, FIELD(replicas),
+	 "Hosts that keep a copy of a topic that is made on first use."},
+	{"min_insync_replicas", MR_OPTION_COUNT, "0", 0, MR_CONFIG_HOSTS_MAX, NULL,
+	 FIELD(min_insync_replicas),
+	 "Replicas on which a record must be durable to be committed; 0: 1 where there are up to "
+	 "two replicas, 2 where there are more."},
+	{"leaders", MR_OPTION_NAME, MR_CONFIG_LEADERS_SPREAD, 1, MR_CONFIG_NODE_BYTES - 1, NULL,
+	 FIELD(leaders),
+	 "Who first leads the partitions of a topic that is made on first use: the host of this "
+	 "name, or with spread one replica after the other."},
 	{"producer_ids_max", MR_OPTION_COUNT, "4096", 1, 1048576, NULL, FIELD(producer_ids_max),
 	 "Producers that a partition remembers, to refuse their duplicates."},
 	{"producer_expiry", MR_OPTION_TIME, "7 d", 60 * SECOND, 3650 * DAY, NULL,
@@ -94,7 +124,7 @@ static const struct mr_option general[] = {
 };
 
 static const struct mr_option topic[] = {
-	{"name", MR_OPTION_TOPIC, NULL, 1, MR_CONFIG_TOPIC_NAME_BYTES - 1, NULL, TOPIC_FIELD(name),
+	{"name", MR_OPTION_NAME, NULL, 1, MR_CONFIG_TOPIC_NAME_BYTES - 1, NULL, TOPIC_FIELD(name),
 	 "Which topic; must be given, once."},
 	{"partitions", MR_OPTION_COUNT, NULL, 1, PARTITIONS_MOST, NULL, TOPIC_FIELD(partitions),
 	 "Its partitions, when it is made."},
@@ -112,6 +142,31 @@ static const struct mr_option topic[] = {
 	{"tail_bytes", MR_OPTION_POWER, NULL, 1 * MIB, 4 * GIB, NULL, TOPIC_FIELD(tail_bytes),
 	 "As above, for each of its partitions, when it is made; with storage memory all that is "
 	 "kept."},
+	{"replicas", MR_OPTION_COUNT, NULL, 1, MR_CONFIG_HOSTS_MAX, NULL, TOPIC_FIELD(replicas),
+	 "Hosts that keep a copy, when it is made."},
+	{"min_insync_replicas", MR_OPTION_COUNT, NULL, 0, MR_CONFIG_HOSTS_MAX, NULL,
+	 TOPIC_FIELD(min_insync_replicas), "As above, for this topic."},
+	{"leaders", MR_OPTION_NAME, NULL, 1, MR_CONFIG_NODE_BYTES - 1, NULL, TOPIC_FIELD(leaders),
+	 "Who first leads its partitions, when it is made."},
+};
+
+static const struct mr_option peer[] = {
+	{"number", MR_OPTION_COUNT, NULL, 0, MR_CONFIG_HOSTS_MAX - 1, NULL, PEER_FIELD(number),
+	 "As that host's own `number`; must be given."},
+	{"address", MR_OPTION_ADDRESS, "", 0, MR_ADDRESS_BYTES_MAX - 1, NULL, PEER_FIELD(address),
+	 "Where it listens, as `10.0.0.2:7420`; must be given if its number is higher than this "
+	 "host's."},
+	{"bytes_per_second", MR_OPTION_BYTES, "0", 0, 1 * TIB, NULL, PEER_FIELD(bytes_per_second),
+	 "Sent to it at most; 0: no bound."},
+};
+
+static const struct mr_option tls[] = {
+	{"authority", MR_OPTION_PATH, NULL, 1, MR_CONFIG_PATH_BYTES - 1, NULL, TLS_FIELD(authority),
+	 "The authority's certificate, PEM; must be given."},
+	{"certificate", MR_OPTION_PATH, NULL, 1, MR_CONFIG_PATH_BYTES - 1, NULL,
+	 TLS_FIELD(certificate), "This host's certificate, PEM; must be given."},
+	{"key", MR_OPTION_PATH, NULL, 1, MR_CONFIG_PATH_BYTES - 1, NULL, TLS_FIELD(key),
+	 "The key of that certificate, PEM; must be given."},
 };
 
 const struct mr_option_relation mr_config_relations[MR_OPTION_RELATIONS] = {
@@ -126,6 +181,9 @@ const struct mr_option_relation mr_config_relations[MR_OPTION_RELATIONS] = {
 
 static_assert(mr_array_count(general) < MR_OPTIONS_MAX, "more options than the schema holds");
 static_assert(mr_array_count(topic) < MR_OPTIONS_MAX, "more options than the schema holds");
+static_assert(sizeof(MR_CONFIG_LEADERS_SPREAD) <= MR_CONFIG_NODE_BYTES, "a word fits its field");
 
 const struct mr_option_table mr_config_options = {general, mr_array_count(general)};
 const struct mr_option_table mr_config_topic_options = {topic, mr_array_count(topic)};
+const struct mr_option_table mr_config_peer_options = {peer, mr_array_count(peer)};
+const struct mr_option_table mr_config_tls_options = {tls, mr_array_count(tls)};

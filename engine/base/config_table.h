@@ -8,14 +8,18 @@
 #include "config.h"
 
 enum mr_option_type {
-	MR_OPTION_PATH,	 /* text of 'least' to 'most' bytes */
-	MR_OPTION_TOPIC, /* a topic's name */
-	MR_OPTION_WORD,	 /* one of 'words'; the field gets its index */
+	MR_OPTION_PATH, /* text of 'least' to 'most' bytes */
+	MR_OPTION_NAME, /* of a topic, host or cluster */
+	MR_OPTION_ADDRESS,
+	MR_OPTION_WORD, /* one of 'words'; the field gets its index */
 	MR_OPTION_COUNT,
 	MR_OPTION_BYTES,
 	MR_OPTION_POWER, /* bytes, a power of two */
 	MR_OPTION_TIME,	 /* milliseconds in the field, any unit in the file */
+	/* no value of their own */
 	MR_OPTION_LIST,	 /* `topics`: a list of rows with options of their own */
+	MR_OPTION_PEERS, /* `peers`: such rows by name */
+	MR_OPTION_GROUP, /* `tls`: one such row */
 };
 
 struct mr_option {
@@ -40,6 +44,8 @@ struct mr_option_table {
 /* General options, with fields of struct mr_config; a topic's, of struct mr_config_topic. */
 extern const struct mr_option_table mr_config_options;
 extern const struct mr_option_table mr_config_topic_options;
+extern const struct mr_option_table mr_config_peer_options;
+extern const struct mr_option_table mr_config_tls_options;
 
 /* Two options, both bytes: 'greater' is at least 'factor' times 'lesser'. */
 struct mr_option_relation {
@@ -61,6 +67,31 @@ const char *mr_option_nearest(const struct mr_option_table *table, const char *n
 /* Converts, checks and stores. -EINVAL: err says what was found and what is expected. */
 int mr_option_set(const struct mr_option *option, const char *text, void *fields,
 		  struct mr_error *err);
+
+static inline bool mr_option_is_alone(const struct mr_option *option)
+{
+	return option->type < MR_OPTION_LIST;
+}
+
+static inline bool mr_option_is_number(const struct mr_option *option)
+{
+	return option->type >= MR_OPTION_WORD && option->type < MR_OPTION_LIST;
+}
+
+/* Which value a sentence of mr_config_check_hosts() is about. */
+struct mr_config_misfit {
+	const char *option;  /* general */
+	size_t peer;	     /* of `peers`, where 'option' is NULL, */
+	const char *of_peer; /* and which of its own; NULL: all of it */
+};
+
+/* Hosts, their numbers and addresses, and what protects what is said between them. */
+int mr_config_check_hosts(const struct mr_config *config, struct mr_config_misfit *misfit,
+			  struct mr_error *err);
+/* Copies and leaders of a topic; 'name' NULL: of those made on first use. */
+int mr_config_check_replicas(const struct mr_config *config, const char *name, uint32_t replicas,
+			     uint32_t min_insync_replicas, const char *leaders,
+			     struct mr_error *err);
 
 /* A number's field. */
 uint64_t mr_option_get(const struct mr_option *option, const void *fields);

@@ -189,7 +189,7 @@ static bool is_path(const struct mr_option *option, const char *text)
 	return bytes >= option->least && bytes <= option->most;
 }
 
-static bool is_topic(const struct mr_option *option, const char *text)
+static bool is_name(const struct mr_option *option, const char *text)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789._-";
@@ -198,6 +198,20 @@ static bool is_topic(const struct mr_option *option, const char *text)
 	if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
 		return false;
 	return bytes >= option->least && bytes <= option->most && strspn(text, allowed) == bytes;
+}
+
+static bool is_address(const struct mr_option *option, const char *text)
+{
+	if (!text[0])
+		return option->least == 0;
+	return strlen(text) <= option->most && mr_address_parse(text, NULL, NULL) == 0;
+}
+
+static bool is_text(const struct mr_option *option, const char *text)
+{
+	if (option->type == MR_OPTION_PATH)
+		return is_path(option, text);
+	return option->type == MR_OPTION_NAME ? is_name(option, text) : is_address(option, text);
 }
 
 void mr_option_put(const struct mr_option *option, uint64_t value, void *fields)
@@ -245,9 +259,9 @@ static int parse_into(const struct mr_option *option, const char *text, void *fi
 
 	switch (option->type) {
 	case MR_OPTION_PATH:
-	case MR_OPTION_TOPIC:
-		if (option->type == MR_OPTION_PATH ? !is_path(option, text)
-						   : !is_topic(option, text))
+	case MR_OPTION_NAME:
+	case MR_OPTION_ADDRESS:
+		if (!is_text(option, text))
 			return -EINVAL;
 		mr_assert(strlen(text) < option->bytes);
 		memcpy(field, text, strlen(text) + 1);
@@ -256,6 +270,8 @@ static int parse_into(const struct mr_option *option, const char *text, void *fi
 		r = parse_word(option->words, text, &value);
 		break;
 	case MR_OPTION_LIST:
+	case MR_OPTION_PEERS:
+	case MR_OPTION_GROUP:
 		return -EINVAL;
 	default:
 		r = parse_bounded(option, text, &value);
@@ -284,8 +300,12 @@ static void add_hint(const struct mr_option *option, const char *text, struct mr
 	case MR_OPTION_TIME:
 		mr_error_hint(err, "write a whole number with ms, s, min, h or d");
 		return;
-	case MR_OPTION_TOPIC:
-		mr_error_hint(err, "a topic's name is made of a-z A-Z 0-9 . _ -");
+	case MR_OPTION_NAME:
+		mr_error_hint(err, "a name is made of a-z A-Z 0-9 . _ -");
+		return;
+	case MR_OPTION_ADDRESS:
+		mr_error_hint(err, "write a host and a port, as 10.0.0.2:7420, [::1]:7420 or "
+				   "host.example:7420");
 		return;
 	default:
 		return;
@@ -353,7 +373,16 @@ const char *mr_option_expected(const struct mr_option *option, char *text, size_
 		snprintf(text, bytes, "a path of %s%llu bytes", option->least ? "1 to " : "up to ",
 			 (unsigned long long)option->most);
 		return text;
-	case MR_OPTION_TOPIC:
+	case MR_OPTION_ADDRESS:
+		snprintf(text, bytes, "an address with a port");
+		return text;
+	case MR_OPTION_PEERS:
+		snprintf(text, bytes, "hosts by name");
+		return text;
+	case MR_OPTION_GROUP:
+		snprintf(text, bytes, "a group of keys");
+		return text;
+	case MR_OPTION_NAME:
 		snprintf(text, bytes, "a name of 1 to %llu characters",
 			 (unsigned long long)option->most);
 		return text;

@@ -4,7 +4,8 @@
  * own marks: it refuses what is not in the table, with the right line and the nearest word,
  * and remembers where every value stands. The second lets libcyaml bind the texts by a schema
  * made from the table. (libcyaml's own complaints have lines that are off by one; after the
- * first pass it has none but for memory.)
+ * first pass it has none but for memory.) Its schemas know no keys that are names: groups of keys
+ * are kept by the first pass.
  *
  * Anchors, aliases and second documents are refused: nothing needs them here, and a few lines
  * of aliases can stand for more values than any memory holds.
@@ -126,12 +127,20 @@ static int check_scalar(struct walk *walk, const char *what)
 	return 0;
 }
 
+static const char *whose(const struct mr_option_table *table)
+{
+	if (table == &mr_config_topic_options)
+		return " of a topic";
+	if (table == &mr_config_peer_options)
+		return " of a peer";
+	return table == &mr_config_tls_options ? " of tls" : "";
+}
+
 static int refuse_key(struct walk *walk, const struct mr_option_table *table)
 {
 	const char *nearest = mr_option_nearest(table, scalar(walk));
 
-	refuse(walk, "unknown key '%.60s', expected an option%s", scalar(walk),
-	       table == &mr_config_topic_options ? " of a topic" : "");
+	refuse(walk, "unknown key '%.60s', expected an option%s", scalar(walk), whose(table));
 	if (nearest)
 		mr_error_hint(walk->err, "did you mean '%s'?", nearest);
 	else
@@ -225,6 +234,128 @@ static int walk_topics(struct walk *walk)
 	return r;
 }
 
+/* ---- groups of keys --------------------------------------------------------------------------
+ */
+
+static int keep_text(struct walk *walk, char **out)
+{
+	*out = strdup(scalar(walk));
+	if (!*out)
+		return mr_error_set(walk->err, -ENOMEM, "no memory to read '%.160s'", walk->name);
+	return 0;
+}
+
+/* The present event is the group's beginning. */
+static int walk_group(struct walk *walk, const struct mr_option_table *table,
+		      struct mr_config_group *group)
+{
+	const struct mr_option *option;
+	int r;
+
+	for (r = next(walk); r == 0 && walk->event.type != YAML_MAPPING_END_EVENT; r = next(walk)) {
+		r = take_key(walk, table, &group->lines, &option);
+		if (r == 0)
+			r = next(walk);
+		if (r == 0)
+			r = check_scalar(walk, option->name);
+		if (r == 0)
+			r = keep_text(walk, &group->texts.values[option - table->rows]);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int walk_tls(struct walk *walk)
+{
+	if (walk->event.type != YAML_MAPPING_START_EVENT)
+		return refuse(walk, "tls is %s, expected its options, as 'key: ...'", found(walk));
+	walk->yaml->tls.line = line_of(walk);
+	return walk_group(walk, &mr_config_tls_options, &walk->yaml->tls);
+}
+
+/* Room for one more; NULL after a refusal. The present event is its name. */
+static struct mr_config_group *add_peer(struct walk *walk)
+{
+	struct mr_config_yaml *yaml = walk->yaml;
+	struct mr_config_group *peers;
+
+	if (yaml->peer_count == MR_CONFIG_HOSTS_MAX - 1) {
+		(void)refuse(walk, "more than %d peers", MR_CONFIG_HOSTS_MAX - 1); /* err has it */
+		return NULL;
+	}
+	peers = realloc(yaml->peers, (yaml->peer_count + 1) * sizeof(*peers));
+	if (!peers) {
+		(void)mr_error_set(walk->err, -ENOMEM, "no memory for the list of peers");
+		return NULL;
+	}
+	yaml->peers = peers;
+	peers = &peers[yaml->peer_count++];
+	*peers = (struct mr_config_group){.line = line_of(walk)};
+	return keep_text(walk, &peers->name) < 0 ? NULL : peers;
+}
+
+/* The present event is what stands as the peer's name. */
+static int walk_peer(struct walk *walk)
+{
+	const struct mr_config_yaml *yaml = walk->yaml;
+	struct mr_config_group *peer;
+	int r = check_scalar(walk, "a peer's name");
+
+	for (size_t i = 0; r == 0 && i < yaml->peer_count; i++) {
+		if (strcmp(yaml->peers[i].name, scalar(walk)) == 0)
+			r = refuse(walk,
+				   "peer '%.64s' is given a second time; line %u has it already",
+				   scalar(walk), yaml->peers[i].line);
+	}
+	if (r < 0)
+		return r;
+	peer = add_peer(walk);
+	if (!peer)
+		return walk->err ? walk->err->code : -EINVAL;
+	r = next(walk);
+	if (r == 0 && walk->event.type != YAML_MAPPING_START_EVENT)
+		r = refuse(walk, "peer '%.64s' is %s, expected its options, as 'number: 1'",
+			   peer->name, found(walk));
+	return r < 0 ? r : walk_group(walk, &mr_config_peer_options, peer);
+}
+
+static int walk_peers(struct walk *walk)
+{
+	int r;
+
+	if (walk->event.type != YAML_MAPPING_START_EVENT)
+		return refuse(walk, "peers is %s, expected hosts by name, as 'b: {number: 1}'",
+			      found(walk));
+	for (r = next(walk); r == 0 && walk->event.type != YAML_MAPPING_END_EVENT; r = next(walk)) {
+		r = walk_peer(walk);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static void free_group(struct mr_config_group *group)
+{
+	free(group->name);
+	for (size_t i = 0; i < MR_OPTIONS_MAX; i++)
+		free(group->texts.values[i]);
+}
+
+static int walk_value(struct walk *walk, const struct mr_option *option)
+{
+	switch (option->type) {
+	case MR_OPTION_LIST:
+		return walk_topics(walk);
+	case MR_OPTION_PEERS:
+		return walk_peers(walk);
+	case MR_OPTION_GROUP:
+		return walk_tls(walk);
+	default:
+		return check_scalar(walk, option->name);
+	}
+}
+
 /* From the event behind the root's beginning to its end. */
 static int walk_root(struct walk *walk)
 {
@@ -236,8 +367,7 @@ static int walk_root(struct walk *walk)
 		if (r == 0)
 			r = next(walk);
 		if (r == 0)
-			r = option->type == MR_OPTION_LIST ? walk_topics(walk)
-							   : check_scalar(walk, option->name);
+			r = walk_value(walk, option);
 		if (r < 0)
 			return r;
 	}
@@ -312,6 +442,9 @@ static void make_fields(const struct mr_option_table *table, const cyaml_schema_
 			fields[i].data_offset = offsetof(struct mr_config_root, topics);
 			fields[i].count_offset = offsetof(struct mr_config_root, topic_count);
 			fields[i].count_size = sizeof(uint32_t);
+		} else if (!mr_option_is_alone(&table->rows[i])) {
+			fields[i].value.type = CYAML_IGNORE;
+			fields[i].value.flags = CYAML_FLAG_OPTIONAL;
 		} else {
 			fields[i].value = text_schema();
 			fields[i].data_offset = (uint32_t)(i * sizeof(char *));
@@ -383,5 +516,9 @@ void mr_config_yaml_deinit(struct mr_config_yaml *yaml)
 	make_schema(&schema);
 	(void)cyaml_free(&settings, &schema.root, yaml->root, 0); /* fails for bad arguments only */
 	free(yaml->topic_lines);
+	for (size_t i = 0; i < yaml->peer_count; i++)
+		free_group(&yaml->peers[i]);
+	free(yaml->peers);
+	free_group(&yaml->tls);
 	memset(yaml, 0, sizeof(*yaml));
 }

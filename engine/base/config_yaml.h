@@ -25,16 +25,27 @@ struct mr_config_lines {
 	uint32_t values[MR_OPTIONS_MAX];
 };
 
+/* Options in a group of their own: one of `peers`, by its name, or `tls`, which has none. */
+struct mr_config_group {
+	char *name;
+	uint32_t line; /* where it begins; 0: it is not there */
+	struct mr_config_texts texts;
+	struct mr_config_lines lines;
+};
+
 struct mr_config_yaml {
 	struct mr_config_root *root; /* owned; NULL: an empty file */
 	struct mr_config_lines lines;
 	struct mr_config_lines *topic_lines; /* owned; as many as there are topics */
 	size_t topic_count;
+	struct mr_config_group *peers; /* owned; names differ */
+	size_t peer_count;
+	struct mr_config_group tls;
 };
 
 /*
  * Reads 'count' bytes. Every key is known and given once, every value is what the table's type
- * has: a text, or the list of topics. -EINVAL: err->what begins "NAME:LINE: ". The caller ends
+ * has: a text, a list or groups of them. -EINVAL: err->what begins "NAME:LINE: ". The caller ends
  * with mr_config_yaml_deinit(), after an error too.
  */
 int mr_config_yaml_read(const void *bytes, size_t count, const char *name,

@@ -16,7 +16,7 @@ static void check_numbers(const struct mr_option_table *table, const void *field
 		const struct mr_option *option = &table->rows[i];
 		uint64_t value;
 
-		if (option->type < MR_OPTION_COUNT || option->type == MR_OPTION_LIST)
+		if (!mr_option_is_number(option) || option->words)
 			continue;
 		value = mr_option_get(option, fields);
 		fuzz_demand(value >= option->least);
@@ -31,6 +31,16 @@ static void check_taken(const struct mr_config *config)
 	fuzz_demand(config->data[0] != '\0');
 	fuzz_demand(memchr(config->data, '\0', sizeof(config->data)));
 	fuzz_demand(memchr(config->socket, '\0', sizeof(config->socket)));
+	for (size_t i = 0; i < config->peer_count; i++) {
+		const struct mr_config_peer *peer = &config->peers[i];
+
+		check_numbers(&mr_config_peer_options, peer);
+		fuzz_demand(mr_config_peer_find(config, peer->name) == peer);
+		fuzz_demand(mr_config_peer_numbered(config, peer->number) == peer);
+		fuzz_demand(!peer->address[0] || mr_address_parse(peer->address, NULL, NULL) == 0);
+		fuzz_demand(peer->address[0] ||
+			    (peer->number < config->number && config->listen[0]));
+	}
 	for (size_t i = 0; i < config->topic_count; i++) {
 		check_numbers(&mr_config_topic_options, &config->topics[i]);
 		fuzz_demand(mr_config_topic_find(config, config->topics[i].name) ==

@@ -44,7 +44,15 @@ Test(config, has_defaults)
 	cr_assert_str_eq(config.data, "./millrace-data");
 	cr_assert_str_empty(config.socket);
 	cr_assert_eq(config.io, MR_CONFIG_IO_AUTO);
-	cr_assert_eq(config.node, 0);
+	cr_assert_str_eq(config.node, "local");
+	cr_assert_eq(config.number, 0);
+	cr_assert_str_eq(config.cluster, "millrace");
+	cr_assert_str_empty(config.listen);
+	cr_assert_null(config.peers);
+	cr_assert_eq(config.peer_count, 0);
+	cr_assert_str_empty(config.tls.key);
+	cr_assert(!config.insecure);
+	cr_assert_eq(config.catch_up_bytes_per_second, 256u << 20);
 	cr_assert(config.auto_create);
 	cr_assert_eq(config.partitions, 1);
 	cr_assert_eq(config.segment_bytes, 1u << 30);
@@ -63,7 +71,9 @@ Test(config, has_defaults)
 	cr_assert_eq(config.lanes_per_user, 256);
 	cr_assert_eq(config.connections_per_user, 64);
 	cr_assert_eq(config.checkpoint_quiet_ms, 100);
-	cr_assert_eq(config.min_insync_replicas, 1);
+	cr_assert_eq(config.replicas, 1);
+	cr_assert_eq(config.min_insync_replicas, 0);
+	cr_assert_str_eq(config.leaders, "spread");
 	cr_assert_eq(config.producer_ids_max, 4096);
 	cr_assert_eq(config.producer_expiry_ms, 7u * 86400 * 1000);
 	cr_assert_null(config.topics);
@@ -76,7 +86,6 @@ Test(config, takes_every_option)
 	accept("data: /srv/mill\n"
 	       "socket: /run/mill.sock\n"
 	       "io: posix\n"
-	       "node: 63\n"
 	       "auto_create: false\n"
 	       "partitions: 8\n"
 	       "segment_bytes: 4 GiB\n"
@@ -95,13 +104,11 @@ Test(config, takes_every_option)
 	       "lanes_per_user: 10\n"
 	       "connections_per_user: 11\n"
 	       "checkpoint_quiet: 5 s\n"
-	       "min_insync_replicas: 2\n"
 	       "producer_ids_max: 12\n"
 	       "producer_expiry: 90 min\n");
 	cr_assert_str_eq(config.data, "/srv/mill");
 	cr_assert_str_eq(config.socket, "/run/mill.sock");
 	cr_assert_eq(config.io, MR_CONFIG_IO_POSIX);
-	cr_assert_eq(config.node, 63);
 	cr_assert(!config.auto_create);
 	cr_assert_eq(config.partitions, 8);
 	cr_assert_eq(config.segment_bytes, UINT64_C(4) << 30);
@@ -120,7 +127,6 @@ Test(config, takes_every_option)
 	cr_assert_eq(config.lanes_per_user, 10);
 	cr_assert_eq(config.connections_per_user, 11);
 	cr_assert_eq(config.checkpoint_quiet_ms, 5000);
-	cr_assert_eq(config.min_insync_replicas, 2);
 	cr_assert_eq(config.producer_ids_max, 12);
 	cr_assert_eq(config.producer_expiry_ms, 90u * 60 * 1000);
 }
@@ -151,8 +157,8 @@ Test(config, names_an_unknown_key_and_its_line)
 
 Test(config, names_a_value_out_of_bounds)
 {
-	refuse("io: auto\nnode: 64\n",
-	       "f.yaml:2: node is '64', expected a whole number from 0 to 63", NULL);
+	refuse("io: auto\nnumber: 64\n",
+	       "f.yaml:2: number is '64', expected a whole number from 0 to 63", NULL);
 	refuse("segment_bytes: 15 MiB",
 	       "f.yaml:1: segment_bytes is '15 MiB', expected a size from 16 MiB to 4 GiB",
 	       "write a whole number, alone or with KiB, MiB or GiB");
@@ -240,7 +246,7 @@ Test(config, each_bound_is_taken_and_its_neighbour_refused)
 		const struct mr_option *option = &mr_config_options.rows[i];
 		char text[40];
 
-		if (option->type < MR_OPTION_COUNT || option->type == MR_OPTION_LIST)
+		if (!mr_option_is_number(option) || option->words)
 			continue;
 		mr_config_defaults(&config);
 		mr_option_format(option, option->least, text, sizeof(text));
@@ -311,8 +317,8 @@ Test(config, refuses_a_wrong_shape)
 
 Test(config, a_value_left_out_is_not_zero)
 {
-	refuse("node:\nio: auto\n", "f.yaml:1: node is '', expected a whole number from 0 to 63",
-	       NULL);
+	refuse("number:\nio: auto\n",
+	       "f.yaml:1: number is '', expected a whole number from 0 to 63", NULL);
 	refuse("data:\n", "f.yaml:1: data is '', expected a path of 1 to 1023 bytes", NULL);
 }
 
@@ -439,7 +445,8 @@ Test(config, a_topic_says_where_its_records_are)
 	refuse("topics:\n- name: a\n  storage: memry\n",
 	       "f.yaml:3: storage is 'memry', expected disk or memory", "did you mean 'memory'?");
 	refuse("topics:\n- name: a\n  storage: memory\n  retention: 1 d\n",
-	       "f.yaml:2: topic 'a' has storage memory: it takes no retention and no segment_bytes",
+	       "f.yaml:2: topic 'a' has storage memory: it takes no retention, no segment_bytes "
+	       "and no replicas",
 	       "leave them out, or say storage: disk");
 	refuse("topics:\n- name: a\n  tail_bytes: 1 MiB\n",
 	       "f.yaml:2: tail_bytes of topic 'a' is less than twice record_bytes_max",
@@ -452,10 +459,10 @@ Test(config, refuses_topics_that_cannot_be)
 	refuse("topics:\n- {}\n", "f.yaml:2: a topic without a name", NULL);
 	refuse("topics:\n- name: a b\n",
 	       "f.yaml:2: name is 'a b', expected a name of 1 to 249 characters",
-	       "a topic's name is made of a-z A-Z 0-9 . _ -");
+	       "a name is made of a-z A-Z 0-9 . _ -");
 	refuse("topics:\n- name: ..\n",
 	       "f.yaml:2: name is '..', expected a name of 1 to 249 characters",
-	       "a topic's name is made of a-z A-Z 0-9 . _ -");
+	       "a name is made of a-z A-Z 0-9 . _ -");
 	refuse("topics:\n- name: b\n- name: a\n- name: c\n- name: b\n",
 	       "f.yaml:5: topic 'b' is given a second time; line 2 has it already", NULL);
 	refuse("topics:\n- name: b\n  retntion: 1 d\n",
@@ -497,7 +504,7 @@ Test(config, a_refused_file_leaves_the_struct_alone)
 
 	memset(&config, 0x5a, sizeof(config));
 	before = config;
-	cr_assert_eq(parse("topics:\n- name: a\nnode: x\n"), -EINVAL);
+	cr_assert_eq(parse("topics:\n- name: a\nnumber: x\n"), -EINVAL);
 	cr_assert_eq(memcmp(&before, &config, sizeof(before)), 0);
 }
 
@@ -505,7 +512,9 @@ Test(config, a_refused_file_leaves_the_struct_alone)
 Test(config, survives_cut_and_changed_files, .timeout = 60)
 {
 	static const char good[] = "data: \"x\"\nretention: 7 d\ntopics:\n  - name: a\n    "
-				   "partitions: 4\n  - {name: b, segment_bytes: 64 MiB}\n";
+				   "partitions: 4\n  - {name: b, segment_bytes: 64 MiB}\n"
+				   "peers: {b: {number: 1, address: '127.0.0.1:1'}}\n"
+				   "tls: {authority: a, certificate: b, key: c}\n";
 	static const char others[] = "\0\n\t \"'[]{}:-&*?!|>%@#x\xff";
 
 	for (size_t count = 0; count < sizeof(good); count++) {
@@ -540,6 +549,240 @@ Test(config, one_option_can_be_set_from_the_command_line)
 	cr_assert_str_eq(err.what, "topics cannot be set alone");
 }
 
+/* ---- hosts ----------------------------------------------------------------------------------- */
+
+static void accept_hosts(const char *text)
+{
+	accept(text);
+	mr_config_deinit(&config);
+}
+
+Test(config, takes_every_option_of_hosts)
+{
+	accept("node: mill-1\n"
+	       "number: 63\n"
+	       "cluster: Works.7\n"
+	       "listen: 127.0.0.1:7420\n"
+	       "peers: {b: {number: 1, address: 'b.example:7420', bytes_per_second: 1 MiB}}\n"
+	       "tls: {authority: ca.pem, certificate: b.pem, key: b.key}\n"
+	       "insecure: false\n"
+	       "catch_up_bytes_per_second: 2 MiB\n"
+	       "replicas: 2\n"
+	       "min_insync_replicas: 2\n"
+	       "leaders: b\n");
+	cr_assert_str_eq(config.node, "mill-1");
+	cr_assert_eq(config.number, 63);
+	cr_assert_str_eq(config.cluster, "Works.7");
+	cr_assert_str_eq(config.listen, "127.0.0.1:7420");
+	cr_assert_eq(config.peer_count, 1);
+	cr_assert_str_eq(config.peers[0].name, "b");
+	cr_assert_eq(config.peers[0].number, 1);
+	cr_assert_str_eq(config.peers[0].address, "b.example:7420");
+	cr_assert_eq(config.peers[0].bytes_per_second, 1u << 20);
+	cr_assert_str_eq(config.tls.authority, "ca.pem");
+	cr_assert_str_eq(config.tls.certificate, "b.pem");
+	cr_assert_str_eq(config.tls.key, "b.key");
+	cr_assert_eq(config.catch_up_bytes_per_second, 2u << 20);
+	cr_assert_eq(config.replicas, 2);
+	cr_assert_str_eq(config.leaders, "b");
+	cr_assert_eq(config.min_insync_replicas, 2);
+	mr_config_deinit(&config);
+}
+
+Test(config, takes_the_hosts_of_a_cluster)
+{
+	accept("node: b\n"
+	       "number: 1\n"
+	       "listen: \"[::]:7420\"\n"
+	       "insecure: true\n"
+	       "peers:\n"
+	       "  a: {number: 0}\n"
+	       "  c:\n"
+	       "    number: 7\n"
+	       "    address: 10.0.0.3:7420\n"
+	       "    bytes_per_second: 10 MiB\n"
+	       "replicas: 3\n"
+	       "topics:\n"
+	       "  - {name: t, replicas: 2, leaders: c}\n"
+	       "  - {name: u, min_insync_replicas: 3}\n");
+	cr_assert_eq(config.peer_count, 2);
+	cr_assert_eq(mr_config_peer_find(&config, "c"), &config.peers[1]);
+	cr_assert_eq(mr_config_peer_numbered(&config, 0), &config.peers[0]);
+	cr_assert_null(mr_config_peer_find(&config, "b"), "not itself");
+	cr_assert_null(mr_config_peer_numbered(&config, 1));
+	cr_assert_str_empty(config.peers[0].address, "it connects to us");
+	cr_assert_eq(config.peers[0].bytes_per_second, 0);
+	cr_assert_eq(config.peers[1].bytes_per_second, 10u << 20);
+	cr_assert_eq(config.topics[0].replicas, 2);
+	cr_assert_eq(config.topics[0].min_insync_replicas, 0);
+	cr_assert_str_eq(config.topics[0].leaders, "c");
+	cr_assert_eq(config.topics[1].replicas, 3);
+	cr_assert_eq(config.topics[1].min_insync_replicas, 3);
+	cr_assert_str_eq(config.topics[1].leaders, "spread");
+	mr_config_deinit(&config);
+	cr_assert_null(config.peers);
+}
+
+/* R11: two hosts go on alone after one is out of sync, three do not. */
+Test(config, the_least_in_sync_follow_from_the_replicas)
+{
+	cr_assert_eq(mr_config_least_in_sync(0, 1), 1);
+	cr_assert_eq(mr_config_least_in_sync(0, 2), 1);
+	cr_assert_eq(mr_config_least_in_sync(0, 3), 2);
+	cr_assert_eq(mr_config_least_in_sync(0, 5), 2);
+	cr_assert_eq(mr_config_least_in_sync(2, 2), 2);
+	cr_assert_eq(mr_config_least_in_sync(1, 3), 1);
+}
+
+/* By SHA-256, so that every build on every machine says the same. */
+Test(config, a_clusters_id_is_its_names)
+{
+	static const uint8_t millrace[16] = {0x59, 0x0c, 0x91, 0x0f, 0x43, 0xb1, 0x42, 0x9c,
+					     0x4c, 0xa7, 0xdd, 0x97, 0x17, 0xaa, 0xbf, 0xa5};
+	uint8_t id[16], other[16];
+
+	mr_config_defaults(&config);
+	mr_config_cluster_id(&config, id);
+	cr_assert_arr_eq(id, millrace, 16);
+	cr_assert_eq(mr_config_set(&config, "cluster", "works", &err), 0);
+	mr_config_cluster_id(&config, other);
+	cr_assert_neq(memcmp(id, other, 16), 0);
+}
+
+Test(config, names_and_numbers_of_hosts_differ)
+{
+	refuse("node: a\npeers:\n  a: {number: 1, address: '127.0.0.1:1'}\n",
+	       "f.yaml:3: peer 'a' has this host's own name",
+	       "list the other hosts only, and give each its name in node");
+	refuse("peers:\n  b: {number: 1, address: '127.0.0.1:1'}\n"
+	       "  b: {number: 2, address: '127.0.0.1:1'}\n",
+	       "f.yaml:3: peer 'b' is given a second time; line 2 has it already", NULL);
+	refuse("number: 1\nlisten: 127.0.0.1:1\npeers:\n  b:\n    address: '127.0.0.1:1'\n"
+	       "    number: 1\n",
+	       "f.yaml:6: number of peer 'b' is 1, which is this host's own",
+	       "each host of the cluster has a number of its own, from 0 to 63");
+	refuse("peers:\n  b: {number: 1, address: '127.0.0.1:1'}\n"
+	       "  c: {number: 1, address: '127.0.0.1:1'}\n",
+	       "f.yaml:3: number of peer 'c' is 1, which is that of 'b'",
+	       "each host of the cluster has a number of its own, from 0 to 63");
+	refuse("peers:\n  b: {address: '127.0.0.1:1'}\n", "f.yaml:2: peer 'b' without number",
+	       NULL);
+	refuse("peers: {b: {number: 64}}\n",
+	       "f.yaml:1: number is '64', expected a whole number from 0 to 63", NULL);
+	refuse("node: spread\n", "f.yaml:1: node is 'spread', expected another name", NULL);
+	refuse("peers: {spread: {number: 3, address: '127.0.0.1:3'}}\n",
+	       "f.yaml:1: a peer's name is 'spread', expected another one", NULL);
+	refuse("node: a b\n", "f.yaml:1: node is 'a b', expected a name of 1 to 64 characters",
+	       "a name is made of a-z A-Z 0-9 . _ -");
+	refuse("peers: {'b/..': {number: 3}}\n",
+	       "f.yaml:1: a peer's name is 'b/..', expected a name of 1 to 64 characters",
+	       "a name is made of a-z A-Z 0-9 . _ -");
+}
+
+/* Of two hosts the one with the lower number connects, so the other must listen. */
+Test(config, every_peer_can_be_reached)
+{
+	refuse("node: a\npeers:\n  b: {number: 1}\n",
+	       "f.yaml:3: peer 'b' has no address, expected one as 10.0.0.2:7420", NULL);
+	cr_assert_str_eq(err.why,
+			 "its number 1 is higher than this host's 0, so this host connects "
+			 "to it");
+	refuse("node: b\nnumber: 1\npeers:\n  a: {address: '127.0.0.1:1', number: 0}\n",
+	       "f.yaml:4: peer 'a' cannot connect: there is no listen",
+	       "say where, as listen: 10.0.0.1:7420");
+	accept_hosts("node: b\nnumber: 1\nlisten: localhost:7420\npeers: {a: {number: 0}}\n");
+	accept_hosts("node: a\npeers: {b: {number: 1, address: '[::1]:7420'}}\n");
+	refuse("listen: 127.0.0.1\n",
+	       "f.yaml:1: listen is '127.0.0.1', expected an address with a port",
+	       "write a host and a port, as 10.0.0.2:7420, [::1]:7420 or host.example:7420");
+	refuse("peers:\n  b:\n    number: 1\n    address: nowhere\n",
+	       "f.yaml:4: address is 'nowhere', expected an address with a port",
+	       "write a host and a port, as 10.0.0.2:7420, [::1]:7420 or host.example:7420");
+}
+
+Test(config, nothing_goes_to_another_host_in_the_clear_unasked)
+{
+	static const char hint[] = "make certificates with 'millrace cert init' and name them in "
+				   "tls, or say insecure: true";
+
+	refuse("peers:\n  b: {number: 1, address: '10.0.0.2:7420'}\n",
+	       "f.yaml:2: peer 'b' at 10.0.0.2:7420 would be spoken to without TLS", hint);
+	refuse("listen: 0.0.0.0:7420\n",
+	       "f.yaml:1: listen is 0.0.0.0:7420, which other hosts reach, without TLS", hint);
+	accept_hosts("listen: 0.0.0.0:7420\ninsecure: true\n");
+	accept_hosts("listen: 0.0.0.0:7420\ntls: {authority: a, certificate: b, key: c}\n");
+	accept_hosts("peers: {b: {number: 1, address: '10.0.0.2:7420'}}\ninsecure: true\n");
+	refuse("tls: {authority: a, certificate: b, key: c}\ninsecure: true\n",
+	       "f.yaml:2: insecure is true, and there are certificates in tls",
+	       "leave out one of them");
+	refuse("io: auto\ntls: {authority: a, key: c}\n", "f.yaml:2: tls without certificate",
+	       NULL);
+	refuse("tls:\n  authority: ''\n  certificate: b\n  key: c\n",
+	       "f.yaml:2: authority is '', expected a path of 1 to 1023 bytes", NULL);
+	refuse("tls: {authorty: a}\n",
+	       "f.yaml:1: unknown key 'authorty', expected an option of tls",
+	       "did you mean 'authority'?");
+}
+
+Test(config, there_are_hosts_for_all_copies)
+{
+	refuse("io: auto\nreplicas: 2\n", "f.yaml:2: replicas is 2, expected at most 1", NULL);
+	cr_assert_str_eq(err.why, "so many hosts there are: this one and its peers");
+	refuse("min_insync_replicas: 2\n",
+	       "f.yaml:1: min_insync_replicas is 2, expected at most replicas, which is 1", NULL);
+	refuse("peers: {b: {number: 1, address: '127.0.0.1:1'}}\n"
+	       "topics:\n- name: t\n  replicas: 3\n",
+	       "f.yaml:3: replicas of topic 't' is 3, expected at most 2", NULL);
+	refuse("peers: {b: {number: 1, address: '127.0.0.1:1'}}\n"
+	       "topics:\n- name: t\n  min_insync_replicas: 2\n",
+	       "f.yaml:3: min_insync_replicas of topic 't' is 2, expected at most replicas, which "
+	       "is 1",
+	       NULL);
+	refuse("node: a\nleaders: b\n",
+	       "f.yaml:2: leaders is 'b', expected spread, 'a' or the name of a peer", NULL);
+	refuse("node: a\ntopics: [{name: t, leaders: b}]\n",
+	       "f.yaml:2: leaders of topic 't' is 'b', expected spread, 'a' or the name of a peer",
+	       NULL);
+	accept_hosts("node: a\nleaders: a\n");
+}
+
+Test(config, peers_have_their_shape)
+{
+	refuse("peers: []\n",
+	       "f.yaml:1: peers is a list, expected hosts by name, as 'b: {number: 1}'", NULL);
+	refuse("peers:\n",
+	       "f.yaml:1: peers is nothing, expected hosts by name, as 'b: {number: 1}'", NULL);
+	refuse("peers:\n  b: 10.0.0.2\n",
+	       "f.yaml:2: peer 'b' is a plain value, expected its options, as 'number: 1'", NULL);
+	refuse("peers:\n  ? [b]\n  : {}\n",
+	       "f.yaml:2: a peer's name is a list, expected a plain value", NULL);
+	refuse("peers: {b: {numbr: 1}}\n",
+	       "f.yaml:1: unknown key 'numbr', expected an option of a peer",
+	       "did you mean 'number'?");
+	refuse("peers: {b: {number: 1, number: 1}}\n",
+	       "f.yaml:1: number is given a second time; line 1 has it already", NULL);
+	refuse("tls: x\n", "f.yaml:1: tls is a plain value, expected its options, as 'key: ...'",
+	       NULL);
+	refuse("peers: {b: &x {number: 1}}\n", "f.yaml:1: anchors and aliases are not taken here",
+	       NULL);
+	cr_assert_eq(mr_config_set(&config, "peers", "{}", &err), -EINVAL);
+	cr_assert_str_eq(err.what, "peers cannot be set alone");
+	accept_hosts("peers: {}\n");
+}
+
+Test(config, a_cluster_has_64_hosts)
+{
+	char text[8192];
+	size_t used = (size_t)snprintf(text, sizeof(text), "peers:\n");
+
+	for (int i = 1; i < 64; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "  h%d: {number: %d, address: '127.0.0.1:%d'}\n", i, i, i);
+	accept_hosts(text);
+	snprintf(text + used, sizeof(text) - used, "  h64: {number: 0}\n");
+	refuse(text, "f.yaml:65: more than 63 peers", NULL);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static char path[] = "/tmp/millrace-config-XXXXXX";
@@ -569,9 +812,9 @@ Test(config, loads_a_file, .init = make_path, .fini = remove_path)
 {
 	char what[200];
 
-	write_file("node: 7\n", 8);
+	write_file("node: n7\n", 9);
 	cr_assert_eq(mr_config_load(path, &config, &err), 0, "%s", err.what);
-	cr_assert_eq(config.node, 7);
+	cr_assert_str_eq(config.node, "n7");
 	write_file("nod: 7\n", 7);
 	cr_assert_eq(mr_config_load(path, &config, &err), -EINVAL);
 	snprintf(what, sizeof(what), "%s:1: unknown key 'nod', expected an option", path);
