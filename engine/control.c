@@ -7,6 +7,7 @@
 #include "control.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "doorbell.h"
 
 #define EVENTS_A_TURN	   64
+#define PRODUCER_ID_BITS   40 /* a host gives so many; its number stands above them */
 #define MESSAGES_A_TURN	   1024
 #define SECOND_NS	   UINT64_C(1000000000)
 #define CHECKPOINT_RECORDS 4000000 /* that many since the last one: do not wait for quiet */
@@ -411,6 +413,33 @@ static int start_threads(struct mr_control *control, struct mr_error *err)
 	return r;
 }
 
+/*
+ * I6: ids are never given twice, by no host of the cluster: the high bits are this host's number.
+ * What a lower number gave before stays below. A host whose number falls cannot know what it gave
+ * under the lower one, or another host since.
+ */
+static int begin_producer_ids(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_checkpoint *checkpoint = &control->checkpoint;
+	int64_t number = control->config->number;
+	int64_t before = checkpoint->next_producer_id >> PRODUCER_ID_BITS;
+
+	if (before > number) {
+		mr_error_set(err, -EINVAL,
+			     "data directory '%.160s' is of host number %" PRId64
+			     ", and the configuration says number: %" PRId64,
+			     control->data_path, before, number);
+		mr_error_why(err, "producer ids would be given a second time");
+		mr_error_hint(err, "keep the number, or take one that no host ever had");
+		return -EINVAL;
+	}
+	if (before < number)
+		checkpoint->next_producer_id = number << PRODUCER_ID_BITS;
+	control->next_producer_id = checkpoint->next_producer_id;
+	checkpoint->next_producer_id += 4096;
+	return 0;
+}
+
 /* What this data directory is, and what every start must change durably before anything else
  * happens. */
 static int begin_start(struct mr_control *control, struct mr_error *err)
@@ -430,8 +459,9 @@ static int begin_start(struct mr_control *control, struct mr_error *err)
 		mr_error_hint(err, "look with: millrace verify '%s'", control->data_path);
 		return r;
 	}
-	control->next_producer_id = checkpoint->next_producer_id;
-	checkpoint->next_producer_id += 4096;
+	r = begin_producer_ids(control, err);
+	if (r < 0)
+		return r;
 	checkpoint->engine_start++;
 	return mr_topics_load(control->io, &control->topics, err);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine_rig.h"
+#include "log/checkpoint.h"
 
 #define TOPIC	    "things"
 #define VALUE_BYTES 1000
@@ -214,6 +215,54 @@ static void second_engine(void)
 Test(engine, refuses_a_second_one_and_names_the_first)
 {
 	over_both(NULL, second_engine);
+}
+
+/* ---- its number ------------------------------------------------------------------------------ */
+
+static int64_t next_producer_id(void)
+{
+	struct mr_checkpoint checkpoint = {0};
+	int64_t next;
+
+	cr_assert_eq(mr_checkpoint_load(rig.disk, &checkpoint, &err), 0, "%s", err.what);
+	next = checkpoint.next_producer_id;
+	mr_checkpoint_deinit(&checkpoint);
+	return next;
+}
+
+static void start_as(uint32_t number)
+{
+	mr_disconnect(connection);
+	cr_assert_eq(mr_test_engine_stop(&rig), 0);
+	rig.config.number = number;
+	start();
+	connection = mr_test_engine_connect(&rig);
+}
+
+/* I6: no two hosts give the same producer id, and no host one twice. */
+static void number_producers(void)
+{
+	publish(0, 10);
+	cr_expect_lt(next_producer_id(), INT64_C(1) << 40, "alone, as ever");
+	start_as(3);
+	publish(10, 20);
+	cr_expect_gt(next_producer_id(), INT64_C(3) << 40);
+	cr_expect_lt(next_producer_id(), INT64_C(4) << 40);
+	mr_disconnect(connection);
+	cr_assert_eq(mr_test_engine_stop(&rig), 0);
+	rig.config.number = 2;
+	cr_expect_eq(mr_test_engine_start(&rig, &err), -EINVAL);
+	cr_expect(strstr(err.what, "is of host number 3, and the configuration says number: 2"),
+		  "%s", err.what);
+	rig.config.number = 3;
+	start();
+	connection = mr_test_engine_connect(&rig);
+	read_all(0, 20);
+}
+
+Test(engine, gives_producer_ids_of_its_own_number)
+{
+	over_both(NULL, number_producers);
 }
 
 /* ---- restart --------------------------------------------------------------------------------- */
