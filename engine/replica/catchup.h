@@ -46,7 +46,7 @@ struct mr_catchup_request {
 
 struct mr_catchup;
 
-/* 'bytes_per_second' 0: as fast as the disk. */
+/* 'place' NULL: anywhere. 'bytes_per_second' 0: as fast as the disk. */
 int mr_catchup_start(const struct mr_place_entry *place, struct mr_io *io,
 		     uint64_t bytes_per_second, struct mr_catchup **out, struct mr_error *err);
 /* Nothing is under way behind it; what was not taken is the sender's again. Takes NULL. */

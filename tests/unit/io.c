@@ -128,24 +128,6 @@ static uint64_t now_ms(void)
 	return mr_clock_monotonic_ns(&mr_clock_system) / 1000000;
 }
 
-/* Who keeps a file open has to know that it is not the one of that name any more. */
-BOTH(a_file_knows_whether_it_has_its_name)
-{
-	struct mr_io_file *removed = create(io, "removed"), *replaced = create(io, "replaced");
-	struct mr_io_file *other = create(io, "other");
-
-	cr_assert(mr_io_is_named(removed));
-	cr_assert_eq(mr_io_remove(io, "removed", &err), 0);
-	cr_assert_not(mr_io_is_named(removed));
-	cr_assert(mr_io_is_named(replaced));
-	cr_assert_eq(mr_io_rename(io, "other", "replaced", &err), 0);
-	cr_assert_not(mr_io_is_named(replaced));
-	cr_assert(mr_io_is_named(other));
-	mr_io_file_close(removed);
-	mr_io_file_close(replaced);
-	mr_io_file_close(other);
-}
-
 Test(io, clock_goes_forward)
 {
 	uint64_t first = mr_clock_monotonic_ns(&mr_clock_system);
