@@ -21,7 +21,8 @@
 /* "10.0.0.2:7420", "[::1]:7420", "host.example:7420". -EINVAL names what is wrong with it. */
 #define MR_LINK_ADDRESS_MAX 300
 int mr_link_check_address(const char *address, struct mr_error *err);
-/* Whether it can be nothing but this very host: plain TCP is let in there without asking. */
+/* Whether it can be nothing but this very host: plain TCP is let in there without asking. A name
+ * can be anything, "localhost" too. */
 bool mr_link_is_loopback(const char *address);
 
 /* ---- whom to trust -------------------------------------------------------------------------- */
@@ -39,7 +40,7 @@ void mr_link_trust_close(struct mr_link_trust *trust); /* takes NULL */
 
 /* ---- listening ------------------------------------------------------------------------------- */
 
-/* A bound, listening, non-blocking socket. -EADDRINUSE and such, with the address. */
+/* A bound, listening, non-blocking socket. -EADDRINUSE and such, with the address. Port 0: any. */
 int mr_link_listen(const char *address, struct mr_error *err);
 
 /* ---- a connection ---------------------------------------------------------------------------- */
@@ -57,12 +58,20 @@ int mr_link_connect(const char *address, struct mr_link_trust *trust, const char
 int mr_link_accept(int fd, struct mr_link_trust *trust, struct mr_link **out, struct mr_error *err);
 void mr_link_close(struct mr_link *link); /* takes NULL; tells the other where that is possible */
 
-/* For epoll; it may change until mr_link_step() returned 0. */
+/*
+ * For epoll; it may change in mr_link_step() until that returned 0. Its number then changes, too,
+ * and the one before is closed, so is in no epoll set any more.
+ */
 int mr_link_fd(const struct mr_link *link);
 /* EPOLLIN, EPOLLOUT: what has to happen before the next call can get on. */
 uint32_t mr_link_wants(const struct mr_link *link);
 
-/* Until it returns 0: connected and both sides verified. -EAGAIN: not yet, else it is over. */
+/*
+ * Until it returns 0: connected and the other side verified. -EAGAIN: not yet, else it is over. It
+ * has no clock: a peer that does not get on with it is for the caller to close. Under TLS the
+ * connecting side is done first; that the other refused its certificate is told by
+ * mr_link_receive().
+ */
 int mr_link_step(struct mr_link *link, struct mr_error *err);
 /* After mr_link_step(): the name in the other's certificate; NULL: plain. */
 const char *mr_link_peer(const struct mr_link *link);
@@ -71,12 +80,20 @@ const char *mr_link_address(const struct mr_link *link);
 
 /*
  * Sends from 'pieces' as much as goes now: bytes taken (the rest is offered again, beginning with
- * the same bytes), -EAGAIN, or the connection's end as an error.
+ * the same bytes, and not fewer of them), -EAGAIN, or the connection's end as an error.
  */
 ssize_t mr_link_send(struct mr_link *link, const struct iovec *pieces, int count,
 		     struct mr_error *err);
-/* Bytes, -EAGAIN, -ECONNRESET and the like; 0: the other has closed. */
+/*
+ * Bytes, -EAGAIN, -ECONNRESET and the like; 0: the other has closed. After mr_link_send() failed
+ * there may still be what the other had said before.
+ */
 ssize_t mr_link_receive(struct mr_link *link, void *bytes, size_t count, struct mr_error *err);
+/*
+ * Whether bytes that came lie in the link (under TLS) while the socket may be silent: epoll does
+ * not tell of them, so receive before waiting. Never true after -EAGAIN.
+ */
+bool mr_link_has_more(const struct mr_link *link);
 /* Smoothed round trip as TCP measured it, microseconds; 0: not known. */
 uint32_t mr_link_rtt_us(const struct mr_link *link);
 /* "plain", or "TLS 1.3, TLS_AES_256_GCM_SHA384, in the kernel". */
