@@ -195,11 +195,15 @@ static void json_group(uint64_t position, const struct mr_group_header *header, 
 
 static void json_batch(const struct mr_batch_header *header, void *arg)
 {
-	dump_line(json_pack("{s:s, s:I, s:i, s:I, s:I, s:i, s:i}", "what", "batch", "base_offset",
-			    (json_int_t)header->base_offset, "records", header->record_count,
-			    "bytes", (json_int_t)header->total_bytes, "producer_id",
-			    (json_int_t)header->producer_id, "producer_epoch",
-			    (int)header->producer_epoch, "base_sequence", header->base_sequence));
+	char crc[12];
+
+	snprintf(crc, sizeof(crc), "%08" PRIx32, header->crc);
+	dump_line(json_pack("{s:s, s:I, s:i, s:I, s:I, s:i, s:i, s:i, s:s}", "what", "batch",
+			    "base_offset", (json_int_t)header->base_offset, "records",
+			    header->record_count, "bytes", (json_int_t)header->total_bytes,
+			    "producer_id", (json_int_t)header->producer_id, "producer_epoch",
+			    (int)header->producer_epoch, "base_sequence", header->base_sequence,
+			    "leader_epoch", header->leader_epoch, "crc", crc));
 }
 
 static void json_record(const struct mr_message *message, void *arg)
