@@ -575,7 +575,6 @@ Test(io_fake, a_file_knows_whether_it_has_its_name)
 {
 	struct mr_io *io = mr_io_fake_new(1);
 	struct mr_io_file *file, *other;
-	struct mr_error err;
 
 	cr_assert_eq(mr_io_open(io, "a", MR_IO_CREATE, &file, &err), 0);
 	cr_assert_eq(mr_io_open(io, "b", MR_IO_CREATE, &other, &err), 0);
