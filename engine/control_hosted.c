@@ -141,7 +141,8 @@ void mr_control_free_topic(struct mr_topic *topic)
 		mr_log_files_close(hosted->partitions[i].files);
 		mr_control_forget_chores(&hosted->partitions[i]);
 		free(hosted->partitions[i].snapshot.producers);
-		free(hosted->partitions[i].last.producers);
+		free(hosted->partitions[i].snapshot.epochs);
+		mr_checkpoint_partition_deinit(&hosted->partitions[i].last);
 	}
 	if (hosted)
 		free(hosted->partitions);
@@ -154,7 +155,6 @@ int mr_control_remember_start(struct mr_hosted *hosted, const struct mr_recovere
 			      const struct mr_partition *state)
 {
 	struct mr_checkpoint_partition *last = &hosted->last;
-	uint32_t i;
 
 	memcpy(last->topic_id, hosted->topic->id, 16);
 	last->partition = hosted->number;
@@ -163,12 +163,8 @@ int mr_control_remember_start(struct mr_hosted *hosted, const struct mr_recovere
 	last->position = recovered->start.position;
 	last->group_number = recovered->start.group_number;
 	last->previous_crc = recovered->start.previous_crc;
-	last->producers = calloc(state->producer_count + 1, sizeof(*last->producers));
-	if (!last->producers)
+	if (mr_checkpoint_take_tables(last, state) < 0)
 		return -ENOMEM;
-	for (i = 0; i < state->producers_max; i++)
-		if (state->producers[i].producer_id >= 0)
-			last->producers[last->producer_count++] = state->producers[i];
 	hosted->checkpointed_offset = last->offset;
 	hosted->snapshot_valid = true;
 	return 0;

@@ -441,21 +441,6 @@ struct checkpoint_chore {
 	struct mr_checkpoint checkpoint; /* owned: a copy of its own */
 };
 
-static int copy_partition(const struct mr_checkpoint_partition *from,
-			  struct mr_checkpoint_partition *to)
-{
-	*to = *from;
-	to->producers = calloc(from->producer_count + 1, sizeof(*to->producers));
-	if (!to->producers) {
-		to->producer_count = 0;
-		return -ENOMEM;
-	}
-	if (from->producer_count)
-		memcpy(to->producers, from->producers,
-		       from->producer_count * sizeof(*to->producers));
-	return 0;
-}
-
 /* Everything a checkpoint says, as known now. */
 static int build_checkpoint(struct mr_control *control, struct mr_checkpoint *out)
 {
@@ -479,7 +464,8 @@ static int build_checkpoint(struct mr_control *control, struct mr_checkpoint *ou
 	{
 		if (!hosted->snapshot_valid)
 			continue;
-		if (copy_partition(&hosted->last, &out->partitions[out->partition_count]) < 0)
+		if (mr_checkpoint_copy_partition(&hosted->last,
+						 &out->partitions[out->partition_count]) < 0)
 			return -ENOMEM;
 		out->partition_count++;
 	}
@@ -601,12 +587,13 @@ static void ask_snapshot(struct mr_hosted *hosted)
 {
 	struct mr_worker_snapshot *snapshot = &hosted->snapshot;
 
-	if (!snapshot->producers) {
+	if (!snapshot->producers)
 		snapshot->producers = calloc(hosted->control->config->producer_ids_max,
 					     sizeof(*snapshot->producers));
-		if (!snapshot->producers)
-			return;
-	}
+	if (!snapshot->epochs)
+		snapshot->epochs = calloc(MR_EPOCHS_MAX, sizeof(*snapshot->epochs));
+	if (!snapshot->producers || !snapshot->epochs)
+		return;
 	hosted->snapshot_out = true;
 	hosted->snapshot_message.snapshot = snapshot;
 	hosted->snapshot_message.expire_before_ms =
@@ -630,34 +617,42 @@ void mr_control_checkpoint(struct mr_control *control)
 		write_checkpoint(control);
 }
 
+static void take_snapshot(struct mr_hosted *hosted, const struct mr_worker_snapshot *snapshot)
+{
+	struct mr_checkpoint_partition last = {
+		.partition = hosted->number,
+		.leader_epoch = hosted->leader_epoch,
+		.log_start = snapshot->log_start,
+		.offset = snapshot->log.end_offset,
+		.position = snapshot->log.end_position,
+		.group_number = snapshot->log.end_group_number,
+		.previous_crc = snapshot->log.end_crc,
+		.producers = snapshot->producers,
+		.producer_count = snapshot->producer_count,
+		.producers_offset = snapshot->producers_offset > snapshot->log.end_offset
+					    ? snapshot->producers_offset
+					    : snapshot->log.end_offset,
+		.epochs = snapshot->epochs,
+		.epoch_count = snapshot->epoch_count,
+	};
+	struct mr_checkpoint_partition copy;
+
+	memcpy(last.topic_id, hosted->topic->id, 16);
+	if (mr_checkpoint_copy_partition(&last, &copy) < 0)
+		return; /* the one before stays: the next start reads more */
+	mr_checkpoint_partition_deinit(&hosted->last);
+	hosted->last = copy;
+	hosted->snapshot_valid = true;
+}
+
 /* The worker says that all of it, up to the log's end when it was taken, is durable. */
 void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message)
 {
-	const struct mr_worker_snapshot *snapshot = message->snapshot;
-	struct mr_checkpoint_partition *last = &hosted->last;
 	struct mr_control *control = hosted->control;
 
 	hosted->snapshot_out = false;
-	if (message->status == 0 && !hosted->remove_posted) {
-		struct mr_producer_entry *grown = realloc(
-			last->producers, (snapshot->producer_count + 1) * sizeof(*last->producers));
-
-		if (grown) {
-			last->producers = grown;
-			last->producer_count = snapshot->producer_count;
-			memcpy(grown, snapshot->producers,
-			       snapshot->producer_count * sizeof(*grown));
-			memcpy(last->topic_id, hosted->topic->id, 16);
-			last->partition = hosted->number;
-			last->leader_epoch = hosted->leader_epoch;
-			last->log_start = snapshot->log_start;
-			last->offset = snapshot->log.end_offset;
-			last->position = snapshot->log.end_position;
-			last->group_number = snapshot->log.end_group_number;
-			last->previous_crc = snapshot->log.end_crc;
-			hosted->snapshot_valid = true;
-		}
-	}
+	if (message->status == 0 && !hosted->remove_posted)
+		take_snapshot(hosted, message->snapshot);
 	if (control->checkpoint_writing)
 		return; /* written without this one, which is for the next */
 	if (control->checkpoint_running && !snapshots_out(control) && !control->failed)

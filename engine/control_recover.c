@@ -22,12 +22,9 @@ static int keep_claim(struct mr_hosted *hosted, const struct mr_checkpoint_parti
 
 	if (!old)
 		return 0;
-	*last = *old;
-	last->clean = false;
-	last->producers = calloc(old->producer_count + 1, sizeof(*last->producers));
-	if (!last->producers)
+	if (mr_checkpoint_copy_partition(old, last) < 0)
 		return -ENOMEM;
-	memcpy(last->producers, old->producers, old->producer_count * sizeof(*last->producers));
+	last->clean = false;
 	hosted->snapshot_valid = true;
 	return 0;
 }

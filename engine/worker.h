@@ -70,13 +70,16 @@ enum mr_worker_message_kind {
 	MR_WORKER_WAKE,		 /* waker */
 };
 
-/* What a checkpoint needs of a partition. producers has room for the partition's table. */
+/* What a checkpoint needs of a partition. producers and epochs have room for its tables. */
 struct mr_worker_snapshot {
 	struct mr_log_state log;
 	uint64_t log_end;
 	uint64_t log_start;
 	struct mr_producer_entry *producers;
 	uint32_t producer_count;
+	uint64_t producers_offset;
+	struct mr_epoch *epochs;
+	uint32_t epoch_count;
 };
 
 /* A sleeping client: a flag on a page of its own, and its doorbell. Rung by the control thread. */

@@ -134,18 +134,13 @@ void mr_offline_look_end(struct mr_offline_partition *partition)
 int mr_offline_forget_checkpoint(struct mr_offline *offline, const struct mr_topic *topic,
 				 int32_t number, struct mr_error *err)
 {
-	struct mr_checkpoint *checkpoint = &offline->checkpoint;
+	int r;
 
-	if (!offline->has_checkpoint)
+	if (!offline->has_checkpoint ||
+	    !mr_checkpoint_find(&offline->checkpoint, topic->id, number))
 		return 0;
-	for (uint32_t i = 0; i < checkpoint->partition_count; i++) {
-		struct mr_checkpoint_partition *one = &checkpoint->partitions[i];
-
-		if (one->partition != number || memcmp(one->topic_id, topic->id, 16) != 0)
-			continue;
-		free(one->producers);
-		*one = checkpoint->partitions[--checkpoint->partition_count];
-		return mr_checkpoint_save(offline->io, checkpoint, err);
-	}
-	return 0;
+	mr_checkpoint_forget(&offline->checkpoint, topic->id, number);
+	/* from both slots: one that is damaged later shall not bring the entry back */
+	r = mr_checkpoint_save(offline->io, &offline->checkpoint, err);
+	return r < 0 ? r : mr_checkpoint_save(offline->io, &offline->checkpoint, err);
 }

@@ -6,7 +6,8 @@
  *	head		magic u32, version u32, bytes u64 (of all, with the checksum),
  *			generation u64, engine start u64, log id 16 bytes, next producer id i64,
  *			commits offset u64, partitions u32, commits u32
- *	partitions	72 bytes each, and right behind each its producers, 112 bytes each
+ *	partitions	88 bytes each, and right behind each its producers, 112 bytes each,
+ *			and its leader epochs, 12 bytes each (version 1: 72 bytes, no epochs)
  *	commits		topic id 16 bytes, partition i32, name's bytes u32, offset u64, name
  *	checksum	CRC-32C of all before it, u32
  *
@@ -26,12 +27,15 @@
 #include "millrace/format.h"
 
 #define HEAD_BYTES	     80u
-#define PARTITION_BYTES	     72u
+#define PARTITION_BYTES_V1   72u
+#define PARTITION_BYTES	     88u
 #define PRODUCER_BYTES	     112u
+#define EPOCH_BYTES	     12u
 #define COMMIT_BYTES	     32u
 #define FLAG_CLEAN	     UINT64_C(1)
 #define CRC_BYTES	     4u
 #define CHECKPOINT_BYTES_MAX (1u << 30)
+#define STATE_HEAD_BYTES     16u /* magic u32, version u32, bytes u64 */
 
 static const char *const slot_names[2] = {"checkpoint.0", "checkpoint.1"};
 
@@ -116,13 +120,18 @@ static uint64_t get_u64(struct cursor *c)
 
 /* ---- encoding ------------------------------------------------------------ */
 
+static size_t partition_bytes(const struct mr_checkpoint_partition *partition)
+{
+	return PARTITION_BYTES + (size_t)partition->producer_count * PRODUCER_BYTES +
+	       (size_t)partition->epoch_count * EPOCH_BYTES;
+}
+
 static size_t encoded_bytes(const struct mr_checkpoint *checkpoint)
 {
 	size_t bytes = HEAD_BYTES + CRC_BYTES;
 
 	for (uint32_t i = 0; i < checkpoint->partition_count; i++)
-		bytes += PARTITION_BYTES +
-			 (size_t)checkpoint->partitions[i].producer_count * PRODUCER_BYTES;
+		bytes += partition_bytes(&checkpoint->partitions[i]);
 	for (uint32_t i = 0; i < checkpoint->commit_count; i++)
 		bytes += COMMIT_BYTES + strlen(checkpoint->commits[i].group);
 	return bytes;
@@ -144,6 +153,13 @@ static void put_producer(struct cursor *c, const struct mr_producer_entry *entry
 	}
 }
 
+/* Up to where the producers are known. */
+static uint64_t known_to(const struct mr_checkpoint_partition *partition)
+{
+	return partition->producers_offset > partition->offset ? partition->producers_offset
+							       : partition->offset;
+}
+
 static void put_partition(struct cursor *c, const struct mr_checkpoint_partition *partition)
 {
 	put(c, partition->topic_id, sizeof(partition->topic_id));
@@ -156,8 +172,15 @@ static void put_partition(struct cursor *c, const struct mr_checkpoint_partition
 	put_u32(c, partition->previous_crc);
 	put_u32(c, partition->producer_count);
 	put_u64(c, partition->clean ? FLAG_CLEAN : 0);
+	put_u64(c, known_to(partition));
+	put_u32(c, partition->epoch_count);
+	put_u32(c, 0);
 	for (uint32_t i = 0; i < partition->producer_count; i++)
 		put_producer(c, &partition->producers[i]);
+	for (uint32_t i = 0; i < partition->epoch_count; i++) {
+		put_u32(c, (uint32_t)partition->epochs[i].leader_epoch);
+		put_u64(c, partition->epochs[i].start_offset);
+	}
 }
 
 static void put_commit(struct cursor *c, const struct mr_checkpoint_commit *commit)
@@ -180,7 +203,7 @@ int mr_checkpoint_encode(const struct mr_checkpoint *checkpoint, uint8_t **out, 
 	if (!start)
 		return -ENOMEM;
 	put_u32(&c, MR_CHECKPOINT_MAGIC);
-	put_u32(&c, MR_FORMAT_VERSION);
+	put_u32(&c, MR_CHECKPOINT_VERSION);
 	put_u64(&c, count);
 	put_u64(&c, checkpoint->generation);
 	put_u64(&c, checkpoint->engine_start);
@@ -224,11 +247,54 @@ static int get_producer(struct cursor *c, struct mr_producer_entry *entry)
 	return 0;
 }
 
-static int get_partition(struct cursor *c, struct mr_checkpoint_partition *partition)
+static int get_producers(struct cursor *c, uint32_t count,
+			 struct mr_checkpoint_partition *partition)
 {
-	uint32_t count;
+	if (count > c->left / PRODUCER_BYTES)
+		return -EBADMSG;
+	partition->producers = calloc(count + 1, sizeof(*partition->producers));
+	if (!partition->producers)
+		return -ENOMEM;
+	partition->producer_count = count;
+	for (uint32_t i = 0; i < count; i++)
+		if (get_producer(c, &partition->producers[i]) < 0)
+			return -EBADMSG;
+	return 0;
+}
 
-	if (c->left < PARTITION_BYTES)
+/* Both numbers rise, and none begins where no record was yet. */
+static int get_epochs(struct cursor *c, uint32_t count, struct mr_checkpoint_partition *partition)
+{
+	int64_t last_epoch = MR_EPOCH_NONE;
+	uint64_t least = 0;
+
+	if (count > MR_EPOCHS_MAX || count > c->left / EPOCH_BYTES)
+		return -EBADMSG;
+	partition->epochs = calloc(count + 1, sizeof(*partition->epochs));
+	if (!partition->epochs)
+		return -ENOMEM;
+	partition->epoch_count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		struct mr_epoch *epoch = &partition->epochs[i];
+
+		epoch->leader_epoch = (int32_t)get_u32(c);
+		epoch->start_offset = get_u64(c);
+		if (epoch->leader_epoch <= last_epoch || epoch->start_offset < least ||
+		    epoch->start_offset >= partition->offset)
+			return -EBADMSG;
+		last_epoch = epoch->leader_epoch;
+		least = epoch->start_offset + 1;
+	}
+	return 0;
+}
+
+static int get_partition(struct cursor *c, uint32_t version,
+			 struct mr_checkpoint_partition *partition)
+{
+	uint32_t count, epoch_count = 0;
+	int r;
+
+	if (c->left < (version == 1 ? PARTITION_BYTES_V1 : PARTITION_BYTES))
 		return -EBADMSG;
 	get(c, partition->topic_id, sizeof(partition->topic_id));
 	partition->partition = (int32_t)get_u32(c);
@@ -240,20 +306,17 @@ static int get_partition(struct cursor *c, struct mr_checkpoint_partition *parti
 	partition->previous_crc = get_u32(c);
 	count = get_u32(c);
 	partition->clean = get_u64(c) & FLAG_CLEAN; /* other bits: room to grow */
-	if (partition->partition < 0 || partition->log_start > partition->offset ||
-	    partition->position % MR_BLOCK_BYTES || count > c->left / PRODUCER_BYTES)
-		return -EBADMSG;
-	if (count == 0)
-		return 0;
-	partition->producers = calloc(count, sizeof(*partition->producers));
-	if (!partition->producers)
-		return -ENOMEM;
-	partition->producer_count = count;
-	for (uint32_t i = 0; i < count; i++) {
-		if (get_producer(c, &partition->producers[i]) < 0)
-			return -EBADMSG;
+	partition->producers_offset = partition->offset;
+	if (version > 1) {
+		partition->producers_offset = get_u64(c);
+		epoch_count = get_u32(c);
+		(void)get_u32(c); /* room to grow */
 	}
-	return 0;
+	if (partition->partition < 0 || partition->log_start > partition->offset ||
+	    partition->position % MR_BLOCK_BYTES || partition->producers_offset < partition->offset)
+		return -EBADMSG;
+	r = get_producers(c, count, partition);
+	return r < 0 ? r : get_epochs(c, epoch_count, partition);
 }
 
 static int get_commit(struct cursor *c, struct mr_checkpoint_commit *commit)
@@ -276,16 +339,17 @@ static int get_commit(struct cursor *c, struct mr_checkpoint_commit *commit)
 	return 0;
 }
 
-static int get_partitions(struct cursor *c, uint32_t count, struct mr_checkpoint *out)
+static int get_partitions(struct cursor *c, uint32_t version, uint32_t count,
+			  struct mr_checkpoint *out)
 {
-	if (count > c->left / PARTITION_BYTES)
+	if (count > c->left / (version == 1 ? PARTITION_BYTES_V1 : PARTITION_BYTES))
 		return -EBADMSG;
 	out->partitions = calloc(count ? count : 1, sizeof(*out->partitions));
 	if (!out->partitions)
 		return -ENOMEM;
 	while (out->partition_count < count) {
 		/* counted first, so that what it took is freed if it is bad */
-		int r = get_partition(c, &out->partitions[out->partition_count++]);
+		int r = get_partition(c, version, &out->partitions[out->partition_count++]);
 
 		if (r < 0)
 			return r;
@@ -310,27 +374,27 @@ static int get_commits(struct cursor *c, uint32_t count, struct mr_checkpoint *o
 }
 
 /*
- * What stands before everything else; the whole is 'count' bytes at most. Returns its size or
- * -EBADMSG.
+ * What stands before everything else, at least 'head_bytes'; the whole is 'count' bytes at most.
+ * Returns its size or -EBADMSG.
  */
-static int64_t check_frame(const uint8_t *bytes, size_t count, struct mr_error *err)
+static int64_t check_frame(const uint8_t *bytes, size_t count, size_t head_bytes, uint32_t *version,
+			   struct mr_error *err)
 {
 	struct cursor c = {(uint8_t *)bytes, count};
 	uint32_t crc;
 	uint32_t computed;
 	uint32_t magic;
-	uint32_t version;
 	uint64_t whole;
 
-	if (count < HEAD_BYTES + CRC_BYTES)
+	if (count < head_bytes + CRC_BYTES)
 		return mr_error_set(err, -EBADMSG, "checkpoint of %zu bytes is too short", count);
 	magic = get_u32(&c);
-	version = get_u32(&c);
+	*version = get_u32(&c);
 	whole = get_u64(&c);
 	if (magic != MR_CHECKPOINT_MAGIC)
 		return mr_error_set(err, -EBADMSG, "checkpoint has magic %08x, expected %08x",
 				    magic, MR_CHECKPOINT_MAGIC);
-	if (whole < HEAD_BYTES + CRC_BYTES || whole > count)
+	if (whole < head_bytes + CRC_BYTES || whole > count)
 		return mr_error_set(err, -EBADMSG,
 				    "checkpoint says it has %" PRIu64 " bytes, there are %zu",
 				    whole, count);
@@ -340,9 +404,9 @@ static int64_t check_frame(const uint8_t *bytes, size_t count, struct mr_error *
 	if (crc != computed)
 		return mr_error_set(err, -EBADMSG, "checkpoint has crc %08x, computed %08x", crc,
 				    computed);
-	if (version != MR_FORMAT_VERSION)
-		return mr_error_set(err, -EBADMSG, "checkpoint is of version %u, expected %u",
-				    version, MR_FORMAT_VERSION);
+	if (*version < 1 || *version > MR_CHECKPOINT_VERSION)
+		return mr_error_set(err, -EBADMSG, "checkpoint is of version %u, expected 1 to %u",
+				    *version, MR_CHECKPOINT_VERSION);
 	return (int64_t)whole;
 }
 
@@ -350,7 +414,8 @@ int mr_checkpoint_decode(const uint8_t *bytes, size_t count, struct mr_checkpoin
 			 struct mr_error *err)
 {
 	struct mr_checkpoint checkpoint = {0};
-	int64_t whole = check_frame(bytes, count, err);
+	uint32_t version = 0;
+	int64_t whole = check_frame(bytes, count, HEAD_BYTES, &version, err);
 	uint32_t partition_count;
 	uint32_t commit_count;
 	struct cursor c;
@@ -367,7 +432,7 @@ int mr_checkpoint_decode(const uint8_t *bytes, size_t count, struct mr_checkpoin
 	checkpoint.window_bytes = get_u64(&c);
 	partition_count = get_u32(&c);
 	commit_count = get_u32(&c);
-	r = get_partitions(&c, partition_count, &checkpoint);
+	r = get_partitions(&c, version, partition_count, &checkpoint);
 	if (r == 0)
 		r = get_commits(&c, commit_count, &checkpoint);
 	if (r == 0 && (c.left != 0 || checkpoint.next_producer_id < 0))
@@ -380,10 +445,20 @@ int mr_checkpoint_decode(const uint8_t *bytes, size_t count, struct mr_checkpoin
 	return 0;
 }
 
+void mr_checkpoint_partition_deinit(struct mr_checkpoint_partition *partition)
+{
+	free(partition->producers);
+	free(partition->epochs);
+	partition->producers = NULL;
+	partition->epochs = NULL;
+	partition->producer_count = 0;
+	partition->epoch_count = 0;
+}
+
 void mr_checkpoint_deinit(struct mr_checkpoint *checkpoint)
 {
 	for (uint32_t i = 0; i < checkpoint->partition_count; i++)
-		free(checkpoint->partitions[i].producers);
+		mr_checkpoint_partition_deinit(&checkpoint->partitions[i]);
 	for (uint32_t i = 0; i < checkpoint->commit_count; i++)
 		free(checkpoint->commits[i].group);
 	free(checkpoint->partitions);
@@ -402,6 +477,140 @@ const struct mr_checkpoint_partition *mr_checkpoint_find(const struct mr_checkpo
 			return p;
 	}
 	return NULL;
+}
+
+/* ---- an entry of its own ------------------------------------------------- */
+
+static int make_tables(struct mr_checkpoint_partition *to, uint32_t producers, uint32_t epochs)
+{
+	to->producers = calloc(producers + 1, sizeof(*to->producers));
+	to->epochs = calloc(epochs + 1, sizeof(*to->epochs));
+	to->producer_count = to->epoch_count = 0;
+	if (to->producers && to->epochs)
+		return 0;
+	mr_checkpoint_partition_deinit(to);
+	return -ENOMEM;
+}
+
+int mr_checkpoint_take_tables(struct mr_checkpoint_partition *to,
+			      const struct mr_partition *partition)
+{
+	int r = make_tables(to, partition->producer_count, partition->epochs.count);
+
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < partition->producers_max; i++)
+		if (partition->producers[i].producer_id >= 0)
+			to->producers[to->producer_count++] = partition->producers[i];
+	to->epoch_count = partition->epochs.count;
+	memcpy(to->epochs, partition->epochs.entries, to->epoch_count * sizeof(*to->epochs));
+	to->producers_offset = partition->producers_offset > partition->log_end
+				       ? partition->producers_offset
+				       : partition->log_end;
+	return 0;
+}
+
+int mr_checkpoint_copy_partition(const struct mr_checkpoint_partition *from,
+				 struct mr_checkpoint_partition *to)
+{
+	int r;
+
+	*to = *from;
+	r = make_tables(to, from->producer_count, from->epoch_count);
+	if (r < 0)
+		return r;
+	to->producer_count = from->producer_count;
+	to->epoch_count = from->epoch_count;
+	if (to->producer_count)
+		memcpy(to->producers, from->producers, to->producer_count * sizeof(*to->producers));
+	if (to->epoch_count)
+		memcpy(to->epochs, from->epochs, to->epoch_count * sizeof(*to->epochs));
+	return 0;
+}
+
+void mr_checkpoint_forget(struct mr_checkpoint *checkpoint, const uint8_t topic_id[16],
+			  int32_t partition)
+{
+	struct mr_checkpoint_partition *one = (struct mr_checkpoint_partition *)mr_checkpoint_find(
+		checkpoint, topic_id, partition);
+
+	if (!one)
+		return;
+	mr_checkpoint_partition_deinit(one);
+	*one = checkpoint->partitions[--checkpoint->partition_count];
+}
+
+int mr_checkpoint_put(struct mr_checkpoint *checkpoint, struct mr_checkpoint_partition *taken)
+{
+	struct mr_checkpoint_partition *grown =
+		realloc(checkpoint->partitions,
+			(checkpoint->partition_count + 1) * sizeof(*checkpoint->partitions));
+
+	if (!grown)
+		return -ENOMEM;
+	checkpoint->partitions = grown;
+	mr_checkpoint_forget(checkpoint, taken->topic_id, taken->partition);
+	grown[checkpoint->partition_count++] = *taken;
+	*taken = (struct mr_checkpoint_partition){0};
+	return 0;
+}
+
+int mr_checkpoint_encode_state(const struct mr_checkpoint_partition *partition, uint8_t **out,
+			       size_t *bytes)
+{
+	size_t count = STATE_HEAD_BYTES + partition_bytes(partition) + CRC_BYTES;
+	uint8_t *start = count <= CHECKPOINT_BYTES_MAX ? malloc(count) : NULL;
+	struct cursor c = {start, count};
+
+	if (!start)
+		return -ENOMEM;
+	put_u32(&c, MR_CHECKPOINT_MAGIC);
+	put_u32(&c, MR_CHECKPOINT_VERSION);
+	put_u64(&c, count);
+	put_partition(&c, partition);
+	mr_assert(c.left == CRC_BYTES);
+	put_u32(&c, mr_crc32c(0, start, count - CRC_BYTES));
+	*out = start;
+	*bytes = count;
+	return 0;
+}
+
+int mr_checkpoint_decode_state(const uint8_t *bytes, size_t count,
+			       struct mr_checkpoint_partition *out, struct mr_error *err)
+{
+	struct mr_checkpoint_partition partition = {0};
+	uint32_t version = 0;
+	int64_t whole = check_frame(bytes, count, STATE_HEAD_BYTES, &version, err);
+	struct cursor c;
+	int r;
+
+	if (whole < 0)
+		return (int)whole;
+	c = (struct cursor){(uint8_t *)bytes + STATE_HEAD_BYTES,
+			    (size_t)whole - STATE_HEAD_BYTES - CRC_BYTES};
+	r = get_partition(&c, version, &partition);
+	if (r == 0 && c.left != 0)
+		r = -EBADMSG;
+	if (r < 0) {
+		mr_checkpoint_partition_deinit(&partition);
+		return mr_error_set(err, r, "a replica's state does not fit its checksum");
+	}
+	*out = partition;
+	return 0;
+}
+
+void mr_checkpoint_begin_anew(struct mr_checkpoint_partition *state, uint64_t offset)
+{
+	mr_assert(offset <= state->offset);
+	state->log_start = offset;
+	state->offset = offset;
+	state->position = 0;
+	state->group_number = 1;
+	state->previous_crc = 0;
+	state->clean = false;
+	while (state->epoch_count > 0 &&
+	       state->epochs[state->epoch_count - 1].start_offset >= offset)
+		state->epoch_count--;
 }
 
 /* ---- the disk ------------------------------------------------------------ */

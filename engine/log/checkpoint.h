@@ -5,6 +5,12 @@
  * "checkpoint.1", written in turn, each whole and synced with a generation and a CRC-32C; the
  * newest that checks out counts. Little-endian; nothing in it is trusted before the checksum was
  * right, and all bounds are checked even then.
+ *
+ * A partition with other replicas has an entry from the moment when its log may count for anything,
+ * and of nothing but what is final (mr_partition_is_final()). No entry means that nobody vouches
+ * for what its directory holds: data may be lost (reliability.md R7). So before anything is done to
+ * a log that makes it less than it was, its entry goes, durably and from both slots, and a crash in
+ * the midst leaves a copy that knows that it is none.
  */
 #ifndef MR_CHECKPOINT_H
 #define MR_CHECKPOINT_H
@@ -15,9 +21,11 @@
 #include "base/io.h"
 #include "partition.h"
 
+#define MR_CHECKPOINT_VERSION 2 /* and 1 is read, which had no leader epochs */
+
 /*
- * One partition at a moment when everything before 'offset' was flushed. 'producers' are as of
- * 'offset', too: copied when the log's end was there.
+ * One partition at a moment when everything before 'offset' was flushed. 'producers' and 'epochs'
+ * are as of 'offset', too: copied when the log's end was there.
  */
 struct mr_checkpoint_partition {
 	uint8_t topic_id[16];
@@ -30,7 +38,11 @@ struct mr_checkpoint_partition {
 	uint32_t previous_crc; /* of the group before */
 	bool clean;	       /* the engine let go of it here: nothing was written behind */
 	uint32_t producer_count;
+	uint32_t epoch_count;
+	uint64_t producers_offset; /* the producers are as of here where that is beyond 'offset'
+				      (struct mr_partition) */
 	struct mr_producer_entry *producers; /* owned by the checkpoint */
+	struct mr_epoch *epochs; /* owned; each begins below 'offset', perhaps below log_start */
 };
 
 struct mr_checkpoint_commit {
@@ -68,6 +80,33 @@ void mr_checkpoint_deinit(struct mr_checkpoint *checkpoint);
 const struct mr_checkpoint_partition *mr_checkpoint_find(const struct mr_checkpoint *checkpoint,
 							 const uint8_t topic_id[16],
 							 int32_t partition);
+/* Takes what stands in the partition's tables: -ENOMEM leaves none. */
+int mr_checkpoint_take_tables(struct mr_checkpoint_partition *to,
+			      const struct mr_partition *partition);
+/* Everything, with tables of its own. -ENOMEM: 'to' has none. */
+int mr_checkpoint_copy_partition(const struct mr_checkpoint_partition *from,
+				 struct mr_checkpoint_partition *to);
+void mr_checkpoint_partition_deinit(struct mr_checkpoint_partition *partition);
+/* In memory only: it has no entry any more. */
+void mr_checkpoint_forget(struct mr_checkpoint *checkpoint, const uint8_t topic_id[16],
+			  int32_t partition);
+/* In memory only: 'taken' and its tables replace the entry that it had, if any. -ENOMEM. */
+int mr_checkpoint_put(struct mr_checkpoint *checkpoint, struct mr_checkpoint_partition *taken);
+
+/*
+ * What a replica tells another that begins anew (the state): an entry alone, with a checksum of its
+ * own. Encode returns owned memory; decode an entry with tables of its own.
+ */
+int mr_checkpoint_encode_state(const struct mr_checkpoint_partition *partition, uint8_t **out,
+			       size_t *bytes);
+int mr_checkpoint_decode_state(const uint8_t *bytes, size_t count,
+			       struct mr_checkpoint_partition *out, struct mr_error *err);
+/*
+ * Makes of a leader's state the entry of a log that begins anew at 'offset', which is not above the
+ * state's own: mr_log_truncate() with reset. What it says of producers reaches further.
+ */
+void mr_checkpoint_begin_anew(struct mr_checkpoint_partition *state, uint64_t offset);
+
 /* Pure halves, for tests and fuzzing. Encode returns owned memory. */
 int mr_checkpoint_encode(const struct mr_checkpoint *checkpoint, uint8_t **out, size_t *bytes);
 int mr_checkpoint_decode(const uint8_t *bytes, size_t count, struct mr_checkpoint *out,

@@ -29,13 +29,6 @@ void mr_epochs_deinit(struct mr_epochs *epochs)
 	*epochs = (struct mr_epochs){0};
 }
 
-/* The first 'count' entries go. */
-static void forget_oldest(struct mr_epochs *epochs, uint32_t count)
-{
-	epochs->count -= count;
-	memmove(epochs->entries, epochs->entries + count, epochs->count * sizeof(*epochs->entries));
-}
-
 int mr_epochs_note(struct mr_epochs *epochs, int32_t leader_epoch, uint64_t offset)
 {
 	int32_t last = mr_epochs_last(epochs);
@@ -46,8 +39,11 @@ int mr_epochs_note(struct mr_epochs *epochs, int32_t leader_epoch, uint64_t offs
 		return 0;
 	if (epochs->count > 0)
 		mr_assert(offset > epochs->entries[epochs->count - 1].start_offset);
-	if (epochs->count == epochs->max)
-		forget_oldest(epochs, 1);
+	if (epochs->count == epochs->max) {
+		epochs->count--;
+		memmove(epochs->entries, epochs->entries + 1,
+			epochs->count * sizeof(*epochs->entries));
+	}
 	epochs->entries[epochs->count++] = (struct mr_epoch){leader_epoch, offset};
 	return 0;
 }
@@ -83,16 +79,4 @@ void mr_epochs_truncate(struct mr_epochs *epochs, uint64_t offset)
 {
 	while (epochs->count > 0 && epochs->entries[epochs->count - 1].start_offset >= offset)
 		epochs->count--;
-}
-
-void mr_epochs_raise_start(struct mr_epochs *epochs, uint64_t offset)
-{
-	uint32_t gone = 0;
-
-	/* an entry is gone when the next one starts at or before the new start */
-	while (gone + 1 < epochs->count && epochs->entries[gone + 1].start_offset <= offset)
-		gone++;
-	forget_oldest(epochs, gone);
-	if (epochs->count > 0 && epochs->entries[0].start_offset < offset)
-		epochs->entries[0].start_offset = offset;
 }

@@ -2,8 +2,9 @@
 /*
  * Which leader epoch begins at which offset of a partition's log. Two replicas that disagree about
  * their logs' ends find the place where they part by this table and by nothing else (KIP-101,
- * KIP-279): truncation by the high watermark loses records. It says no more than the log does:
- * every batch carries its leader epoch, so recovery makes it again.
+ * KIP-279): truncation by the high watermark loses records. Every batch carries its leader epoch,
+ * so recovery makes the table from the checkpoint's and from the log behind it; what stood in
+ * segments that retention let go stays in it.
  *
  * Pure: no I/O, no clock, no thread; owned by the partition's worker. Memory is taken at init.
  */
@@ -60,7 +61,5 @@ int32_t mr_epochs_at(const struct mr_epochs *epochs, uint64_t offset);
 
 /* Records from 'offset' on are gone. */
 void mr_epochs_truncate(struct mr_epochs *epochs, uint64_t offset);
-/* Records below 'offset' are gone: the entry that holds it starts there now. */
-void mr_epochs_raise_start(struct mr_epochs *epochs, uint64_t offset);
 
 #endif

@@ -54,8 +54,11 @@ struct mr_partition {
 	uint32_t min_insync_replicas;
 	struct mr_epochs epochs; /* of the log: who appends a batch notes its epoch there first */
 	struct mr_producer_entry *producers; /* open addressing by id: walk all producers_max */
-	uint32_t producers_max;		     /* places in the table, a power of two */
-	uint32_t producers_limit;	     /* of them in use at most, so that lookups are short */
+	uint64_t producers_offset; /* they are as of here where the log has not come as far: it
+				      began anew with what its leader knew. Batches below change
+				      nothing */
+	uint32_t producers_max;	   /* places in the table, a power of two */
+	uint32_t producers_limit;  /* of them in use at most, so that lookups are short */
 	uint32_t producer_count;
 	/* Whether a producer has an open lane and is not to be forgotten; NULL: none has. The
 	   worker sets it after init. */
@@ -138,6 +141,11 @@ bool mr_partition_replica_begins(struct mr_partition *partition, uint32_t replic
 /* As replica_flushed() for this host; raises 'flushed'. */
 bool mr_partition_flushed(struct mr_partition *partition, uint64_t offset);
 void mr_partition_raise_log_start(struct mr_partition *partition, uint64_t offset);
+/*
+ * Whether everything below 'offset' is flushed here and committed, so that no truncation takes it:
+ * only then may a checkpoint say where the log stood there, since recovery believes it.
+ */
+bool mr_partition_is_final(const struct mr_partition *partition, uint64_t offset);
 
 /*
  * This host leads under 'leader_epoch', from its log's end on; what the others have flushed is to

@@ -466,6 +466,13 @@ static bool trim_producer(struct mr_producer_entry *entry, uint64_t offset)
 	return true;
 }
 
+/* Up to where the log's producers are known. */
+static uint64_t known_to(const struct mr_checkpoint_partition *checkpoint)
+{
+	return checkpoint->producers_offset > checkpoint->offset ? checkpoint->producers_offset
+								 : checkpoint->offset;
+}
+
 /* As many as the table takes, the newest first. */
 static int restore_producers(struct recovery *re, struct mr_error *err)
 {
@@ -481,7 +488,7 @@ static int restore_producers(struct recovery *re, struct mr_error *err)
 	memcpy(entries, checkpoint->producers, checkpoint->producer_count * sizeof(*entries));
 	qsort(entries, checkpoint->producer_count, sizeof(*entries), newest_first);
 	for (uint32_t i = 0; i < checkpoint->producer_count; i++) {
-		if (!trim_producer(&entries[i], checkpoint->offset))
+		if (!trim_producer(&entries[i], known_to(checkpoint)))
 			continue;
 		/* one that does not fit or cannot be is forgotten: its next batch is a base */
 		(void)mr_partition_restore_producer(re->partition, &entries[i]);
@@ -541,7 +548,14 @@ static int begin(struct recovery *re, struct mr_error *err)
 	re->total_bytes = segment_of(re, re->usable - 1)->base_position +
 			  segment_of(re, re->usable - 1)->file_bytes - re->expected.position;
 	re->partition->log_end = re->expected.offset;
-	return re->from_checkpoint ? restore_producers(re, err) : 0;
+	if (!re->from_checkpoint)
+		return 0;
+	re->partition->producers_offset = known_to(re->checkpoint);
+	for (uint32_t i = 0; i < re->checkpoint->epoch_count; i++)
+		/* they rise, as the checkpoint's decoding has seen */
+		(void)mr_epochs_note(&re->partition->epochs, re->checkpoint->epochs[i].leader_epoch,
+				     re->checkpoint->epochs[i].start_offset);
+	return restore_producers(re, err);
 }
 
 /* ---- 4. behind the kept prefix ------------------------------------------- */

@@ -46,12 +46,12 @@ struct mr_recovered {
 };
 
 /*
- * Recovers "topics/<id>/<partition>" ('directory'). 'checkpoint' may be NULL. Producer state is put
- * into 'partition' (init'ed, empty): the checkpoint's first, then each batch since; its log_end is
- * set, mr_partition_start() is the caller's. 0 also when corrupt (see ->corrupt: nothing was
- * changed on the disk then, and the segments are those up to the damage, perhaps none); -ENOENT: no
- * segment, as when making the partition was cut off; another negative errno when nothing can be
- * said (I/O error, lock held).
+ * Recovers "topics/<id>/<partition>" ('directory'). 'checkpoint' may be NULL. Producers and leader
+ * epochs are put into 'partition' (init'ed, empty): the checkpoint's first, then of each batch
+ * since; its log_end is set, mr_partition_start() is the caller's. 0 also when corrupt (see
+ * ->corrupt: nothing was changed on the disk then, and the segments are those up to the damage,
+ * perhaps none); -ENOENT: no segment, as when making the partition was cut off; another negative
+ * errno when nothing can be said (I/O error, lock held).
  */
 int mr_recover(struct mr_io *io, const char *directory, const uint8_t topic_id[16],
 	       int32_t partition_number, const struct mr_checkpoint_partition *checkpoint,

@@ -263,8 +263,15 @@ int mr_log_truncate(struct mr_io *io, const char *directory, const struct mr_tru
 		    struct mr_error *err)
 {
 	struct cutting cutting = {.io = io, .directory = directory, .want = truncation};
-	int r = mr_recover_find(io, directory, true, &cutting.found, &cutting.count, err);
+	int r;
 
+	if (truncation->offset < truncation->keep_offset && !truncation->reset)
+		return mr_error_set(err, -EINVAL,
+				    "'%s' cannot be cut at offset %" PRIu64
+				    ": all below offset %" PRIu64
+				    " was committed, as the checkpoint says",
+				    directory, truncation->offset, truncation->keep_offset);
+	r = mr_recover_find(io, directory, true, &cutting.found, &cutting.count, err);
 	if (r < 0)
 		return r;
 	mr_scan_init(&cutting.scan, false);

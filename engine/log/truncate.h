@@ -22,15 +22,18 @@ struct mr_truncation {
 	int32_t partition;
 	uint64_t offset;	/* of the first record that goes, with its whole batch */
 	bool reset;		/* all go: the log begins anew at 'offset', empty */
+	uint64_t keep_offset;	/* of the checkpoint's entry; 0: there is none */
 	uint64_t segment_bytes; /* of the new segment, which must hold the largest group */
 	uint32_t lock_wait_ms;
 };
 
 /*
  * Cuts the log in 'directory' at truncation->offset, durably; at or beyond its end there is nothing
- * to do. Before a reset the partition leaves the checkpoint. Where a crash cuts this off, the log
- * has not changed, or ends at a segment's beginning that is not below the offset; at a reset it may
- * be gone. -EBADMSG: the records before the cut are damaged; -ERANGE: it begins behind the offset.
+ * to do. Recovery begins at the checkpoint, so nothing below that is cut: -EINVAL, and nothing was
+ * done. Before a reset the partition leaves the checkpoint (mr_checkpoint_forget()), durably. Where
+ * a crash cuts this off, the log has not changed, or ends at a segment's beginning that is not
+ * below the offset; at a reset it may be gone. -EBADMSG: the records before the cut are damaged;
+ * -ERANGE: it begins behind the offset.
  */
 int mr_log_truncate(struct mr_io *io, const char *directory, const struct mr_truncation *truncation,
 		    struct mr_error *err);

@@ -596,7 +596,7 @@ static bool put_batch(struct world *w)
 static void drop_copy(struct world *w)
 {
 	if (w->copied)
-		free(w->copy.producers);
+		mr_checkpoint_partition_deinit(&w->copy);
 	w->copied = false;
 }
 
@@ -604,7 +604,6 @@ static void drop_copy(struct world *w)
 static void copy_state(struct world *w)
 {
 	struct mr_log_state state;
-	uint32_t n = 0;
 
 	mr_log_state(w->rig.log, &state);
 	if (w->copied || state.open_bytes > 0)
@@ -616,17 +615,9 @@ static void copy_state(struct world *w)
 		.position = state.end_position & ~(uint64_t)(MR_BLOCK_BYTES - 1),
 		.group_number = state.end_group_number,
 		.previous_crc = state.end_crc,
-		.producers = calloc(PRODUCERS, sizeof(*w->copy.producers)),
 	};
 	memcpy(w->copy.topic_id, mr_test_topic_id, sizeof(w->copy.topic_id));
-	for (int64_t i = 0; i < PRODUCERS; i++) {
-		const struct mr_producer_entry *entry =
-			mr_partition_find_producer(&w->rig.partition, i);
-
-		if (entry)
-			w->copy.producers[n++] = *entry;
-	}
-	w->copy.producer_count = n;
+	mr_assert(mr_checkpoint_take_tables(&w->copy, &w->rig.partition) == 0);
 	w->copied = true;
 }
 
@@ -640,7 +631,7 @@ static bool save_checkpoint(struct world *w)
 		w->checkpoint.partitions = calloc(1, sizeof(*w->checkpoint.partitions));
 		w->checkpoint.partition_count = 1;
 	}
-	free(w->checkpoint.partitions[0].producers);
+	mr_checkpoint_partition_deinit(&w->checkpoint.partitions[0]);
 	w->checkpoint.partitions[0] = w->copy;
 	w->copied = false;
 	if (mr_checkpoint_save(w->io, &w->checkpoint, &err) < 0)

@@ -320,7 +320,6 @@ void mr_test_rig_checkpoint(const struct mr_test_rig *rig,
 			    struct mr_checkpoint_partition *checkpoint)
 {
 	struct mr_log_state state;
-	uint32_t n = 0;
 
 	mr_log_state(rig->log, &state);
 	mr_assert(state.flushed_offset == state.end_offset);
@@ -332,14 +331,7 @@ void mr_test_rig_checkpoint(const struct mr_test_rig *rig,
 	checkpoint->position = state.flushed_position;
 	checkpoint->group_number = state.flushed_group_number;
 	checkpoint->previous_crc = state.flushed_crc;
-	checkpoint->producers =
-		calloc(rig->partition.producer_count + 1, sizeof(*checkpoint->producers));
-	mr_assert(checkpoint->producers);
-	for (uint32_t i = 0; i < rig->partition.producers_max; i++) {
-		if (rig->partition.producers[i].producer_id >= 0)
-			checkpoint->producers[n++] = rig->partition.producers[i];
-	}
-	checkpoint->producer_count = n;
+	mr_assert(mr_checkpoint_take_tables(checkpoint, &rig->partition) == 0);
 }
 
 /* All but the time: a worker takes its clock's, recovery the group's. */

@@ -59,6 +59,11 @@ static void make(struct mr_checkpoint *checkpoint)
 		p->producers = calloc(i + 1, sizeof(*p->producers));
 		for (uint32_t k = 0; k < i; k++)
 			fill_producer(&p->producers[k], 100 + k);
+		p->producers_offset = p->offset + 7 * i;
+		p->epoch_count = 2 * i;
+		p->epochs = calloc(2 * i + 1, sizeof(*p->epochs));
+		for (uint32_t k = 0; k < 2 * i; k++)
+			p->epochs[k] = (struct mr_epoch){(int32_t)(64 * k + i), 10 + 13 * k};
 	}
 	checkpoint->commit_count = 2;
 	checkpoint->commits = calloc(2, sizeof(*checkpoint->commits));
@@ -66,6 +71,20 @@ static void make(struct mr_checkpoint *checkpoint)
 		checkpoint->commits[i].group = strdup(i ? "" : "readers of the mill");
 		checkpoint->commits[i].partition = (int32_t)i;
 		checkpoint->commits[i].offset = 40 + i;
+	}
+}
+
+static void assert_same_partition(const struct mr_checkpoint_partition *p,
+				  const struct mr_checkpoint_partition *q)
+{
+	cr_assert_eq(memcmp(p, q, offsetof(struct mr_checkpoint_partition, producers)), 0);
+	cr_assert_eq(p->clean, q->clean);
+	for (uint32_t k = 0; k < p->producer_count; k++)
+		cr_assert_eq(memcmp(&p->producers[k], &q->producers[k], sizeof(p->producers[k])),
+			     0);
+	for (uint32_t k = 0; k < p->epoch_count; k++) {
+		cr_assert_eq(p->epochs[k].leader_epoch, q->epochs[k].leader_epoch);
+		cr_assert_eq(p->epochs[k].start_offset, q->epochs[k].start_offset);
 	}
 }
 
@@ -78,17 +97,8 @@ static void assert_same(const struct mr_checkpoint *a, const struct mr_checkpoin
 	cr_assert_eq(a->commits_offset, b->commits_offset);
 	cr_assert_eq(a->window_bytes, b->window_bytes);
 	cr_assert_eq(a->partition_count, b->partition_count);
-	for (uint32_t i = 0; i < a->partition_count; i++) {
-		const struct mr_checkpoint_partition *p = &a->partitions[i];
-		const struct mr_checkpoint_partition *q = &b->partitions[i];
-
-		cr_assert_eq(memcmp(p, q, offsetof(struct mr_checkpoint_partition, producers)), 0);
-		cr_assert_eq(p->clean, q->clean);
-		for (uint32_t k = 0; k < p->producer_count; k++)
-			cr_assert_eq(
-				memcmp(&p->producers[k], &q->producers[k], sizeof(p->producers[k])),
-				0);
-	}
+	for (uint32_t i = 0; i < a->partition_count; i++)
+		assert_same_partition(&a->partitions[i], &b->partitions[i]);
 	cr_assert_eq(a->commit_count, b->commit_count);
 	for (uint32_t i = 0; i < a->commit_count; i++) {
 		cr_assert_str_eq(a->commits[i].group, b->commits[i].group);
@@ -140,6 +150,170 @@ Test(checkpoint, finds_a_partition_by_topic_and_number)
 	cr_assert_null(mr_checkpoint_find(&a, topic_id, 0));
 	memset(topic_id, 9, 16);
 	cr_assert_null(mr_checkpoint_find(&a, topic_id, 10));
+	mr_checkpoint_deinit(&a);
+}
+
+/* What version 1 wrote: no epochs, and producers as of the offset. */
+static uint8_t *encode_version_1(const struct mr_checkpoint *checkpoint, size_t *count)
+{
+	uint8_t *bytes, *from, *to;
+	uint64_t whole;
+	uint32_t crc;
+	const uint32_t version = 1;
+
+	cr_assert_eq(mr_checkpoint_encode(checkpoint, &bytes, count), 0);
+	memcpy(bytes + 4, &version, sizeof(version));
+	from = to = bytes + 80;
+	for (uint32_t i = 0; i < checkpoint->partition_count; i++) {
+		const struct mr_checkpoint_partition *p = &checkpoint->partitions[i];
+
+		memmove(to, from, 72);
+		memmove(to + 72, from + 88, 112 * p->producer_count);
+		from += 88 + 112 * p->producer_count + 12 * p->epoch_count;
+		to += 72 + 112 * p->producer_count;
+	}
+	memmove(to, from, *count - (size_t)(from - bytes));
+	*count -= (size_t)(from - to);
+	whole = *count;
+	memcpy(bytes + 8, &whole, sizeof(whole));
+	crc = mr_crc32c(0, bytes, *count - 4);
+	memcpy(bytes + *count - 4, &crc, sizeof(crc));
+	return bytes;
+}
+
+Test(checkpoint, one_of_version_1_is_read)
+{
+	struct mr_checkpoint a, b;
+	uint8_t *bytes;
+	size_t count;
+
+	make(&a);
+	bytes = encode_version_1(&a, &count);
+	cr_assert_eq(mr_checkpoint_decode(bytes, count, &b, &err), 0, "%s", err.what);
+	for (uint32_t i = 0; i < 3; i++) {
+		a.partitions[i].epoch_count = 0;
+		a.partitions[i].producers_offset = a.partitions[i].offset;
+	}
+	assert_same(&a, &b);
+	free(bytes);
+	mr_checkpoint_deinit(&a);
+	mr_checkpoint_deinit(&b);
+}
+
+Test(checkpoint, one_of_a_later_version_is_refused)
+{
+	struct mr_checkpoint a, b;
+	uint8_t *bytes;
+	size_t count;
+	uint32_t crc;
+
+	make(&a);
+	cr_assert_eq(mr_checkpoint_encode(&a, &bytes, &count), 0);
+	for (uint32_t version = 0; version < 5; version++) {
+		memcpy(bytes + 4, &version, sizeof(version));
+		crc = mr_crc32c(0, bytes, count - 4);
+		memcpy(bytes + count - 4, &crc, sizeof(crc));
+		if (version == MR_CHECKPOINT_VERSION || version == 1)
+			continue;
+		cr_assert_eq(mr_checkpoint_decode(bytes, count, &b, &err), -EBADMSG);
+		cr_assert(strstr(err.what, "expected 1 to 2"), "%s", err.what);
+	}
+	free(bytes);
+	mr_checkpoint_deinit(&a);
+}
+
+static void refuse_epochs(int32_t first, uint64_t first_offset, int32_t second,
+			  uint64_t second_offset)
+{
+	struct mr_checkpoint a, b;
+	uint8_t *bytes;
+	size_t count;
+
+	make(&a);
+	a.partitions[1].epochs[0] = (struct mr_epoch){first, first_offset};
+	a.partitions[1].epochs[1] = (struct mr_epoch){second, second_offset};
+	cr_assert_eq(mr_checkpoint_encode(&a, &bytes, &count), 0);
+	cr_assert_eq(mr_checkpoint_decode(bytes, count, &b, &err), -EBADMSG);
+	free(bytes);
+	mr_checkpoint_deinit(&a);
+}
+
+/* They would be noted as they are, and a table that does not rise says nothing that is true. */
+Test(checkpoint, epochs_rise_and_begin_below_the_offset)
+{
+	refuse_epochs(5, 10, 5, 20);
+	refuse_epochs(5, 10, 4, 20);
+	refuse_epochs(5, 10, 6, 10);
+	refuse_epochs(5, 10, 6, 9);
+	refuse_epochs(5, 10, 6, 61);
+	refuse_epochs(-1, 10, 6, 20);
+}
+
+/* ---- a replica's state -------------------------------------------------------------------- */
+
+Test(checkpoint, a_state_comes_back_and_every_flipped_bit_is_seen)
+{
+	struct mr_checkpoint a;
+	struct mr_checkpoint_partition back;
+	uint8_t *bytes;
+	size_t count;
+
+	make(&a);
+	cr_assert_eq(mr_checkpoint_encode_state(&a.partitions[2], &bytes, &count), 0);
+	cr_assert_eq(mr_checkpoint_decode_state(bytes, count, &back, &err), 0, "%s", err.what);
+	assert_same_partition(&a.partitions[2], &back);
+	mr_checkpoint_partition_deinit(&back);
+	for (size_t bit = 0; bit < count * 8; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		cr_assert_eq(mr_checkpoint_decode_state(bytes, count, &back, &err), -EBADMSG);
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	for (size_t n = 0; n < count; n++)
+		cr_assert_eq(mr_checkpoint_decode_state(bytes, n, &back, &err), -EBADMSG);
+	free(bytes);
+	mr_checkpoint_deinit(&a);
+}
+
+/* Its producers are known further than its log reaches; of epochs only what is before its start. */
+Test(checkpoint, a_log_begins_anew_with_what_its_leader_knew)
+{
+	struct mr_checkpoint a;
+	struct mr_checkpoint_partition *p;
+
+	make(&a);
+	p = &a.partitions[2]; /* offset 62; epochs begin at 10, 23, 36, 49 */
+	mr_checkpoint_begin_anew(p, 49);
+	cr_assert_eq(p->offset, 49);
+	cr_assert_eq(p->log_start, 49);
+	cr_assert_eq(p->position, 0);
+	cr_assert_eq(p->group_number, 1);
+	cr_assert_eq(p->previous_crc, 0);
+	cr_assert_eq(p->producers_offset, 62 + 14);
+	cr_assert_eq(p->producer_count, 2);
+	cr_assert_eq(p->epoch_count, 3);
+	mr_checkpoint_deinit(&a);
+}
+
+Test(checkpoint, entries_come_and_go)
+{
+	struct mr_checkpoint a;
+	struct mr_checkpoint_partition copy;
+	uint8_t topic_id[16];
+
+	make(&a);
+	memset(topic_id, 0, 16);
+	cr_assert_eq(mr_checkpoint_copy_partition(&a.partitions[2], &copy), 0);
+	assert_same_partition(&a.partitions[2], &copy);
+	mr_checkpoint_forget(&a, topic_id, 0);
+	mr_checkpoint_forget(&a, topic_id, 0);
+	cr_assert_eq(a.partition_count, 2);
+	cr_assert_null(mr_checkpoint_find(&a, topic_id, 0));
+	copy.offset = 1000;
+	cr_assert_eq(mr_checkpoint_put(&a, &copy), 0);
+	cr_assert_eq(a.partition_count, 2, "it takes the other's place");
+	memset(topic_id, 2, 16);
+	cr_assert_eq(mr_checkpoint_find(&a, topic_id, 20)->offset, 1000);
+	cr_assert_null(copy.producers);
 	mr_checkpoint_deinit(&a);
 }
 

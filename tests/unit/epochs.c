@@ -34,7 +34,6 @@ Test(epochs, an_empty_log_has_none)
 	check_end(7, MR_EPOCH_NONE, 100);
 	cr_assert_eq(mr_epochs_at(&epochs, 3), MR_EPOCH_NONE);
 	mr_epochs_truncate(&epochs, 0);
-	mr_epochs_raise_start(&epochs, 50);
 	cr_assert_eq(epochs.count, 0);
 	end();
 }
@@ -96,26 +95,6 @@ Test(epochs, truncation_takes_those_that_begin_behind_it)
 	mr_epochs_truncate(&epochs, 10);
 	cr_assert_eq(mr_epochs_last(&epochs), MR_EPOCH_NONE);
 	cr_assert_eq(mr_epochs_note(&epochs, 3, 10), 0, "and a lower one than was cut may follow");
-	end();
-}
-
-Test(epochs, retention_takes_those_that_end_before_it)
-{
-	begin(4);
-	(void)mr_epochs_note(&epochs, 2, 10);
-	(void)mr_epochs_note(&epochs, 5, 30);
-	(void)mr_epochs_note(&epochs, 9, 60);
-	mr_epochs_raise_start(&epochs, 29);
-	check_end(2, 2, 30);
-	cr_assert_eq(epochs.entries[0].start_offset, 29);
-	mr_epochs_raise_start(&epochs, 30);
-	check_end(2, MR_EPOCH_NONE, 30);
-	mr_epochs_raise_start(&epochs, 80);
-	cr_assert_eq(epochs.count, 1);
-	check_end(9, 9, 100);
-	check_end(8, MR_EPOCH_NONE, 80);
-	mr_epochs_raise_start(&epochs, 20);
-	cr_assert_eq(epochs.entries[0].start_offset, 80, "it never goes back");
 	end();
 }
 

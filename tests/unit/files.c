@@ -178,7 +178,7 @@ Test(files, ages_and_times_survive_a_restart)
 	gone = mr_log_files_retain(rig.files, 0, 1611, 100, &log_start);
 	cr_assert_not_null(gone);
 	mr_segment_close(gone);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	end();
 }
 

@@ -142,7 +142,7 @@ Test(log_faults, recovery_is_cut_off_anywhere)
 	sweep_all(&sweep, 10);
 	mr_io_fake_delete(disk, RIG_DIRECTORY "/00000000000000000000.index");
 	sweep_all(&sweep, 10);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_io_close(disk);
 }
 
@@ -210,7 +210,7 @@ Test(log_faults, a_spare_is_made_or_not)
 	cr_assert_eq(look(disk, NULL, &found), 0); /* takes the spare that the crash left */
 	mr_recovered_deinit(&found);
 	sweep_all(&sweep, 5);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_io_close(disk);
 }
 
@@ -242,7 +242,7 @@ Test(log_faults, a_segment_is_removed_or_still_there)
 
 	make_log(&checkpoint);
 	sweep_all(&sweep, 3);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_io_close(disk);
 }
 
@@ -281,7 +281,7 @@ Test(log_faults, a_loss_is_accepted_in_the_end)
 	mr_io_fake_flip_bit(disk, RIG_DIRECTORY "/00000000000000000000.log",
 			    (6 * 4096 + 70) * 8ull);
 	sweep_all(&sweep, 10);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_io_close(disk);
 }
 
@@ -294,7 +294,7 @@ Test(log_faults, a_loss_of_everything_is_accepted_in_the_end)
 	make_log(&checkpoint);
 	mr_io_fake_flip_bit(disk, RIG_DIRECTORY "/00000000000000000000.log", 77);
 	sweep_all(&sweep, 10);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_io_close(disk);
 }
 

@@ -212,7 +212,7 @@ Test(recover, a_full_scan_gives_what_the_checkpoint_gives)
 	cr_assert(mr_test_same_producers(&t.partition, &scanned));
 	cr_assert_eq(scanned.producer_count, 7);
 	mr_partition_deinit(&scanned);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_test_done(&t);
 	mr_test_end(&t);
 }
@@ -233,7 +233,7 @@ Test(recover, begins_at_a_checkpoint_anywhere)
 		cr_assert_not(t.found.corrupt, "%d: %s", i, t.found.damage.what);
 		cr_assert_eq(t.found.start.offset, 80);
 		cr_assert_eq(t.found.segments[0]->base_offset, 0);
-		free(checkpoints[i].producers);
+		mr_checkpoint_partition_deinit(&checkpoints[i]);
 		mr_test_done(&t);
 	}
 	mr_test_end(&t);
@@ -249,7 +249,7 @@ Test(recover, producers_ahead_of_the_checkpoint_are_set_back)
 	put_of(2, 0, 1);
 	mr_test_rig_settle(&t.rig);
 	checkpoint_here(&checkpoint);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	put_of(1, 3, 2); /* in the table already, and lost */
 	put_of(3, 0, 1);
 	checkpoint.producers = t.rig.partition.producers;
@@ -270,7 +270,7 @@ Test(recover, producers_ahead_of_the_checkpoint_are_set_back)
 	cr_assert_eq(entry->recent_count, 1);
 	cr_assert_not_null(mr_partition_find_producer(&t.partition, 2));
 	cr_assert_null(mr_partition_find_producer(&t.partition, 3));
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_test_done(&t);
 	mr_test_end(&t);
 }
@@ -302,7 +302,7 @@ Test(recover, a_checkpoint_above_the_log_is_corruption)
 	cr_assert_eq(t.found.corrupt_offset, 3);
 	cr_assert_eq(t.found.flushed_offset, 5);
 	cr_assert_not_null(strstr(t.found.damage.what, "00000000000000000000.log"));
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_test_done(&t);
 	mr_test_end(&t);
 }
@@ -649,7 +649,7 @@ Test(recover, the_last_segment_missing_below_the_checkpoint_is_corruption)
 	cr_assert(t.found.corrupt);
 	cr_assert_eq(t.found.corrupt_offset, missing);
 	cr_assert_eq(t.found.flushed_offset, 100);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_test_done(&t);
 	mr_test_end(&t);
 }
@@ -690,7 +690,7 @@ Test(recover, a_truncated_file_is_corruption_below_flushed)
 	cr_assert_not(t.found.corrupt, "the checkpoint's groups are not read, the rest is empty");
 	mr_test_done(&t);
 	mr_test_end(&t);
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 }
 
 /* Below the checkpoint only what has no index is read, and what is found there is told. */
@@ -716,7 +716,7 @@ Test(recover, damage_in_an_old_segment_without_an_index_is_found)
 	cr_assert_eq(mr_test_look(&t, &checkpoint), 0);
 	cr_assert_not(t.found.corrupt);
 	cr_assert_eq(atomic_load(&t.found.segments[0]->index.count), 1, "rebuilt");
-	free(checkpoint.producers);
+	mr_checkpoint_partition_deinit(&checkpoint);
 	mr_test_done(&t);
 	mr_test_end(&t);
 }

@@ -46,7 +46,7 @@ static void assert_not_clean(uint64_t end_offset)
 	cr_assert_eq(t.found.start.offset, end_offset);
 	cr_assert_eq(spares(), 0);
 	mr_test_done(&t);
-	free(ended.producers);
+	mr_checkpoint_partition_deinit(&ended);
 	mr_test_end(&t);
 }
 
@@ -84,7 +84,7 @@ Test(recover_end, a_full_segment_can_end_well)
 	cr_assert(t.found.clean);
 	cr_assert_eq(t.found.start.offset, groups);
 	mr_test_done(&t);
-	free(ended.producers);
+	mr_checkpoint_partition_deinit(&ended);
 	mr_test_end(&t);
 }
 
@@ -116,7 +116,7 @@ Test(recover_end, a_good_end_hides_no_damage)
 	cr_assert(t.found.corrupt);
 	cr_assert_not(t.found.clean);
 	mr_test_done(&t);
-	free(ended.producers);
+	mr_checkpoint_partition_deinit(&ended);
 	mr_test_end(&t);
 }
 

@@ -32,11 +32,14 @@ static void end(void)
 	mr_io_close(io);
 }
 
+static uint64_t keep_offset;
+
 static int cut_on(struct mr_io *disk, uint64_t offset, bool reset)
 {
 	struct mr_truncation truncation = {
 		.offset = offset,
 		.reset = reset,
+		.keep_offset = keep_offset,
 		.segment_bytes = options.segment_bytes,
 	};
 
@@ -332,4 +335,141 @@ Test(truncate, cut_off_at_any_moment_it_can_be_done_again, .timeout = 60)
 			return;
 	}
 	cr_assert_fail("the cut never got through");
+}
+
+/* ---- with a checkpoint ---------------------------------------------------------------------- */
+
+/* Closes the log, cuts it, and recovers it from the checkpoint. */
+static void cut_over(uint64_t offset, const struct mr_checkpoint_partition *checkpoint)
+{
+	mr_test_rig_close(&rig);
+	keep_offset = checkpoint->offset;
+	cr_assert_eq(cut_on(io, offset, false), 0, "%s", err.what);
+	mr_test_rig_open(&rig, &options, io, checkpoint);
+}
+
+static void put_from(int64_t producer_id, int32_t sequence)
+{
+	struct mr_test_batch batch = {.producer_id = producer_id,
+				      .sequence = sequence,
+				      .records = 1,
+				      .value_bytes = 3000};
+
+	while (mr_test_rig_append(&rig, &batch) != MR_LOG_ROOM)
+		mr_test_rig_settle(&rig);
+	mr_test_rig_settle(&rig);
+}
+
+static int32_t last_sequence(int64_t producer_id)
+{
+	const struct mr_producer_entry *entry =
+		mr_partition_find_producer(&rig.partition, producer_id);
+
+	return entry ? entry->last_sequence : -1;
+}
+
+/*
+ * Recovery begins at the checkpoint also after a cut, wherever that is behind it: at it, in the
+ * same segment, in one that has begun since. Producers and epochs are those before the cut, also
+ * of what recovery does not read.
+ */
+Test(truncate, recovery_goes_on_from_a_checkpoint_before_the_cut)
+{
+	for (uint64_t keep = 6; keep < 100; keep += 7) {
+		struct mr_checkpoint_partition checkpoint;
+		int32_t sequence = 0;
+
+		begin();
+		put_from(77, 0);
+		reopen();
+		for (int i = 1; i < 6; i++)
+			put_from(5, sequence++);
+		mr_test_rig_checkpoint(&rig, &checkpoint);
+		cr_assert_eq(checkpoint.offset, 6);
+		cr_assert_eq(checkpoint.epoch_count, 2);
+		mr_test_rig_close(&rig);
+		mr_test_rig_open(&rig, &options, io, &checkpoint);
+		while (rig.partition.log_end < 100)
+			put_from(5, sequence++);
+		cr_assert_gt(mr_log_files_count(rig.files), 2);
+		cut_over(keep, &checkpoint);
+		cr_assert_eq(rig.partition.log_end, keep);
+		cr_assert_eq(last_sequence(5), (int32_t)keep - 2);
+		cr_assert_eq(last_sequence(77), 0);
+		cr_assert_eq(rig.partition.epochs.count, keep > 6 ? 3 : 2);
+		cr_assert_eq(rig.partition.epochs.entries[0].start_offset, 0);
+		cr_assert_eq(rig.partition.epochs.entries[1].start_offset, 1);
+		put_from(5, (int32_t)keep - 1);
+		mr_test_rig_close(&rig);
+		mr_test_rig_open(&rig, &options, io, &checkpoint);
+		check_log(0, keep + 1);
+		mr_checkpoint_partition_deinit(&checkpoint);
+		end();
+	}
+}
+
+/* A recovery that began at the checkpoint would take for damage, or for records, what is none. */
+Test(truncate, below_the_checkpoint_is_refused)
+{
+	struct mr_checkpoint_partition checkpoint;
+
+	begin();
+	put_many(6);
+	mr_test_rig_checkpoint(&rig, &checkpoint);
+	put_many(6);
+	mr_test_rig_close(&rig);
+	keep_offset = checkpoint.offset;
+	cr_assert_eq(cut_on(io, 5, false), -EINVAL);
+	cr_assert(strstr(err.what, "cannot be cut at offset 5: all below offset 6"), "%s",
+		  err.what);
+	mr_test_rig_open(&rig, &options, io, &checkpoint);
+	check_log(0, 12);
+	cut_over(6, &checkpoint);
+	check_log(0, 6);
+	mr_checkpoint_partition_deinit(&checkpoint);
+	end();
+}
+
+/* What retention let go is still known from the checkpoint, and to whoever begins anew with it. */
+Test(truncate, a_log_begins_anew_and_knows_what_stood_before_it)
+{
+	struct mr_checkpoint_partition state;
+	uint32_t duplicates;
+	int32_t expected;
+
+	begin();
+	put_from(77, 0);
+	reopen();
+	for (int32_t i = 0; i < 20; i++)
+		put_from(5, i);
+	mr_test_rig_checkpoint(&rig, &state); /* of offset 21 */
+	mr_checkpoint_begin_anew(&state, 15);
+	mr_test_rig_close(&rig);
+	keep_offset = 0;
+	cr_assert_eq(cut_on(io, 15, true), 0, "%s", err.what);
+	mr_test_rig_open(&rig, &options, io, &state);
+	check_log(15, 15);
+	cr_assert_eq(rig.partition.producers_offset, 21);
+	cr_assert_eq(rig.partition.epochs.count, 2);
+	cr_assert_eq(mr_epochs_last(&rig.partition.epochs), rig.partition.leader_epoch - 1);
+	cr_assert_eq(last_sequence(5), 19);
+	/* a batch that the state has seen changes nothing, nor brings a forgotten producer back */
+	put_from(5, 14);
+	put_from(6, 3);
+	cr_assert_eq(last_sequence(5), 19);
+	cr_assert_eq(last_sequence(6), -1);
+	mr_test_rig_close(&rig);
+	mr_test_rig_open(&rig, &options, io, &state);
+	check_log(15, 17);
+	cr_assert_eq(last_sequence(5), 19, "nor does it when it is read back");
+	cr_assert_eq(last_sequence(6), -1);
+	cr_assert_eq(mr_partition_check(&rig.partition, 77, 0, 0, 1, &duplicates, &expected),
+		     MR_SEQUENCE_DUPLICATE, "its record is gone, and known");
+	while (rig.partition.log_end < 21)
+		put_from(8, (int32_t)rig.partition.log_end);
+	put_from(5, 20);
+	cr_assert_eq(last_sequence(5), 20);
+	cr_assert_eq(last_sequence(8), -1);
+	mr_checkpoint_partition_deinit(&state);
+	end();
 }

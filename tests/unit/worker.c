@@ -610,7 +610,8 @@ Test(worker, answers_nothing_after_a_failure, .init = begin, .fini = end)
 Test(worker, a_snapshot_is_of_one_moment, .init = begin, .fini = end)
 {
 	struct mr_producer_entry producers[64];
-	struct mr_worker_snapshot snapshot = {.producers = producers};
+	struct mr_epoch epochs[MR_EPOCHS_MAX];
+	struct mr_worker_snapshot snapshot = {.producers = producers, .epochs = epochs};
 	struct client client;
 
 	open_client(&client, 1, MR_ACKS_MEMORY, 0, false);
