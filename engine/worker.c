@@ -172,6 +172,18 @@ static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partiti
 /* ---- lanes
  * ------------------------------------------------------------------------------------------ */
 
+static struct mr_worker_lane **rung_lane(struct mr_worker *worker)
+{
+	return &worker->rung_lanes[(uint32_t)worker->rung % MR_RUNG_LANES];
+}
+
+static void forget_rung(struct mr_worker *worker, const struct mr_worker_lane *lane)
+{
+	for (uint32_t i = 0; i < MR_RUNG_LANES; i++)
+		if (worker->rung_lanes[i] == lane)
+			worker->rung_lanes[i] = NULL;
+}
+
 static void report_poisoned(struct mr_worker *worker, struct mr_worker_lane *lane)
 {
 	if (lane->poisoned.status)
@@ -190,6 +202,7 @@ static void remove_lane(struct mr_worker *worker, struct mr_worker_partition *pa
 	partition->lanes[lane->place] = last;
 	last->place = lane->place;
 	worker->prompt_lanes -= lane->acks == MR_ACKS_MEMORY;
+	forget_rung(worker, lane);
 	mr_counter_set(partition->counters[MR_GAUGE_LANES], partition->lane_count);
 	answer_request(worker, message, 0);
 }
@@ -202,6 +215,10 @@ static void note_drain(struct mr_worker *worker, struct mr_worker_partition *par
 		partition->waiting_for_room = true;
 	if (!drain->frames)
 		return;
+	if (worker->rung >= 0)
+		*rung_lane(worker) =
+			lane; /* the first with something: it is the one, most likely */
+	worker->rung = -1;
 	worker->taken.lanes++;
 	worker->taken.frames += drain->frames;
 	worker->taken.bytes += drain->bytes;
@@ -698,15 +715,35 @@ static void turn_partition(struct mr_worker *worker, struct mr_worker_partition 
 	sweep_closing(worker, partition);
 }
 
+/*
+ * After a sleep the caches hold little of any lane, and a look at each costs what a wake-up does.
+ * So the turn begins with the lane in which something was found when that bell rang before: no
+ * more than a guess, after which all others have their turn. Returns its partition.
+ */
+static const struct mr_worker_partition *look_where_it_rang(struct mr_worker *worker)
+{
+	struct mr_worker_lane *lane = worker->rung >= 0 ? *rung_lane(worker) : NULL;
+
+	if (!lane)
+		return NULL;
+	lane->partition->next_lane = lane->place;
+	turn_partition(worker, lane->partition);
+	return lane->partition;
+}
+
 static uint32_t turn(struct mr_worker *worker)
 {
 	uint32_t work = take_requests(worker);
+	const struct mr_worker_partition *first;
 	uint32_t i;
 
 	work += reap_writes(worker);
 	worker->taken = (struct mr_worker_taken){0};
+	first = look_where_it_rang(worker);
 	for (i = 0; i < worker->partition_count; i++)
-		turn_partition(worker, worker->partitions[i]);
+		if (worker->partitions[i] != first)
+			turn_partition(worker, worker->partitions[i]);
+	worker->rung = -1;
 	/* from the back: a partition that leaves moves the last one into its place */
 	for (i = worker->partition_count; i > 0; i--)
 		if (worker->partitions[i - 1]->removing)
@@ -830,6 +867,7 @@ int mr_worker_start(const struct mr_worker_options *options, struct mr_worker **
 	worker->place = *options->place;
 	worker->options.place = &worker->place;
 	worker->start_status = 1;
+	worker->rung = -1;
 	worker->held_end = &worker->held;
 	pthread_mutex_init(&worker->start_lock, NULL);
 	pthread_cond_init(&worker->started, NULL);

@@ -12,6 +12,7 @@
 #include "counters.h"
 #include "worker.h"
 
+#define MR_RUNG_LANES  256  /* bells that the worker remembers the lane of; a power of two */
 #define MR_ANSWERS_MAX 4096 /* batches waiting for their acks level; a power of two */
 
 /* A drained batch that is not answered yet. */
@@ -105,6 +106,8 @@ struct mr_worker {
 	uint32_t prompt_lanes; /* with acks = memory */
 	uint32_t pauses;       /* of the last rest: mr_worker_pauses() */
 	struct mr_worker_taken taken;
+	int rung; /* the bell that ended the sleep before this turn; -1: none, or found */
+	struct mr_worker_lane *rung_lanes[MR_RUNG_LANES]; /* by bell: see look_where_it_rang() */
 	uint64_t longest_turn_ns;
 	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
 	/* start-up: the thread says how it went */

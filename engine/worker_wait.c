@@ -71,7 +71,7 @@ static void park(struct mr_worker *worker)
 
 	if (tell_lanes(worker) && quiet) {
 		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
-		mr_doorbell_set_wait(worker->bells, PARK_MS);
+		worker->rung = mr_doorbell_set_wait(worker->bells, PARK_MS);
 	} else {
 		mr_doorbell_set_clear(worker->bells);
 	}

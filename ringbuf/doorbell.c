@@ -109,11 +109,13 @@ void mr_doorbell_set_clear(int set_fd)
 			return;
 }
 
-void mr_doorbell_set_wait(int set_fd, uint32_t timeout_ms)
+int mr_doorbell_set_wait(int set_fd, uint32_t timeout_ms)
 {
 	struct epoll_event events[CLEAR_EVENTS];
 	int wait_ms = timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
+	int count = epoll_wait(set_fd, events, CLEAR_EVENTS, wait_ms);
 
-	if (epoll_wait(set_fd, events, CLEAR_EVENTS, wait_ms) == CLEAR_EVENTS)
+	if (count == CLEAR_EVENTS)
 		mr_doorbell_set_clear(set_fd);
+	return count > 0 ? events[0].data.fd : -1;
 }

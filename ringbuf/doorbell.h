@@ -43,8 +43,10 @@ int mr_doorbell_set_add(int set_fd, int bell_fd, struct mr_error *err);
 void mr_doorbell_set_remove(int set_fd, int bell_fd);
 /* Forgets all rings so far (bounded work); the worker looks at its lanes after it. */
 void mr_doorbell_set_clear(int set_fd);
-/* Sleeps until a bell of the set is rung, at most so long; those that rang are silent then. A
- * signal ends it, too. */
-void mr_doorbell_set_wait(int set_fd, uint32_t timeout_ms);
+/*
+ * Sleeps until a bell of the set is rung, at most so long; those that rang are silent then. A
+ * signal ends it, too. Returns one that rang, or -1.
+ */
+int mr_doorbell_set_wait(int set_fd, uint32_t timeout_ms);
 
 #endif

@@ -127,17 +127,17 @@ Test(doorbell, a_wait_for_a_set_ends_by_a_ring_or_by_time)
 		add(set, bells[i]);
 	}
 	mr_doorbell_set_clear(set);
-	mr_doorbell_set_wait(set, 20);
+	cr_assert_eq(mr_doorbell_set_wait(set, 20), -1);
 	cr_assert_geq(now_ms() - began_ms, 19, "nobody rings: until the time is over");
 	cr_assert_eq(pthread_create(&ringer, NULL, ring_soon, &bells[42]), 0);
 	began_ms = now_ms();
-	mr_doorbell_set_wait(set, 60000);
+	cr_assert_eq(mr_doorbell_set_wait(set, 60000), bells[42]);
 	cr_assert_lt(now_ms() - began_ms, 50000, "a ring ends it");
 	pthread_join(ringer, NULL);
 	cr_assert_not(readable(set), "and is silent after it");
 	for (int i = 0; i < 100; i++)
 		mr_doorbell_ring(bells[i]);
-	mr_doorbell_set_wait(set, 60000);
+	cr_assert_geq(mr_doorbell_set_wait(set, 60000), 0);
 	cr_assert_not(readable(set), "so are more than one look takes");
 	for (int i = 0; i < 100; i++)
 		close(bells[i]);

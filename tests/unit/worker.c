@@ -256,7 +256,7 @@ static void close_client(struct client *client)
 	free_client(client);
 }
 
-static void publish(struct client *client, uint32_t records, uint32_t value_bytes)
+static void publish_silently(struct client *client, uint32_t records, uint32_t value_bytes)
 {
 	struct mr_record record = {
 		.key_bytes = MR_NULL_BYTES, .value_bytes = (int32_t)value_bytes, .timestamp_ms = 1};
@@ -267,6 +267,11 @@ static void publish(struct client *client, uint32_t records, uint32_t value_byte
 		memset(payload, 'v', value_bytes);
 	}
 	mr_lane_publish(&client->writer);
+}
+
+static void publish(struct client *client, uint32_t records, uint32_t value_bytes)
+{
+	publish_silently(client, records, value_bytes);
 	mr_doorbell_ring(client->bell_to_worker);
 }
 
@@ -861,6 +866,41 @@ static void await_parks(uint64_t more)
 	for (int ms = 0; ms < PATIENCE_MS && rig.worker_counters[MR_COUNT_PARKS] < parks; ms++)
 		(void)poll(NULL, 0, 1);
 	cr_assert_geq(rig.worker_counters[MR_COUNT_PARKS], parks);
+}
+
+/* Looks at a hundred lanes whose lines were far away took as long as the wake-up itself. */
+Test(worker, a_wake_begins_with_the_lane_that_was_found_behind_its_bell, .fini = end)
+{
+	struct client clients[3];
+	struct mr_receipt receipts[4];
+	uint64_t late;
+
+	idle_used = MR_CONFIG_IDLE_PARK;
+	begin_in_memory();
+	for (int64_t i = 0; i < 3; i++) {
+		open_client(&clients[i], i + 1, MR_ACKS_MEMORY, 0, false);
+		give(&clients[i]);
+	}
+	await_parks(2);
+	publish(&clients[2], 1, 20); /* it is seen whose bell this is */
+	cr_assert(acknowledged(&clients[2], 1));
+	cr_assert_eq(mr_lane_receipts(&clients[2].writer, receipts, 4), 1);
+	for (uint64_t number = 1; number <= 10; number++) {
+		await_parks(2);
+		publish_silently(&clients[0], 1, 20);
+		publish(&clients[2], 1, 20);
+		cr_assert(acknowledged(&clients[0], number));
+		cr_assert(acknowledged(&clients[2], number + 1));
+		cr_assert_eq(mr_lane_receipts(&clients[0].writer, receipts, 4), 1);
+		late = receipts[0].base_offset;
+		cr_assert_eq(mr_lane_receipts(&clients[2].writer, receipts, 4), 1);
+		cr_assert_lt(receipts[0].base_offset, late, "round %d", (int)number);
+	}
+	close_client(&clients[2]); /* nothing of it is remembered */
+	publish(&clients[1], 1, 20);
+	cr_assert(acknowledged(&clients[1], 1));
+	close_client(&clients[1]);
+	close_client(&clients[0]);
 }
 
 /* A wake-up wrote to the page of every lane once: with many of them it took longer than the wake.
