@@ -53,7 +53,8 @@ class Consumer:
     def see(self, partition, offset, writer, number):
         records = self.seen.setdefault(partition, [])
         if offset != len(records):
-            self.faults.append(f"partition {partition}: offset {offset} where {len(records)} was due")
+            self.faults.append(f"partition {partition}: offset {offset} where {len(records)} was "
+                               "due")
             if offset < len(records):
                 if records[offset] != (writer, number):
                     self.faults.append(f"partition {partition}: offset {offset} was "

@@ -18,7 +18,8 @@ def good():
         ["receipt 0 0 2 0", "receipt 1 0 1 0", "receipt 0 2 1 -1", "end 0 4 4 0 1"],
         ["receipt 0 0 1 2", "end 0 1 1 0 0"],
     ]
-    seen = ["seen 0 0 1 0", "seen 0 1 1 1", "seen 1 0 1 0", "seen 0 2 2 0", "seen 0 3 1 2", "end 0"]
+    seen = ["seen 0 0 1 0", "seen 0 1 1 1", "seen 1 0 1 0", "seen 0 2 2 0", "seen 0 3 1 2",
+            "end 0"]
     logs = {"a": {0: [(0, 2, 1, "aa"), (2, 2, 65, "bb")], 1: [(0, 1, 1, "cc")]}}
     logs["b"] = {partition: list(batches) for partition, batches in logs["a"].items()}
     return producers, [list(seen), list(seen)], logs
@@ -26,7 +27,8 @@ def good():
 
 def judge(producers, consumers, logs):
     return history.check([history.Producer(i + 1).read(lines) for i, lines in enumerate(producers)],
-                         [history.Consumer(str(i)).read(lines) for i, lines in enumerate(consumers)],
+                         [history.Consumer(str(i)).read(lines)
+                          for i, lines in enumerate(consumers)],
                          logs)
 
 
