@@ -4,11 +4,13 @@
  * a bounded amount from each, and says how much work it was:
  *
  *	requests of the control thread		take_requests()
+ *	what other replicas sent		mr_worker_replica_mail()
  *	finished writes ──► flushed, committed	reap_writes()
  *	lanes ──► record batches in the tail	drain_partition()
- *	what became visible ──► sleepers	wake_sleepers()
- *	tail ──► groups ──► disk		submit_writes()
+ *	what became visible ──► sleepers	mr_worker_mr_worker_wake_sleepers()
+ *	tail ──► groups ──► disk		mr_worker_submit()
  *	log events, snapshots, lanes that go	turn_partition()
+ *	what other replicas are to get		mr_worker_replica_act()
  *
  * Nothing happens in reaction to an event and nothing is allocated. Waiting comes after a turn,
  *when all that it did can be seen (worker_wait.c): a turn that found nothing to do spins a little,
@@ -29,13 +31,11 @@
 #include "base/mailbox.h"
 #include "check.h"
 #include "doorbell.h"
-#include "worker_state.h"
+#include "worker_replica.h"
 
 #define REQUESTS_MAX	   4096
 #define ANSWERS_TO_CONTROL (64u << 10)
 #define COMPLETIONS_A_TURN 32
-#define NEWS_COMMITTED	   (1u << MR_WAIT_FOR_COMMITTED)
-#define NEWS_APPENDED	   (1u << MR_WAIT_FOR_APPENDED)
 
 const char *const mr_partition_counter_names[MR_PARTITION_COUNTERS] = {
 	[MR_COUNT_RECORDS] = "appended_records",
@@ -68,7 +68,7 @@ const char *const mr_worker_counter_names[MR_WORKER_COUNTERS] = {
 
 /* The mailbox holds far more than can be out at once: one message per partition, lane, watch and
  * request. */
-static void tell(struct mr_worker *worker, struct mr_worker_message *message)
+void mr_worker_tell(struct mr_worker *worker, struct mr_worker_message *message)
 {
 	int r = mr_mailbox_send(worker->answers, message);
 
@@ -78,7 +78,7 @@ static void tell(struct mr_worker *worker, struct mr_worker_message *message)
 static void answer_request(struct mr_worker *worker, struct mr_worker_message *message, int status)
 {
 	message->status = status;
-	tell(worker, message);
+	mr_worker_tell(worker, message);
 }
 
 /* A waker that is on its way already will make the client look at everything. */
@@ -86,10 +86,10 @@ static void wake(struct mr_worker *worker, struct mr_waker *waker)
 {
 	/* W10: acquire-release: pairs with the control thread's exchange before it rings */
 	if (!atomic_exchange_explicit(&waker->sent, true, memory_order_acq_rel))
-		tell(worker, waker->message);
+		mr_worker_tell(worker, waker->message);
 }
 
-static void wake_lane(struct mr_worker_lane *lane, void *arg)
+void mr_worker_wake_lane(struct mr_worker_lane *lane, void *arg)
 {
 	if (mr_lane_producer_waits(&lane->reader))
 		wake(arg, &lane->waker);
@@ -100,8 +100,8 @@ static void wake_lane(struct mr_worker_lane *lane, void *arg)
  * consumers. 'news': a bit for each enum mr_wait_for. One fence is enough for all of them, since
  * all was published before it.
  */
-static void wake_sleepers(struct mr_worker *worker, struct mr_worker_partition *partition,
-			  uint32_t news)
+void mr_worker_wake_sleepers(struct mr_worker *worker, struct mr_worker_partition *partition,
+			     uint32_t news)
 {
 	struct mr_worker_lane *lane = partition->answered;
 	uint32_t i;
@@ -144,10 +144,10 @@ static uint32_t commit_appended(struct mr_worker_partition *partition)
 	mr_tail_publish_committed(&partition->tail, mr_log_end_position(partition->log), end);
 	mr_partition_raise_log_start(&partition->state, mr_tail_log_start(&partition->tail));
 	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK], end);
-	return NEWS_COMMITTED;
+	return MR_NEWS_COMMITTED;
 }
 
-static uint32_t submit_writes(struct mr_worker *worker, struct mr_worker_partition *partition)
+uint32_t mr_worker_submit(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_log_state before, after;
 	uint32_t started;
@@ -190,7 +190,7 @@ static void report_poisoned(struct mr_worker *worker, struct mr_worker_lane *lan
 		return;
 	lane->poisoned.status = -EPIPE;
 	mr_counter_add(lane->partition->counters[MR_COUNT_POISONED], 1);
-	tell(worker, &lane->poisoned);
+	mr_worker_tell(worker, &lane->poisoned);
 }
 
 static void remove_lane(struct mr_worker *worker, struct mr_worker_partition *partition,
@@ -243,7 +243,7 @@ static void drain_partition(struct mr_worker *worker, struct mr_worker_partition
 
 		/* the open group may only be in the way: written out, the lane gets its turn */
 		if (drain.no_room && !partition->log_options.in_memory &&
-		    submit_writes(worker, partition))
+		    mr_worker_submit(worker, partition))
 			drain = mr_worker_drain(partition, lane, clock);
 		if (lane->reason != MR_LANE_OPEN)
 			report_poisoned(worker, lane);
@@ -279,25 +279,21 @@ static void raise_flushed(struct mr_worker *worker, struct mr_worker_partition *
 		return;
 	committed = mr_partition_flushed(&partition->state, flushed);
 	mr_tail_publish_flushed(&partition->tail, position, flushed);
-	mr_worker_answer(&partition->disk, flushed, wake_lane, worker);
+	mr_worker_answer(&partition->disk, flushed, mr_worker_wake_lane, worker);
 	mr_counter_set(partition->counters[MR_GAUGE_FLUSHED], flushed);
-	if (!committed)
-		return;
+	if (partition->replica)
+		mr_worker_replica_flushed(partition, position);
+	if (partition->replica || !committed)
+		return; /* of a replicated one the turn looks at the high watermark */
 	/* with this host alone in the ISR the high watermark is the flushed offset, and so are
 	 * their positions */
 	mr_assert(partition->state.high_watermark == flushed);
 	mr_tail_publish_committed(&partition->tail, position, flushed);
-	mr_worker_answer(&partition->committed, partition->state.high_watermark, wake_lane, worker);
+	mr_worker_answer(&partition->committed, partition->state.high_watermark,
+			 mr_worker_wake_lane, worker);
 	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK],
 		       partition->state.high_watermark);
-	wake_sleepers(worker, partition, NEWS_COMMITTED);
-}
-
-/* No answer will ever come: nothing more is acknowledged. */
-static void drop_answers(struct mr_answers *answers)
-{
-	for (; answers->tail != answers->head; answers->tail++)
-		answers->slots[answers->tail & (MR_ANSWERS_MAX - 1)].lane->unanswered--;
+	mr_worker_wake_sleepers(worker, partition, MR_NEWS_COMMITTED);
 }
 
 static void fail_partition(struct mr_worker *worker, struct mr_worker_partition *partition,
@@ -306,21 +302,23 @@ static void fail_partition(struct mr_worker *worker, struct mr_worker_partition 
 	uint32_t i;
 
 	partition->failed = true;
-	drop_answers(&partition->disk);
-	drop_answers(&partition->committed);
+	if (partition->replica)
+		mr_worker_replica_failed(partition);
+	mr_answers_drop(&partition->disk);
+	mr_answers_drop(&partition->committed);
 	for (i = 0; i < partition->lane_count; i++) {
 		mr_worker_poison(partition->lanes[i], MR_LANE_DISK_FAILED,
 				 "the data directory failed: nothing more is acknowledged; look at "
 				 "the engine's messages");
 		report_poisoned(worker, partition->lanes[i]);
-		wake_lane(partition->lanes[i], worker);
+		mr_worker_wake_lane(partition->lanes[i], worker);
 	}
-	wake_sleepers(worker, partition, NEWS_COMMITTED | NEWS_APPENDED);
+	mr_worker_wake_sleepers(worker, partition, MR_NEWS_COMMITTED | MR_NEWS_APPENDED);
 	if (partition->failure_sent)
 		return;
 	partition->failure_sent = true;
 	partition->failure.status = status;
-	tell(worker, &partition->failure);
+	mr_worker_tell(worker, &partition->failure);
 }
 
 static struct mr_worker_partition *partition_of(struct mr_worker *worker, const struct mr_log *log)
@@ -361,8 +359,9 @@ static uint32_t reap_writes(struct mr_worker *worker)
 /* Answers that wait for what is safe already: duplicates, in a partition where nothing moves. */
 static void answer_safe(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
-	mr_worker_answer(&partition->disk, partition->state.flushed, wake_lane, worker);
-	mr_worker_answer(&partition->committed, partition->state.high_watermark, wake_lane, worker);
+	mr_worker_answer(&partition->disk, partition->state.flushed, mr_worker_wake_lane, worker);
+	mr_worker_answer(&partition->committed, partition->state.high_watermark,
+			 mr_worker_wake_lane, worker);
 }
 
 /*
@@ -401,7 +400,7 @@ static void pass_events(struct mr_worker *worker, struct mr_worker_partition *pa
 	if (partition->event.event.kind == MR_LOG_EVENT_STARTED)
 		follow_roll(worker, partition, partition->event.event.segment->file);
 	partition->event_out = true;
-	tell(worker, &partition->event);
+	mr_worker_tell(worker, &partition->event);
 }
 
 /*
@@ -451,13 +450,37 @@ static void settle_snapshot(struct mr_worker *worker, struct mr_worker_partition
 	answer_request(worker, message, 0);
 }
 
+static void forget_partition(struct mr_worker *worker, const struct mr_worker_partition *partition)
+{
+	uint32_t i;
+
+	for (i = 0; i < worker->partition_count; i++)
+		if (worker->partitions[i] == partition)
+			worker->partitions[i] = worker->partitions[--worker->partition_count];
+	worker->replica_count -= partition->replica != NULL;
+}
+
+/* Its log is the control thread's now, to be cut; lanes and watches wait for the one after it. */
+static void rest_partition(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_message *message = partition->removing;
+
+	partition->removing = NULL;
+	partition->resting = true;
+	partition->cut_log = partition->log;
+	partition->log = NULL;
+	answer_request(worker, message, 0);
+}
+
 /* A partition leaves when its lanes are gone and its writes done. */
 static void settle_removal(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_log_state log = {0};
-	uint32_t i;
+	bool cut = partition->removing->status == -ESTALE;
 
-	if (partition->lane_count || partition->event_out)
+	if ((partition->lane_count && !cut) || partition->event_out)
+		return;
+	if (partition->replica && !mr_worker_replica_settled(worker, partition))
 		return;
 	if (partition->log)
 		mr_log_state(partition->log, &log);
@@ -468,14 +491,19 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 	    !partition->nameless && !partition->log_options.in_memory &&
 	    log.flushed_offset < log.end_offset)
 		return;
-	for (i = 0; i < worker->partition_count; i++)
-		if (worker->partitions[i] == partition)
-			worker->partitions[i] = worker->partitions[--worker->partition_count];
 	if (partition->snapshot)
 		answer_request(worker, partition->snapshot, -ECANCELED);
-	follow_roll(worker, partition, NULL);
-	follow_roll(worker, partition, NULL);
-	mr_io_queue_unregister(worker->queue, partition->tail.data);
+	partition->snapshot = NULL;
+	if (!partition->resting) {
+		follow_roll(worker, partition, NULL);
+		follow_roll(worker, partition, NULL);
+		mr_io_queue_unregister(worker->queue, partition->tail.data);
+	}
+	if (cut) {
+		rest_partition(worker, partition);
+		return;
+	}
+	forget_partition(worker, partition);
 	answer_request(worker, partition->removing, 0);
 }
 
@@ -500,6 +528,13 @@ static int add_partition(struct mr_worker *worker, struct mr_worker_partition *p
 					   2 * partition->tail.tail_bytes); /* plain buffers do */
 	}
 	worker->partitions[worker->partition_count++] = partition; /* it is removed as any other */
+	if (partition->cut && r == 0) {
+		forget_partition(worker, partition->cut);
+		worker->replica_count++;
+		mr_worker_replica_moved(worker, partition);
+	} else if (partition->replica) {
+		mr_worker_replica_added(worker, partition);
+	}
 	return r;
 }
 
@@ -520,13 +555,15 @@ static int add_lane(struct mr_worker *worker, struct mr_worker_lane *lane)
 				 "the data directory failed; look at the engine's messages");
 	else if (partition->removing && partition->removing->status == -ENOENT)
 		mr_worker_poison(lane, MR_LANE_TOPIC_DELETED, "the topic is being deleted");
-	else if (lane->resumed)
-		mr_worker_resume(partition, lane);
-	else if (mr_partition_find_producer(&partition->state, lane->producer_id))
+	else if (lane->resumed) {
+		/* of a replicated log is known where the lane goes on when this host leads */
+		if (!partition->replica || mr_worker_replica_drains(partition->replica))
+			mr_worker_resume(partition, lane);
+	} else if (mr_partition_find_producer(&partition->state, lane->producer_id))
 		mr_worker_poison(lane, MR_LANE_FENCED,
 				 "its producer has written to this partition before: only the lane "
 				 "it wrote through goes on, handed back");
-	lane->stopped = partition->removing != NULL;
+	lane->stopped = partition->removing && partition->removing->status != -ESTALE;
 	if (lane->reason != MR_LANE_OPEN)
 		report_poisoned(worker, lane);
 	return 0;
@@ -548,13 +585,17 @@ static void remove_partition(struct mr_worker *worker, struct mr_worker_partitio
 	uint32_t i;
 
 	partition->removing = message;
+	if (partition->replica)
+		mr_worker_replica_removing(partition);
+	if (message->status == -ESTALE)
+		return; /* its lanes only wait */
 	for (i = 0; i < partition->lane_count; i++) {
 		struct mr_worker_lane *lane = partition->lanes[i];
 
 		if (message->status == -ENOENT) {
 			mr_worker_poison(lane, MR_LANE_TOPIC_DELETED, "the topic was deleted");
 			report_poisoned(worker, lane);
-			wake_lane(lane, worker);
+			mr_worker_wake_lane(lane, worker);
 		}
 		/* what is not taken yet stays in the lane, for the engine after this one */
 		lane->close_index = mr_lane_reader_index(&lane->reader);
@@ -562,15 +603,15 @@ static void remove_partition(struct mr_worker *worker, struct mr_worker_partitio
 	}
 	if (message->status == -ENOENT)
 		/* the tail says closed: they come and look */
-		wake_sleepers(worker, partition, NEWS_COMMITTED | NEWS_APPENDED);
+		mr_worker_wake_sleepers(worker, partition, MR_NEWS_COMMITTED | MR_NEWS_APPENDED);
 }
 
 /* What its segment holds is never answered here. The next engine finds it still in the lanes. */
 static void give_up_name(struct mr_worker_partition *partition)
 {
 	partition->nameless = true;
-	drop_answers(&partition->disk);
-	drop_answers(&partition->committed);
+	mr_answers_drop(&partition->disk);
+	mr_answers_drop(&partition->committed);
 }
 
 static int add_watch(struct mr_worker_partition *partition, struct mr_waker *waker)
@@ -601,6 +642,23 @@ static void fail_all(struct mr_worker *worker, int status)
 			fail_partition(worker, worker->partitions[i], status);
 }
 
+/* About a segment, of a partition that has a log; else the sender keeps it. */
+static int carry_out_segment(struct mr_worker *worker, const struct mr_worker_message *message)
+{
+	struct mr_worker_partition *partition = message->partition;
+
+	if (message->kind == MR_WORKER_SEGMENT_ZEROED)
+		mr_log_zeroed(partition->log, message->segment, message->offset);
+	else if (message->kind == MR_WORKER_GIVE_SPARE)
+		mr_log_give_spare(partition->log, message->segment);
+	else if (message->status < 0)
+		give_up_name(partition);
+	else if (!partition->failed)
+		raise_flushed(worker, partition,
+			      mr_log_segment_named(partition->log, message->segment));
+	return 0;
+}
+
 static void carry_out(struct mr_worker *worker, struct mr_worker_message *message)
 {
 	struct mr_worker_partition *partition = message->partition;
@@ -626,20 +684,9 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		remove_watch(partition, message->waker);
 		break;
 	case MR_WORKER_SEGMENT_NAMED:
-		if (message->status < 0)
-			give_up_name(partition);
-		else if (!partition->failed)
-			raise_flushed(worker, partition,
-				      mr_log_segment_named(partition->log, message->segment));
-		break;
 	case MR_WORKER_SEGMENT_ZEROED:
-		mr_log_zeroed(partition->log, message->segment, message->offset);
-		break;
 	case MR_WORKER_GIVE_SPARE:
-		if (partition->log)
-			mr_log_give_spare(partition->log, message->segment);
-		else
-			status = -ENOENT; /* no memory for a log: the sender keeps it */
+		status = partition->log ? carry_out_segment(worker, message) : -ENOENT;
 		break;
 	case MR_WORKER_LOG_START:
 		if (message->segment) /* the newest that goes: its file may be registered */
@@ -654,6 +701,10 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 			mr_log_raise_limit(partition->log, message->offset);
 		break;
 	case MR_WORKER_SNAPSHOT:
+		if (partition->resting) {
+			status = -ECANCELED;
+			break;
+		}
 		partition->snapshot = message;
 		partition->snapshot_taken = false;
 		return;
@@ -664,7 +715,11 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		partition->event_out = false;
 		return;
 	case MR_WORKER_COORDINATED:
+		mr_worker_replica_coordinated(partition, &message->coordinated);
+		break;
 	case MR_WORKER_COORDINATE:
+		mr_worker_replica_returned(message);
+		return;
 	case MR_WORKER_TRUNCATE:
 	case MR_WORKER_LANE_POISONED:
 	case MR_WORKER_LOG_FAILED:
@@ -695,12 +750,19 @@ static void turn_partition(struct mr_worker *worker, struct mr_worker_partition 
 	uint64_t end = partition->state.log_end;
 	uint32_t news = 0;
 
-	drain_partition(worker, partition);
+	if (partition->resting)
+		return;
+	if (partition->replica)
+		mr_worker_replica_begin(worker, partition);
+	if (!partition->replica || mr_worker_replica_drains(partition->replica))
+		drain_partition(worker, partition);
 	if (partition->state.log_end != end)
-		news = NEWS_APPENDED;
+		news = MR_NEWS_APPENDED;
 	if (in_memory && partition->log && !partition->failed)
 		news |= commit_appended(partition);
-	wake_sleepers(worker, partition, news);
+	if (partition->replica && mr_worker_replica_commit(worker, partition))
+		news |= MR_NEWS_COMMITTED;
+	mr_worker_wake_sleepers(worker, partition, news);
 	if (news) {
 		mr_counter_set(partition->counters[MR_GAUGE_LOG_END], partition->state.log_end);
 		mr_counter_set(partition->counters[MR_GAUGE_PRODUCERS],
@@ -708,11 +770,13 @@ static void turn_partition(struct mr_worker *worker, struct mr_worker_partition 
 	}
 	answer_safe(worker, partition);
 	if (!in_memory)
-		submit_writes(worker, partition);
+		mr_worker_submit(worker, partition);
 	take_snapshot(partition);
 	pass_events(worker, partition);
 	settle_snapshot(worker, partition);
 	sweep_closing(worker, partition);
+	if (partition->replica)
+		mr_worker_replica_act(worker, partition);
 }
 
 /*
@@ -733,10 +797,12 @@ static const struct mr_worker_partition *look_where_it_rang(struct mr_worker *wo
 
 static uint32_t turn(struct mr_worker *worker)
 {
-	uint32_t work = take_requests(worker);
 	const struct mr_worker_partition *first;
-	uint32_t i;
+	uint32_t work, i;
 
+	mr_worker_replica_time(worker);
+	work = take_requests(worker);
+	work += mr_worker_replica_mail(worker);
 	work += reap_writes(worker);
 	worker->taken = (struct mr_worker_taken){0};
 	first = look_where_it_rang(worker);
@@ -748,7 +814,7 @@ static uint32_t turn(struct mr_worker *worker)
 	for (i = worker->partition_count; i > 0; i--)
 		if (worker->partitions[i - 1]->removing)
 			settle_removal(worker, worker->partitions[i - 1]);
-	return work + worker->taken.frames;
+	return work + worker->replica_work + worker->taken.frames;
 }
 
 static void note_turn(struct mr_worker *worker, uint64_t took_ns, uint32_t work)
@@ -772,9 +838,12 @@ static void loop(struct mr_worker *worker)
 
 	/* R11: pairs with W11 */
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
-		uint32_t work = turn(worker);
-		uint64_t now_ns = mr_clock_monotonic_ns(clock);
+		uint32_t work;
+		uint64_t now_ns;
 
+		worker->now_ns = began_ns;
+		work = turn(worker);
+		now_ns = mr_clock_monotonic_ns(clock);
 		note_turn(worker, now_ns - began_ns, work);
 		idle = work ? 0 : idle + 1;
 		if (mr_worker_wait(worker, idle))
@@ -816,7 +885,11 @@ static void *run(void *arg)
 
 static int watch_requests(struct mr_worker *worker, struct mr_error *err)
 {
-	return mr_doorbell_set_add(worker->bells, mr_mailbox_fd(worker->requests), err);
+	int r = mr_doorbell_set_add(worker->bells, mr_mailbox_fd(worker->requests), err);
+
+	if (r == 0 && worker->options.port)
+		r = mr_doorbell_set_add(worker->bells, mr_feed_port_fd(worker->options.port), err);
+	return r;
 }
 
 static void worker_free(struct mr_worker *worker)

@@ -25,6 +25,21 @@ bool mr_answers_full(const struct mr_answers *answers)
 	return answers->head - answers->tail >= MR_ANSWERS_MAX;
 }
 
+void mr_answers_drop(struct mr_answers *answers)
+{
+	for (; answers->tail != answers->head; answers->tail++)
+		answers->slots[answers->tail & (MR_ANSWERS_MAX - 1)].lane->unanswered--;
+}
+
+void mr_worker_rewind(struct mr_worker_lane *lane)
+{
+	mr_assert(lane->unanswered == 0);
+	if (lane->reason != MR_LANE_OPEN)
+		return;
+	mr_lane_reader_rewind(&lane->reader);
+	lane->resumed = true;
+}
+
 static void answers_push(struct mr_answers *answers, const struct mr_answer *answer)
 {
 	mr_assert(!mr_answers_full(answers));
@@ -312,6 +327,8 @@ static bool admit(struct mr_worker_partition *partition, struct mr_worker_lane *
 	case MR_SEQUENCE_GAP:
 		if (lane->resumed && lane->acks != MR_ACKS_COMMITTED) {
 			lane->resumed = false; /* told by mr_worker_resume(); a new epoch begins */
+			if (partition->replica && known && known->epoch >= lane->producer_epoch)
+				lane->producer_epoch = (int16_t)(known->epoch + 1);
 			return true;
 		}
 		snprintf(text, sizeof(text),
@@ -383,8 +400,12 @@ void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_la
 	else if (mr_partition_check(&partition->state, lane->producer_id, known->epoch, sequence, 1,
 				    &duplicates, &expected) == MR_SEQUENCE_GAP)
 		missing = (uint64_t)mr_sequence_distance(sequence, expected);
-	if (lane->acks != MR_ACKS_COMMITTED) /* there a gap is refused when it is met */
-		tell_lost(lane, missing);
+	if (lane->acks == MR_ACKS_COMMITTED)
+		return; /* there a gap is refused when it is met */
+	tell_lost(lane, missing);
+	/* each change of leader may have begun one that the lane's identity does not say */
+	if (partition->replica && known && known->epoch > lane->producer_epoch)
+		lane->producer_epoch = known->epoch;
 }
 
 struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,

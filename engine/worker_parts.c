@@ -13,7 +13,7 @@
 #include "check.h"
 #include "doorbell.h"
 #include "region.h"
-#include "worker_state.h"
+#include "worker_replica.h"
 
 /* What stands in a tail page before anything was appended: where recovery found the log. */
 static void publish_start(struct mr_worker_partition *partition, const struct mr_log_start *start)
@@ -22,7 +22,17 @@ static void publish_start(struct mr_worker_partition *partition, const struct mr
 
 	mr_tail_publish_appended(tail, start->position, start->offset);
 	mr_tail_publish_flushed(tail, start->position, start->offset);
-	mr_tail_publish_committed(tail, start->position, partition->state.high_watermark);
+	if (partition->replica || partition->cut) {
+		/* what is committed of it is not known before somebody leads; nobody has the tail
+		 */
+		atomic_store_explicit(&tail->page->committed, 0, memory_order_relaxed);
+		atomic_store_explicit(&tail->page->committed_offset,
+				      partition->state.high_watermark, memory_order_relaxed);
+		atomic_store_explicit(&tail->page->last_stable_offset,
+				      partition->state.high_watermark, memory_order_relaxed);
+	} else {
+		mr_tail_publish_committed(tail, start->position, partition->state.high_watermark);
+	}
 	atomic_store_explicit(&tail->page->log_start_offset, partition->state.log_start,
 			      memory_order_relaxed); /* relaxed: nobody has the tail yet */
 }
@@ -67,6 +77,67 @@ static bool has_lane(int64_t producer_id, void *arg)
 	return false;
 }
 
+static void init_parcel(struct mr_worker_replica *replica,
+			const struct mr_worker_partition_options *options,
+			struct mr_replica_parcel *parcel)
+{
+	parcel->position = MR_TAIL_NO_HOLD;
+	parcel->parcel.mail.kind = MR_MAIL_PARCEL;
+	parcel->parcel.owner = replica;
+	parcel->parcel.partition = options->partition;
+	memcpy(parcel->parcel.topic_id, options->topic_id, sizeof(parcel->parcel.topic_id));
+}
+
+static void init_links(struct mr_worker_replica *replica,
+		       const struct mr_worker_partition_options *options)
+{
+	uint64_t left = options->replica->replicas & ~(UINT64_C(1) << options->replica->self);
+	uint32_t i;
+
+	for (; left; left &= left - 1) {
+		struct mr_replica_link *link = &replica->links[replica->link_count++];
+
+		link->node = (uint32_t)__builtin_ctzll(left);
+		link->cursor_offset = MR_OFFSET_UNKNOWN;
+		init_parcel(replica, options, &link->entry);
+		for (i = 0; i < MR_REPLICA_PARCELS; i++)
+			init_parcel(replica, options, &link->batches[i]);
+	}
+}
+
+int mr_worker_replica_new(struct mr_worker_partition *partition,
+			  const struct mr_worker_partition_options *options, struct mr_error *err)
+{
+	size_t links = (size_t)__builtin_popcountll(options->replica->replicas);
+	struct mr_worker_replica *replica =
+		calloc(1, sizeof(*replica) + links * sizeof(replica->links[0]));
+
+	if (!replica)
+		return mr_error_set(err, -ENOMEM, "no memory for the replicas of a partition");
+	replica->partition = partition;
+	replica->arrivals_end = &replica->arrivals;
+	replica->read.kind = MR_WORKER_COORDINATE;
+	replica->propose.kind = MR_WORKER_COORDINATE;
+	replica->truncate.kind = MR_WORKER_TRUNCATE;
+	replica->read.owner = options->owner;
+	replica->propose.owner = options->owner;
+	replica->truncate.owner = options->owner;
+	init_links(replica, options);
+	/* the worker tells it the time when it has it */
+	mr_replica_init(&replica->machine, options->replica, &partition->state,
+			partition->state.log_start, partition->state.log_end, 0);
+	replica->isr = replica->machine.known.isr;
+	replica->committed = partition->state.high_watermark;
+	replica->committed_cursor = (struct mr_tail_cursor){.position = options->start.position};
+	partition->replica = replica;
+	return 0;
+}
+
+void mr_worker_replica_free(struct mr_worker_replica *replica)
+{
+	free(replica);
+}
+
 static void set_messages(struct mr_worker_partition *partition, void *owner)
 {
 	partition->event.owner = owner;
@@ -98,6 +169,9 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 	memcpy(partition->counters, options->counters, sizeof(partition->counters));
 	set_messages(partition, options->owner);
 	r = take_memory(partition, err);
+	partition->cut = options->cut;
+	if (r == 0 && options->replica && !options->cut && !options->read_only)
+		r = mr_worker_replica_new(partition, options, err);
 	if (r == 0)
 		r = make_tail(partition, options, err);
 	if (r < 0) {
@@ -115,11 +189,13 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 void mr_worker_partition_close_log(struct mr_worker_partition *partition)
 {
 	struct mr_segment *active = NULL, *spare = NULL;
+	struct mr_log *log = partition->log ? partition->log : partition->cut_log;
 
-	if (!partition->log)
+	if (!log)
 		return;
-	mr_log_close(partition->log, &active, &spare);
+	mr_log_close(log, &active, &spare);
 	partition->log = NULL;
+	partition->cut_log = NULL;
 	mr_segment_close(spare); /* the active one stands in the control thread's list too */
 }
 
@@ -131,6 +207,7 @@ void mr_worker_partition_free(struct mr_worker_partition *partition)
 	mr_worker_partition_close_log(partition);
 	mr_tail_destroy(&partition->tail);
 	mr_partition_deinit(&partition->state);
+	mr_worker_replica_free(partition->replica);
 	free(partition->lanes);
 	free(partition->watches);
 	free(partition->disk.slots);
@@ -162,8 +239,9 @@ const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition 
 const struct mr_worker_replica_view *
 mr_worker_partition_replica(const struct mr_worker_partition *partition)
 {
-	(void)partition;
-	return NULL;
+	if (partition->cut)
+		partition = partition->cut;
+	return partition->replica ? &partition->replica->view : NULL;
 }
 
 struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *options)

@@ -55,7 +55,8 @@ struct mr_worker_lane {
 struct mr_worker_partition {
 	struct mr_partition state;
 	struct mr_tail tail;
-	struct mr_log *log; /* NULL until the worker opens it, and in read-only partitions */
+	struct mr_log *log;	/* NULL until the worker opens it, and in read-only partitions */
+	struct mr_log *cut_log; /* 'log' once this rests: the control thread's to close */
 	struct mr_log_options log_options;
 	struct mr_log_start start;
 	struct mr_io_file *files[2]; /* registered: the active segment's, and the one before it,
@@ -69,6 +70,8 @@ struct mr_worker_partition {
 	struct mr_worker_message failure;
 	struct mr_worker_message *removing;
 	struct mr_worker_message *snapshot; /* waits until it is durable */
+	struct mr_worker_replica *replica;  /* NULL: kept on this host alone (worker_replica.h) */
+	struct mr_worker_partition *cut;    /* until it is added: whose replica and lanes it gets */
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
 	uint32_t lane_count;
 	uint32_t watch_count;
@@ -81,6 +84,7 @@ struct mr_worker_partition {
 	bool failure_sent;
 	bool nameless;	       /* its active segment cannot be named before the engine stops */
 	bool waiting_for_room; /* a lane has data that nothing can be done about now */
+	bool resting;	       /* its log is being cut: it only keeps what the next one gets */
 	char read_only_reason[248];
 };
 
@@ -89,6 +93,12 @@ struct mr_worker_taken {
 	uint32_t lanes; /* that had something */
 	uint32_t frames;
 	uint32_t bytes;
+};
+
+/* Another host, as the feed said last. */
+struct mr_worker_node {
+	uint64_t connection;
+	uint64_t incarnation;
 };
 
 /* One pinned thread; worker.c owns it, worker_calls.c the part that is the control thread's. */
@@ -109,6 +119,12 @@ struct mr_worker {
 	int rung; /* the bell that ended the sleep before this turn; -1: none, or found */
 	struct mr_worker_lane *rung_lanes[MR_RUNG_LANES]; /* by bell: see look_where_it_rang() */
 	uint64_t longest_turn_ns;
+	uint64_t now_ns;	/* at the beginning of the turn */
+	uint32_t replica_count; /* of replicated partitions */
+	uint32_t park_ms;	/* at most, so that they say in time what is due */
+	uint32_t replica_work;	/* of this turn */
+	uint64_t connected;	/* bit i: node i is */
+	struct mr_worker_node nodes[MR_NODES_MAX];
 	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
 	/* start-up: the thread says how it went */
 	pthread_mutex_t start_lock;
@@ -135,6 +151,20 @@ uint32_t mr_worker_answer(struct mr_answers *answers, uint64_t offset,
 			  void (*wake)(struct mr_worker_lane *lane, void *arg), void *arg);
 bool mr_answers_full(const struct mr_answers *answers);
 bool mr_worker_lane_done(const struct mr_worker_lane *lane);
+
+/* Nothing taken from it is answered any more: it is read again from what was. */
+void mr_worker_rewind(struct mr_worker_lane *lane);
+void mr_answers_drop(struct mr_answers *answers);
+
+/* worker.c, for its own files. */
+#define MR_NEWS_COMMITTED (1u << MR_WAIT_FOR_COMMITTED)
+#define MR_NEWS_APPENDED  (1u << MR_WAIT_FOR_APPENDED)
+void mr_worker_tell(struct mr_worker *worker, struct mr_worker_message *message);
+void mr_worker_wake_lane(struct mr_worker_lane *lane, void *worker);
+void mr_worker_wake_sleepers(struct mr_worker *worker, struct mr_worker_partition *partition,
+			     uint32_t news);
+/* Returns how many writes it began. */
+uint32_t mr_worker_submit(struct mr_worker *worker, struct mr_worker_partition *partition);
 
 /*
  * worker_wait.c: what follows a turn, the 'idle'th in a row without work (0: there was some): a

@@ -15,7 +15,7 @@
 
 #include "base/mailbox.h"
 #include "doorbell.h"
-#include "worker_state.h"
+#include "worker_replica.h"
 
 #define SPIN_TURNS  200 /* nothing to do: look this often before yielding */
 #define YIELD_TURNS 20	/* then give the core away this often before parking */
@@ -41,9 +41,13 @@ static bool waiting_for_room(const struct mr_worker *worker)
 /* Says 'asleep' in a lane and looks once more. False: there is something in it. */
 static bool tell_to_ring(struct mr_worker_lane *lane)
 {
+	const struct mr_worker_replica *replica = lane->partition->replica;
+
 	lane->asleep = true;
 	/* the flag before the look: Dekker with the producer, see doorbell.h */
 	mr_lane_set_asleep(&lane->reader, true);
+	if (replica && !mr_worker_replica_drains(replica))
+		return true; /* whatever is in it, nothing is done about it here */
 	return lane->reason != MR_LANE_OPEN || lane->stopped ||
 	       mr_lane_reader_poll(&lane->reader, NULL) == 0;
 }
@@ -64,18 +68,35 @@ static bool tell_lanes(struct mr_worker *worker)
 	return empty;
 }
 
+/* Who brings something from now on rings. False: something is there. */
+static bool tell_others(struct mr_worker *worker)
+{
+	struct mr_feed_port *port = worker->options.port;
+	bool quiet = mr_mailbox_sleep(worker->requests);
+
+	return (!port || mr_feed_port_sleep(port)) && quiet;
+}
+
+static void tell_awake(struct mr_worker *worker)
+{
+	mr_mailbox_wake(worker->requests);
+	if (worker->options.port)
+		mr_feed_port_wake(worker->options.port);
+}
+
 /* Nothing is out, so no write can end the sleep: it is the bells' alone, not the queue's. */
 static void park(struct mr_worker *worker)
 {
-	bool quiet = mr_mailbox_sleep(worker->requests);
+	bool quiet = tell_others(worker);
+	uint32_t ms = worker->replica_count ? worker->park_ms : PARK_MS;
 
 	if (tell_lanes(worker) && quiet) {
 		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
-		worker->rung = mr_doorbell_set_wait(worker->bells, PARK_MS);
+		worker->rung = mr_doorbell_set_wait(worker->bells, ms < PARK_MS ? ms : PARK_MS);
 	} else {
 		mr_doorbell_set_clear(worker->bells);
 	}
-	mr_mailbox_wake(worker->requests);
+	tell_awake(worker);
 }
 
 static uint64_t in_flight_wait_ns(const struct mr_worker *worker, uint32_t idle)
@@ -113,6 +134,20 @@ static void rest(struct mr_worker *worker)
 		__builtin_ia32_pause();
 }
 
+/* A write is out, or room is waited for: its completion ends it, or what another host sends. */
+static void wait_for_write(struct mr_worker *worker, uint32_t idle)
+{
+	struct mr_feed_port *port = worker->options.port;
+
+	if (!port) {
+		(void)mr_io_queue_wait(worker->queue, in_flight_wait_ns(worker, idle)); /* 0 */
+		return;
+	}
+	if (mr_feed_port_sleep(port))
+		(void)mr_io_queue_wait(worker->queue, in_flight_wait_ns(worker, idle)); /* 0 */
+	mr_feed_port_wake(port);
+}
+
 bool mr_worker_wait(struct mr_worker *worker, uint32_t idle)
 {
 	enum mr_config_idle mode = worker->options.idle;
@@ -124,8 +159,7 @@ bool mr_worker_wait(struct mr_worker *worker, uint32_t idle)
 	}
 	worker->pauses = 0;
 	if (worker->in_flight || waiting_for_room(worker)) {
-		(void)mr_io_queue_wait(worker->queue,
-				       in_flight_wait_ns(worker, idle)); /* always 0 */
+		wait_for_write(worker, idle);
 		return true;
 	}
 	/* where the kernel needs the core for the disk, spinning is not had for the asking */

@@ -659,6 +659,17 @@ void mr_lane_reader_take(struct mr_lane_reader *reader, uint32_t slots, uint32_t
 	reader->next_number += frames;
 }
 
+void mr_lane_reader_rewind(struct mr_lane_reader *reader)
+{
+	struct rte_ring *ring = reader->ring;
+
+	ring->cons.head = reader->acknowledged;
+	ring->cons.tail = reader->acknowledged;
+	reader->cursor = reader->acknowledged;
+	/* relaxed: only this thread writes it */
+	reader->next_number = atomic_load_explicit(&reader->engine->number, memory_order_relaxed);
+}
+
 static void write_receipt(struct mr_lane_reader *reader, uint64_t first, uint64_t base_offset,
 			  uint32_t count)
 {

@@ -494,6 +494,12 @@ static inline bool mr_lane_reader_plain(const struct mr_lane_reader *reader, con
  */
 void mr_lane_reader_take(struct mr_lane_reader *reader, uint32_t slots, uint32_t frames);
 
+/*
+ * Back to what was acknowledged last: all behind it is read again. What was taken may be lost, or
+ * be in a log that somebody else goes on with.
+ */
+void mr_lane_reader_rewind(struct mr_lane_reader *reader);
+
 /* The read cursor as an index: what to acknowledge once the frames taken so far are safe. */
 static inline uint32_t mr_lane_reader_index(const struct mr_lane_reader *reader)
 {

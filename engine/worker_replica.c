@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The protocol's part of a worker's turn. The protocol itself is a pure state machine
+ * (replica/protocol.h); here it is told what happened and what it wants is carried out, in the
+ * order that tests/sim/host.c shows:
+ *
+ *	mail of the feed: connections, entries, batches		mr_worker_replica_mail()
+ *	who leads now; batches that came ──► log		mr_worker_replica_begin()
+ *	(lanes, if this host leads: worker.c)
+ *	high watermark ──► readers, answers			mr_worker_replica_commit()
+ *	what the protocol wants ──► control thread, feed	mr_worker_replica_act()
+ *
+ * Batches that find no room in the log stay in their delivery, in order, and are tried again each
+ * turn; how many there can be is bounded by the credit that the protocol gave.
+ *
+ * Lanes are drained only while this host leads. When it ceases to, what was taken and not answered
+ * is taken back into the lanes: whether it is in the log of whoever leads then is found out by its
+ * sequence numbers.
+ */
+#include "worker_replica.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "batch.h"
+#include "check.h"
+
+#define MAILS_A_TURN   64
+#define ACTIONS_A_TURN 16
+#define BYTES_A_TURN   (1u << 20) /* of batches into a log */
+#define VIEW_NS	       10000000u
+
+/* ---- lanes
+ * --------------------------------------------------------------------------------------------- */
+
+static void rewind_lanes(struct mr_worker_partition *partition)
+{
+	uint32_t i;
+
+	mr_answers_drop(&partition->disk);
+	mr_answers_drop(&partition->committed);
+	for (i = 0; i < partition->lane_count; i++)
+		mr_worker_rewind(partition->lanes[i]);
+}
+
+/* This log is what all follow now: each lane goes on behind what of it is in there. */
+static void resume_lanes(struct mr_worker_partition *partition)
+{
+	uint32_t i;
+
+	for (i = 0; i < partition->lane_count; i++)
+		if (partition->lanes[i]->resumed && partition->lanes[i]->reason == MR_LANE_OPEN)
+			mr_worker_resume(partition, partition->lanes[i]);
+}
+
+/* Whether this host began or ceased to lead, or leads anew, since the last turn. */
+static void note_role(struct mr_worker_partition *partition)
+{
+	struct mr_worker_replica *replica = partition->replica;
+	enum mr_role role = replica->machine.role;
+	int32_t epoch = partition->state.leader_epoch;
+
+	if (role == replica->role && epoch == replica->role_epoch)
+		return;
+	if (replica->role == MR_ROLE_LEADER)
+		rewind_lanes(partition);
+	if (role == MR_ROLE_LEADER)
+		resume_lanes(partition);
+	replica->role = role;
+	replica->role_epoch = epoch;
+	replica->leader_end = 0;
+}
+
+/* ---- the high watermark
+ * -------------------------------------------------------------------------------- */
+
+/* Every second mark goes, so that any lag has room, if only roughly. */
+static void thin_marks(struct mr_worker_replica *replica)
+{
+	uint32_t i;
+
+	for (i = 0; i < MR_REPLICA_MARKS / 2; i++)
+		replica->marks[i] = replica->marks[2 * i + 1];
+	replica->mark_count = MR_REPLICA_MARKS / 2;
+}
+
+void mr_worker_replica_flushed(struct mr_worker_partition *partition, uint64_t position)
+{
+	struct mr_worker_replica *replica = partition->replica;
+
+	(void)mr_replica_flushed(&replica->machine); /* the turn looks at the high watermark */
+	if (replica->mark_count == MR_REPLICA_MARKS)
+		thin_marks(replica);
+	replica->marks[replica->mark_count++] =
+		(struct mr_replica_mark){partition->state.flushed, position};
+}
+
+/* To the newest mark that is not above 'offset'. */
+static void pass_marks(struct mr_worker_replica *replica, uint64_t offset)
+{
+	uint32_t passed = 0;
+
+	while (passed < replica->mark_count && replica->marks[passed].offset <= offset)
+		passed++;
+	if (!passed)
+		return;
+	replica->committed_cursor =
+		(struct mr_tail_cursor){.position = replica->marks[passed - 1].position};
+	replica->mark_count -= passed;
+	memmove(replica->marks, replica->marks + passed,
+		replica->mark_count * sizeof(replica->marks[0]));
+}
+
+/*
+ * Where the batch ends that 'offset' is the end of. Beyond marks, which are groups' ends, batches
+ * are walked; those that the tail does not have any more are not: then the last mark stands for
+ * it. Below where the tail begins nobody knows, and nothing is said.
+ */
+static uint64_t position_of(struct mr_worker_partition *partition, uint64_t offset)
+{
+	struct mr_worker_replica *replica = partition->replica;
+	struct mr_tail_view view = mr_worker_tail_view(partition);
+	uint64_t limit = mr_log_flushed_position(partition->log);
+	struct mr_batch_header header;
+
+	if (offset < partition->start.offset)
+		return 0;
+	pass_marks(replica, offset);
+	if (offset == partition->state.flushed)
+		return limit;
+	while (mr_tail_cursor_next(&replica->committed_cursor, &view, limit, &header) == 1 &&
+	       header.base_offset + (uint32_t)header.last_offset_delta < offset)
+		mr_tail_cursor_pass(&replica->committed_cursor, &header);
+	return replica->committed_cursor.position;
+}
+
+bool mr_worker_replica_commit(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_replica *replica = partition->replica;
+	uint64_t offset = partition->state.high_watermark;
+	uint64_t position;
+
+	if (offset == replica->committed || !partition->log || partition->failed)
+		return false;
+	mr_assert(offset > replica->committed);
+	position = position_of(partition, offset);
+	mr_tail_publish_committed(&partition->tail, position, offset);
+	replica->committed = offset;
+	mr_worker_answer(&partition->committed, offset, mr_worker_wake_lane, worker);
+	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK], offset);
+	return true;
+}
+
+/* ---- what came
+ * ----------------------------------------------------------------------------------------- */
+
+static void use_up(struct mr_worker *worker, struct mr_feed_delivery *delivery, uint32_t count)
+{
+	mr_assert(delivery->unused >= count);
+	delivery->unused -= count;
+	if (!delivery->unused)
+		mr_feed_port_return(worker->options.port, delivery);
+}
+
+/* The peer is believed no more than a disk: a batch is checked before it is anything. */
+static int check_batch(const struct mr_worker_partition *partition, const struct mr_feed_item *item,
+		       struct mr_batch_header *header)
+{
+	struct mr_error err;
+
+	if (mr_batch_decode_header(item->batches, item->entry.bytes, header) < 0 ||
+	    header->total_bytes > partition->log_options.batch_bytes_max ||
+	    header->base_offset != partition->state.log_end ||
+	    header->leader_epoch > item->entry.leader_epoch ||
+	    header->leader_epoch < mr_epochs_last(&partition->state.epochs))
+		return -EBADMSG;
+	return mr_batch_check(item->batches, header->total_bytes, true, header, &err);
+}
+
+/* False: no room for it now. */
+static bool append_batch(struct mr_worker *worker, struct mr_worker_partition *partition,
+			 const uint8_t *bytes, const struct mr_batch_header *header)
+{
+	int64_t producer_id = header->base_sequence < 0 ? MR_PRODUCER_ID_NONE : header->producer_id;
+	enum mr_log_room room;
+	uint64_t end;
+	uint8_t *at;
+	int noted;
+
+	room = mr_log_reserve(partition->log, header->total_bytes, &at);
+	if (room != MR_LOG_ROOM && mr_worker_submit(worker, partition))
+		room = mr_log_reserve(partition->log, header->total_bytes, &at);
+	if (room != MR_LOG_ROOM) {
+		mr_counter_add(partition->counters[room == MR_LOG_NO_SEGMENT ? MR_COUNT_NO_SEGMENT
+									     : MR_COUNT_TAIL_FULL],
+			       1);
+		return false;
+	}
+	memcpy(at, bytes, header->total_bytes);
+	noted = mr_epochs_note(&partition->state.epochs, header->leader_epoch, header->base_offset);
+	mr_assert(noted == 0); /* checked before */
+	(void)mr_partition_append(&partition->state, producer_id, header->producer_epoch,
+				  header->base_sequence, (uint32_t)header->record_count,
+				  mr_clock_wall_ms(worker->options.clock));
+	end = mr_log_append(partition->log, header->total_bytes, (uint32_t)header->record_count,
+			    header->max_timestamp_ms);
+	mr_assert(end == partition->state.log_end);
+	mr_counter_add(partition->counters[MR_COUNT_RECORDS], (uint64_t)header->record_count);
+	mr_counter_add(partition->counters[MR_COUNT_BATCHES], 1);
+	mr_counter_add(partition->counters[MR_COUNT_BYTES], header->total_bytes);
+	return true;
+}
+
+/*
+ * Appends what it can of an entry's batches, and cuts that off its front. What is no batch that
+ * could follow ends the entry: it is asked for again.
+ */
+static uint32_t append_batches(struct mr_worker *worker, struct mr_worker_partition *partition,
+			       struct mr_feed_item *item)
+{
+	struct mr_replica *machine = &partition->replica->machine;
+	struct mr_feed_entry taken = item->entry;
+	struct mr_batch_header header;
+
+	taken.bytes = 0;
+	while (item->entry.bytes && taken.bytes < BYTES_A_TURN) {
+		if (check_batch(partition, item, &header) < 0) {
+			machine->refused++;
+			item->entry.bytes = 0;
+			break;
+		}
+		if (!append_batch(worker, partition, item->batches, &header))
+			break;
+		item->batches += header.total_bytes;
+		item->entry.bytes -= header.total_bytes;
+		taken.bytes += header.total_bytes;
+	}
+	item->entry.offset = partition->state.log_end;
+	taken.end_offset = partition->state.log_end;
+	if (taken.bytes)
+		mr_replica_took(machine, &taken);
+	return taken.bytes;
+}
+
+static void drop_first(struct mr_worker *worker, struct mr_worker_replica *replica)
+{
+	struct mr_feed_arrival *first = replica->arrivals;
+
+	replica->arrivals = first->next;
+	if (!replica->arrivals)
+		replica->arrivals_end = &replica->arrivals;
+	use_up(worker, first->delivery, 1);
+}
+
+/* Batches that came, oldest first, as far as there is room. */
+static void take_arrivals(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_replica *replica = partition->replica;
+	uint32_t bytes = 0;
+
+	while (replica->arrivals && bytes < BYTES_A_TURN) {
+		struct mr_feed_arrival *first = replica->arrivals;
+		uint32_t taken = 0;
+
+		if (!partition->removing && !partition->failed && partition->log &&
+		    mr_replica_take(&replica->machine, first->delivery->node, &first->item.entry) ==
+			    MR_TAKE_APPEND) {
+			taken = append_batches(worker, partition, &first->item);
+			if (first->item.entry.bytes && taken < BYTES_A_TURN) {
+				partition->waiting_for_room = true;
+				return;
+			}
+		} else {
+			first->item.entry.bytes = 0; /* not now, or not any more */
+		}
+		bytes += taken;
+		worker->replica_work++;
+		if (!first->item.entry.bytes)
+			drop_first(worker, replica);
+	}
+}
+
+static void note_leader_end(struct mr_worker_replica *replica, uint32_t node,
+			    const struct mr_feed_entry *entry)
+{
+	uint64_t end = entry->kind == MR_FEED_BATCHES ? entry->end_offset : entry->offset;
+
+	if ((entry->kind == MR_FEED_BATCHES || entry->kind == MR_FEED_WATERMARK) &&
+	    replica->machine.known.leader == (int32_t)node &&
+	    entry->leader_epoch == replica->machine.known.leader_epoch && end > replica->leader_end)
+		replica->leader_end = end;
+}
+
+/* An entry of a delivery. True: it was used; else it waits for its turn. */
+static bool arrive(struct mr_feed_delivery *delivery, struct mr_feed_arrival *arrival)
+{
+	struct mr_worker_partition *partition = arrival->owner;
+	struct mr_worker_replica *replica = partition->replica;
+
+	if (partition->removing || partition->resting || partition->failed)
+		return true;
+	note_leader_end(replica, delivery->node, &arrival->item.entry);
+	if (arrival->item.entry.kind != MR_FEED_BATCHES) {
+		mr_replica_received(&replica->machine, delivery->node, &arrival->item.entry);
+		return true;
+	}
+	arrival->delivery = delivery;
+	arrival->next = NULL;
+	*replica->arrivals_end = arrival;
+	replica->arrivals_end = &arrival->next;
+	return false;
+}
+
+static void take_delivery(struct mr_worker *worker, struct mr_feed_delivery *delivery)
+{
+	uint32_t i, used = 0;
+
+	delivery->unused = delivery->count + 1; /* it does not go back while it is walked */
+	for (i = 0; i < delivery->count; i++)
+		if (worker->nodes[delivery->node].connection != delivery->connection ||
+		    arrive(delivery, &delivery->arrivals[i]))
+			used++;
+	use_up(worker, delivery, used + 1);
+}
+
+/* ---- connections
+ * --------------------------------------------------------------------------------------- */
+
+static bool is_replica(const struct mr_worker_partition *partition, uint32_t node)
+{
+	return partition->replica && !partition->failed &&
+	       (partition->replica->machine.options.replicas & UINT64_C(1) << node);
+}
+
+static void connected(struct mr_worker *worker, const struct mr_feed_delivery *delivery)
+{
+	uint32_t i;
+
+	mr_assert(delivery->node < MR_NODES_MAX);
+	worker->connected |= UINT64_C(1) << delivery->node;
+	worker->nodes[delivery->node] =
+		(struct mr_worker_node){delivery->connection, delivery->incarnation};
+	for (i = 0; i < worker->partition_count; i++)
+		if (is_replica(worker->partitions[i], delivery->node))
+			mr_replica_connected(&worker->partitions[i]->replica->machine,
+					     delivery->node, delivery->incarnation);
+}
+
+static void disconnected(struct mr_worker *worker, const struct mr_feed_delivery *delivery)
+{
+	uint32_t i;
+
+	mr_assert(delivery->node < MR_NODES_MAX);
+	if (worker->nodes[delivery->node].connection != delivery->connection)
+		return; /* there is a newer one */
+	worker->connected &= ~(UINT64_C(1) << delivery->node);
+	worker->nodes[delivery->node] = (struct mr_worker_node){0};
+	for (i = 0; i < worker->partition_count; i++)
+		if (is_replica(worker->partitions[i], delivery->node))
+			mr_replica_disconnected(&worker->partitions[i]->replica->machine,
+						delivery->node);
+}
+
+static void take_mail(struct mr_worker *worker, struct mr_feed_mail *mail)
+{
+	struct mr_feed_delivery *delivery = (struct mr_feed_delivery *)mail;
+
+	if (mail->kind == MR_MAIL_PARCEL) {
+		mr_worker_parcels_returned(worker, (struct mr_feed_parcel *)mail);
+		return;
+	}
+	if (delivery->what == MR_DELIVERY_ARRIVALS) {
+		take_delivery(worker, delivery);
+		return;
+	}
+	if (delivery->what == MR_DELIVERY_CONNECTED)
+		connected(worker, delivery);
+	else
+		disconnected(worker, delivery);
+	mr_feed_port_return(worker->options.port, delivery);
+}
+
+void mr_worker_replica_time(struct mr_worker *worker)
+{
+	uint32_t i;
+
+	worker->replica_work = 0;
+	if (!worker->replica_count)
+		return;
+	for (i = 0; i < worker->partition_count; i++)
+		if (worker->partitions[i]->replica)
+			mr_replica_time(&worker->partitions[i]->replica->machine, worker->now_ns);
+}
+
+/* What was put into the port before a partition was let go by the feed has been seen. */
+static void note_empty(struct mr_worker *worker)
+{
+	uint32_t i;
+
+	for (i = 0; i < worker->partition_count; i++)
+		if (worker->partitions[i]->replica && worker->partitions[i]->removing)
+			worker->partitions[i]->replica->mail_seen = true;
+}
+
+uint32_t mr_worker_replica_mail(struct mr_worker *worker)
+{
+	uint32_t count;
+
+	if (!worker->options.port)
+		return 0;
+	for (count = 0; count < MAILS_A_TURN; count++) {
+		struct mr_feed_mail *mail = mr_feed_port_receive(worker->options.port);
+
+		if (!mail) {
+			note_empty(worker);
+			break;
+		}
+		take_mail(worker, mail);
+	}
+	return count;
+}
+
+/* ---- a partition's turn
+ * -------------------------------------------------------------------------------- */
+
+void mr_worker_replica_begin(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	partition->waiting_for_room = false;
+	note_role(partition);
+	if (partition->replica->arrivals)
+		take_arrivals(worker, partition);
+}
+
+/* relaxed: each is a number for people, by itself */
+static void show(_Atomic uint64_t *shown, uint64_t value)
+{
+	atomic_store_explicit(shown, value, memory_order_relaxed);
+}
+
+static void show_peers(struct mr_worker_replica *replica, uint64_t now_ns)
+{
+	const struct mr_replica *machine = &replica->machine;
+	uint64_t changed = replica->isr ^ machine->known.isr;
+	uint32_t i;
+
+	for (i = 0; i < replica->link_count; i++) {
+		uint32_t node = replica->links[i].node;
+		struct mr_worker_replica_peer_view *view = &replica->view.peers[node];
+
+		show(&view->flushed, replica->partition->state.replica_flushed[node]);
+		show(&view->caught_up_ns, machine->peers[node].caught_up_ns);
+		show(&view->sent_offset, machine->peers[node].sent_offset);
+		if (changed & UINT64_C(1) << node)
+			show(&view->changed_ns, now_ns);
+	}
+	replica->isr = machine->known.isr;
+}
+
+static void show_view(struct mr_worker_replica *replica, uint64_t now_ns)
+{
+	const struct mr_replica *machine = &replica->machine;
+	struct mr_worker_replica_view *view = &replica->view;
+
+	if (now_ns - replica->view_ns < VIEW_NS && replica->isr == machine->known.isr &&
+	    atomic_load_explicit(&view->role, memory_order_relaxed) == machine->role)
+		return;
+	replica->view_ns = now_ns;
+	/* relaxed: as show() */
+	atomic_store_explicit(&view->role, machine->role, memory_order_relaxed);
+	atomic_store_explicit(&view->step, machine->step, memory_order_relaxed);
+	atomic_store_explicit(&view->leader, machine->known.leader, memory_order_relaxed);
+	atomic_store_explicit(&view->leader_epoch, machine->known.leader_epoch,
+			      memory_order_relaxed);
+	show(&view->isr, machine->known.isr);
+	show(&view->leader_end, replica->leader_end);
+	show(&view->leader_watermark, machine->leader_watermark);
+	show(&view->truncations, machine->truncations);
+	show(&view->refused, machine->refused);
+	show_peers(replica, now_ns);
+}
+
+/* A read that is still out will do; a proposal of which nothing was heard may be carried out. */
+static void coordinate(struct mr_worker *worker, struct mr_worker_replica *replica,
+		       const struct mr_replica_action *action)
+{
+	static const struct mr_coord_event unknown = {.kind = MR_COORD_UNKNOWN};
+	bool read = action->kind == MR_ACTION_READ;
+	struct mr_worker_message *message = read ? &replica->read : &replica->propose;
+	bool *out = read ? &replica->read_out : &replica->propose_out;
+
+	if (*out && !read)
+		mr_replica_coordinated(&replica->machine, &unknown);
+	if (*out)
+		return;
+	*out = true;
+	message->partition = replica->partition;
+	message->proposal = action->proposal; /* of a read: zeros */
+	mr_worker_tell(worker, message);
+}
+
+static void ask_truncation(struct mr_worker *worker, struct mr_worker_replica *replica,
+			   const struct mr_replica_action *action)
+{
+	replica->truncate.partition = replica->partition;
+	replica->truncate.offset = action->offset;
+	replica->truncate.reset = action->reset;
+	mr_worker_tell(worker, &replica->truncate);
+}
+
+void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_replica *replica = partition->replica;
+	uint32_t i;
+
+	show_view(replica, worker->now_ns);
+	if (partition->removing || partition->failed)
+		return;
+	for (i = 0; i < ACTIONS_A_TURN; i++) {
+		struct mr_replica_action action = mr_replica_next(
+			&replica->machine, mr_worker_parcels_sendable(worker, replica));
+
+		if (action.kind == MR_ACTION_NOTHING)
+			break;
+		worker->replica_work++;
+		if (action.kind == MR_ACTION_SEND)
+			mr_worker_parcels_send_entry(worker, replica, action.node, &action.entry);
+		else if (action.kind == MR_ACTION_TRUNCATE)
+			ask_truncation(worker, replica, &action);
+		else
+			coordinate(worker, replica, &action);
+	}
+	mr_worker_parcels_send_batches(worker, replica);
+}
+
+/* ---- requests
+ * ------------------------------------------------------------------------------------------ */
+
+/* What is due next is said in time though nothing happens. */
+static void set_park(struct mr_worker *worker, const struct mr_replica_options *options)
+{
+	uint64_t ms = options->heartbeat_ns / 2000000;
+
+	if (!ms)
+		ms = 1;
+	if (!worker->park_ms || ms < worker->park_ms)
+		worker->park_ms = (uint32_t)ms;
+}
+
+void mr_worker_replica_added(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_replica *replica = partition->replica;
+	uint64_t left = worker->connected;
+
+	worker->replica_count++;
+	set_park(worker, &replica->machine.options);
+	mr_replica_time(&replica->machine, worker->now_ns);
+	for (; left; left &= left - 1) {
+		uint32_t node = (uint32_t)__builtin_ctzll(left);
+
+		if (is_replica(partition, node))
+			mr_replica_connected(&replica->machine, node,
+					     worker->nodes[node].incarnation);
+	}
+}
+
+static void move_lanes(struct mr_worker_partition *from, struct mr_worker_partition *to)
+{
+	struct mr_worker_lane **lanes = to->lanes;
+	struct mr_waker **watches = to->watches;
+	uint32_t i;
+
+	to->lanes = from->lanes;
+	to->lane_count = from->lane_count;
+	to->watches = from->watches;
+	to->watch_count = from->watch_count;
+	from->lanes = lanes;
+	from->lane_count = 0;
+	from->watches = watches;
+	from->watch_count = 0;
+	for (i = 0; i < to->lane_count; i++)
+		to->lanes[i]->partition = to;
+}
+
+void mr_worker_replica_moved(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_partition *old = partition->cut;
+	struct mr_worker_replica *replica = old->replica;
+
+	mr_assert(old->resting && replica->parcels_out == 0);
+	move_lanes(old, partition);
+	partition->cut = NULL;
+	partition->replica = replica;
+	old->replica = NULL;
+	replica->partition = partition;
+	replica->machine.partition = &partition->state;
+	replica->mail_seen = false;
+	replica->mark_count = 0;
+	replica->committed = partition->state.high_watermark; /* as its tail says */
+	replica->committed_cursor = (struct mr_tail_cursor){.position = partition->start.position};
+	mr_replica_time(&replica->machine, worker->now_ns);
+	mr_replica_truncated(&replica->machine, partition->state.log_start,
+			     partition->state.log_end);
+	mr_tail_publish_closed(&old->tail); /* who reads it finds the way to the new one */
+	mr_worker_wake_sleepers(worker, partition, MR_NEWS_COMMITTED | MR_NEWS_APPENDED);
+}
+
+void mr_worker_replica_removing(struct mr_worker_partition *partition)
+{
+	partition->replica->mail_seen = false;
+	rewind_lanes(partition);
+}
+
+bool mr_worker_replica_settled(struct mr_worker *worker, struct mr_worker_partition *partition)
+{
+	struct mr_worker_replica *replica = partition->replica;
+
+	while (replica->arrivals)
+		drop_first(worker, replica);
+	return replica->parcels_out == 0 && !replica->read_out && !replica->propose_out &&
+	       (replica->mail_seen || !worker->options.port);
+}
+
+/* D3: what this host says no longer counts, and it leads nothing. */
+void mr_worker_replica_failed(struct mr_worker_partition *partition)
+{
+	static const struct mr_coord_event resign = {.kind = MR_COORD_RESIGN};
+
+	mr_replica_coordinated(&partition->replica->machine, &resign);
+}
+
+void mr_worker_replica_coordinated(struct mr_worker_partition *partition,
+				   const struct mr_coord_event *event)
+{
+	if (!partition->failed)
+		mr_replica_coordinated(&partition->replica->machine, event);
+}
+
+void mr_worker_replica_returned(struct mr_worker_message *message)
+{
+	struct mr_worker_replica *replica = message->partition->replica;
+
+	if (message == &replica->read)
+		replica->read_out = false;
+	else
+		replica->propose_out = false;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A replicated partition, besides what every partition has: the protocol's state, what goes to the
+ * other replicas and what came from them. Shared by worker_replica.c (the protocol's part of a
+ * turn), worker_parcels.c (batches out of the tail to the others) and worker.c; all of it is the
+ * worker's thread's from the moment that it was added.
+ */
+#ifndef MR_WORKER_REPLICA_H
+#define MR_WORKER_REPLICA_H
+
+#include "tail_cursor.h"
+#include "worker_state.h"
+
+/* Without peers nothing of a feed is needed: then it need not be linked either. */
+#pragma weak mr_feed_port_send
+#pragma weak mr_feed_port_return
+#pragma weak mr_feed_port_receive
+#pragma weak mr_feed_port_fd
+#pragma weak mr_feed_port_sleep
+#pragma weak mr_feed_port_wake
+
+/* One is filled while the other is being sent. */
+#define MR_REPLICA_PARCELS 2
+#define MR_REPLICA_MARKS   256
+
+struct mr_replica_parcel {
+	struct mr_feed_parcel parcel; /* first; parcel.owner: struct mr_worker_replica */
+	uint64_t position;	      /* of its first byte; MR_TAIL_NO_HOLD: not in the tail */
+	bool out;
+};
+
+/* To one other replica. */
+struct mr_replica_link {
+	uint32_t node;
+	uint32_t busy; /* of 'batches', out */
+	struct mr_replica_parcel entry;
+	struct mr_replica_parcel batches[MR_REPLICA_PARCELS];
+	struct mr_tail_cursor cursor; /* over our own tail */
+	uint64_t cursor_offset;	      /* of the batch there; MR_OFFSET_UNKNOWN: nowhere */
+	uint64_t retry_ns;	      /* its segments could not be read: not before */
+	bool catching_up;	      /* one of 'batches' is out for it, the only one */
+};
+
+/* Where in the log an offset stands that is a group's end. */
+struct mr_replica_mark {
+	uint64_t offset;
+	uint64_t position;
+};
+
+struct mr_worker_replica {
+	struct mr_replica machine;
+	struct mr_worker_replica_view view;
+	struct mr_worker_partition *partition;
+	struct mr_worker_message read, propose, truncate;
+	bool read_out, propose_out;
+	/* batches that came and are not in the log yet, in order */
+	struct mr_feed_arrival *arrivals, **arrivals_end;
+	uint32_t parcels_out;
+	/* as noted at the last turn */
+	enum mr_role role;
+	int32_t role_epoch;
+	uint64_t isr;
+	uint64_t view_ns;
+	uint64_t leader_end; /* following: all below was sent, as the leader said */
+	/* the high watermark as published, and where it stands: see position_of() */
+	uint64_t committed;
+	struct mr_tail_cursor committed_cursor;
+	struct mr_replica_mark marks[MR_REPLICA_MARKS]; /* flushed, above 'committed' */
+	uint32_t mark_count;
+	bool mail_seen; /* removing: the port was empty after nothing more could be put in */
+	uint32_t link_count;
+	struct mr_replica_link links[]; /* by node */
+};
+
+/* ---- worker_parts.c: control thread ---- */
+
+int mr_worker_replica_new(struct mr_worker_partition *partition,
+			  const struct mr_worker_partition_options *options, struct mr_error *err);
+void mr_worker_replica_free(struct mr_worker_replica *replica); /* takes NULL */
+
+/* ---- worker_replica.c ---- */
+
+/* The partition is the worker's now; what is connected is told to the protocol. */
+void mr_worker_replica_added(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* partition->cut was let go by this worker: its lanes, watches and replica are the new one's. */
+void mr_worker_replica_moved(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* A request for it: nothing of what it took is answered any more. */
+void mr_worker_replica_removing(struct mr_worker_partition *partition);
+/* True when nothing is out with the feed, or waits. */
+bool mr_worker_replica_settled(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* Once a turn, before anything else. */
+void mr_worker_replica_time(struct mr_worker *worker);
+/* Once a turn: what the feed brought. Returns how much. */
+uint32_t mr_worker_replica_mail(struct mr_worker *worker);
+/* Once a turn and partition, before its lanes: who leads, what came. */
+void mr_worker_replica_begin(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* After its lanes: the high watermark; returns whether it rose. */
+bool mr_worker_replica_commit(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* At its end: what the protocol wants. */
+void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* The log has flushed up to state.flushed, which stands at 'position'. */
+void mr_worker_replica_flushed(struct mr_worker_partition *partition, uint64_t position);
+void mr_worker_replica_failed(struct mr_worker_partition *partition);
+void mr_worker_replica_coordinated(struct mr_worker_partition *partition,
+				   const struct mr_coord_event *event);
+/* MR_WORKER_COORDINATE is back. */
+void mr_worker_replica_returned(struct mr_worker_message *message);
+/* Whether its lanes are drained. */
+static inline bool mr_worker_replica_drains(const struct mr_worker_replica *replica)
+{
+	return mr_replica_leads(&replica->machine);
+}
+
+/* ---- worker_parcels.c ---- */
+
+/* Nodes that an entry may be sent to now. */
+uint64_t mr_worker_parcels_sendable(const struct mr_worker *worker,
+				    const struct mr_worker_replica *replica);
+void mr_worker_parcels_send_entry(struct mr_worker *worker, struct mr_worker_replica *replica,
+				  uint32_t node, const struct mr_feed_entry *entry);
+/* Batches to all that may have some. */
+void mr_worker_parcels_send_batches(struct mr_worker *worker, struct mr_worker_replica *replica);
+void mr_worker_parcels_returned(struct mr_worker *worker, struct mr_feed_parcel *parcel);
+/* A view of our own tail. */
+struct mr_tail_view mr_worker_tail_view(const struct mr_worker_partition *partition);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two real workers that keep the same partition, over real lanes, tails and logs and the disk in
+ * memory. The test's thread is everything else: both control threads, the feed between them, which
+ * is a list of messages here that can be held back, and the coordinator, which is one register.
+ */
+#ifndef MR_PAIR_RIG_H
+#define MR_PAIR_RIG_H
+
+#include <criterion/criterion.h>
+#include <poll.h>
+
+#include "log/truncate.h"
+#include "worker_replica.h"
+
+#define PAIR_PATIENCE_MS  20000
+#define PAIR_MESSAGES_MAX 4096
+#define PAIR_SEGMENTS_MAX 16
+#define PAIR_BOTH	  3u
+#define PAIR_NEVER	  UINT64_MAX
+#define PAIR_MS(n)	  ((uint64_t)(n)*1000000u)
+
+/* One worker's end of the feed. */
+struct mr_feed_port {
+	struct mr_mailbox *to_worker, *to_feed;
+};
+
+struct pair_host {
+	uint32_t node;
+	struct mr_io *io;
+	struct mr_worker *worker;
+	struct mr_worker_partition *part, *old;
+	struct mr_feed_port port;
+	struct mr_segment *segments[PAIR_SEGMENTS_MAX];
+	uint32_t segment_count;
+	_Atomic uint64_t counters[MR_PARTITION_COUNTERS];
+	_Atomic uint64_t worker_counters[MR_WORKER_COUNTERS];
+	struct mr_worker_message add, remove;
+	struct mr_truncation cut;
+	uint32_t poisoned, removed, cuts;
+	uint64_t catch_ups;
+	uint32_t parcels_held, deliveries_out;
+	struct mr_feed_parcel *held[PAIR_MESSAGES_MAX]; /* parcels that are not given back yet */
+};
+
+/* A message on its way. */
+struct pair_message {
+	uint32_t from;
+	uint64_t connection;
+	struct mr_feed_entry entry;
+	uint8_t *batches;
+};
+
+struct pair {
+	struct pair_host hosts[2];
+	struct mr_coord_state reg;
+	uint32_t may_lead; /* bit i: node i's claims are heard */
+	uint64_t connection, connections;
+	struct pair_message messages[PAIR_MESSAGES_MAX];
+	uint32_t message_count;
+	bool hold_flushed;	/* FLUSHED does not arrive */
+	bool hold_parcels;	/* with batches: not given back */
+	uint64_t batches_below; /* batches that end above it do not arrive */
+	/* how the hosts are made */
+	uint64_t tail_bytes, lag_max_ns;
+	uint32_t window_bytes, min_insync;
+	enum mr_config_idle idle;
+};
+extern struct pair pair;
+
+/* A batch in a tail, by its number. */
+struct pair_batch {
+	const uint8_t *bytes;
+	uint64_t end_position;
+	struct mr_batch_header header;
+};
+
+struct pair_client {
+	struct pair_host *host;
+	struct mr_lane_writer writer;
+	struct mr_worker_lane *lane;
+	struct mr_worker_message add, close;
+	int client_fd, engine_fd, bell_to_client, bell_to_worker;
+};
+
+/* Until 'condition' holds. */
+#define pair_await(condition)                                                                      \
+	do {                                                                                       \
+		int ms_ = 0;                                                                       \
+		for (; ms_ < PAIR_PATIENCE_MS && !(condition); ms_++) {                            \
+			pair_pump();                                                               \
+			(void)poll(NULL, 0, 1);                                                    \
+		}                                                                                  \
+		cr_assert(condition, "never: " #condition);                                        \
+	} while (0)
+
+void pair_defaults(void);
+void pair_coordinated(struct pair_host *host, enum mr_coord_event_kind kind);
+void pair_ask_removal(struct pair_host *host, int why);
+void pair_give_parcels_back(struct pair_host *host);
+void pair_pump(void);
+void pair_pass_ms(int ms);
+void pair_link_up(void);
+void pair_link_down(void);
+const struct mr_tail_page *pair_page(uint32_t node);
+const struct mr_worker_replica_view *pair_view(uint32_t node);
+bool pair_leads(uint32_t node);
+void pair_begin(void);
+void pair_begin_as_usual(void);
+uint32_t pair_batches_of(uint32_t node, struct pair_batch *batches, uint32_t max);
+void pair_check_equal(void);
+void pair_end(void);
+void pair_open_client(struct pair_client *client, uint32_t node, int64_t producer_id,
+		      enum mr_acks acks);
+void pair_close_client(struct pair_client *client);
+void pair_publish(struct pair_client *client, uint32_t records, uint32_t value_bytes);
+uint64_t pair_acknowledged(struct pair_client *client);
+enum mr_lane_reason pair_reason(struct pair_client *client);
+void pair_elect(uint32_t node);
+
+#endif
