@@ -48,6 +48,7 @@ enum mr_feed_mail_kind {
 /* First member of both. Belongs to whoever received it last. */
 struct mr_feed_mail {
 	enum mr_feed_mail_kind kind;
+	uint32_t worker;	   /* whose door it goes through: set by that */
 	struct mr_feed_mail *next; /* the holder's, to queue it */
 };
 
@@ -64,7 +65,8 @@ struct mr_feed_parcel {
 	uint32_t piece_count;
 	struct iovec pieces[MR_PARCEL_PIECES];
 	/* BATCHES with no pieces: from the segments. entry.offset is where to begin, entry.bytes
-	   how much at most; on return entry.offset, end_offset and bytes are what was sent */
+	   how much at most, entry.end_offset what is flushed (0: not known); on return
+	   entry.offset, end_offset and bytes are what was sent */
 	bool catch_up;
 	int status;  /* back: 0: sent; -ENOTCONN: not; catch_up: -ERANGE: no longer kept,
 			-ENODATA: nothing whole there yet, -EIO, -EBADMSG */
@@ -123,7 +125,7 @@ struct mr_feed_options {
 	uint32_t node;
 	const char *name;
 	const char *listen;	     /* address, NULL: connects only */
-	struct mr_link_trust *trust; /* taken; NULL: plain */
+	struct mr_link_trust *trust; /* taken, also on failure; NULL: plain */
 	uint8_t cluster_id[16];
 	uint8_t log_id[16];
 	uint64_t incarnation;
