@@ -119,6 +119,14 @@ static int no_memory(struct mr_error *err)
 	return mr_error_set(err, -ENOMEM, "no memory for a connection");
 }
 
+/* There is a connection: under TLS it is only the beginning. */
+static int have_socket(struct mr_link *link, struct mr_error *err)
+{
+	link->stage = link->tls ? MR_LINK_SHAKING_HANDS : MR_LINK_READY;
+	link->hand_wants = link->accepted ? EPOLLIN : EPOLLOUT;
+	return link->tls ? mr_link_tls_begin(link->tls, link->fd, err) : 0;
+}
+
 int mr_link_connect(const char *address, struct mr_link_trust *trust, const char *name,
 		    struct mr_link **out, struct mr_error *err)
 {
@@ -133,7 +141,10 @@ int mr_link_connect(const char *address, struct mr_link_trust *trust, const char
 	if (!link)
 		return no_memory(err);
 	snprintf(link->address, sizeof(link->address), "%s", address);
-	r = mr_link_lookup_start(&place, &link->lookup, err);
+	if (trust)
+		r = mr_link_tls_open(trust, name, link->address, &link->tls, err);
+	if (r == 0)
+		r = mr_link_lookup_start(&place, &link->lookup, err);
 	if (r < 0)
 		goto fail;
 	link->fd = mr_link_lookup_fd(link->lookup);
@@ -169,7 +180,12 @@ int mr_link_accept(int fd, struct mr_link_trust *trust, struct mr_link **out, st
 		mr_link_failed(err, r, "cannot set up the connection with", link->address);
 		goto fail;
 	}
-	link->stage = MR_LINK_READY;
+	if (trust)
+		r = mr_link_tls_open(trust, NULL, link->address, &link->tls, err);
+	if (r == 0)
+		r = have_socket(link, err);
+	if (r < 0)
+		goto fail;
 	*out = link;
 	return 0;
 fail:
@@ -200,6 +216,7 @@ void mr_link_close(struct mr_link *link)
 {
 	if (!link)
 		return;
+	mr_link_tls_close(link->tls);
 	if (link->fd_is_socket)
 		close_socket(link);
 	mr_link_lookup_drop(link->lookup);
@@ -268,17 +285,31 @@ static int finish_connecting(struct mr_link *link, struct mr_error *err)
 	freeaddrinfo(link->found);
 	link->found = NULL;
 	link->next = NULL;
+	return have_socket(link, err);
+}
+
+static int shake_hands(struct mr_link *link, struct mr_error *err)
+{
+	int r = mr_link_tls_step(link->tls, &link->hand_wants, err);
+
+	if (r < 0)
+		return r;
+	mr_link_tls_ready(link->tls);
 	link->stage = MR_LINK_READY;
 	return 0;
 }
 
 int mr_link_step(struct mr_link *link, struct mr_error *err)
 {
+	int r = 0;
+
 	if (link->stage == MR_LINK_LOOKING_UP)
 		return look_up(link, err);
 	if (link->stage == MR_LINK_CONNECTING)
-		return finish_connecting(link, err);
-	return 0;
+		r = finish_connecting(link, err);
+	if (r == 0 && link->stage == MR_LINK_SHAKING_HANDS)
+		r = shake_hands(link, err);
+	return r;
 }
 
 int mr_link_fd(const struct mr_link *link)
@@ -303,7 +334,7 @@ uint32_t mr_link_wants(const struct mr_link *link)
 
 const char *mr_link_peer(const struct mr_link *link)
 {
-	return NULL;
+	return link->tls ? mr_link_tls_peer(link->tls) : NULL;
 }
 
 const char *mr_link_address(const struct mr_link *link)
@@ -331,6 +362,8 @@ ssize_t mr_link_send(struct mr_link *link, const struct iovec *pieces, int count
 
 	mr_assert(link->stage == MR_LINK_READY);
 	mr_assert(count > 0);
+	if (link->tls)
+		return mr_link_tls_send(link->tls, pieces, count, &link->send_waits, err);
 	for (size_t i = 0; i < message.msg_iovlen; i++)
 		offered += pieces[i].iov_len;
 	sent = sendmsg(link->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -352,6 +385,8 @@ ssize_t mr_link_receive(struct mr_link *link, void *bytes, size_t count, struct 
 
 	mr_assert(link->stage == MR_LINK_READY);
 	mr_assert(count > 0);
+	if (link->tls)
+		return mr_link_tls_receive(link->tls, bytes, count, &link->send_waits, err);
 	got = recv(link->fd, bytes, count, MSG_DONTWAIT);
 	if (got < 0)
 		return would_block(errno) ? -EAGAIN : ended(link, -errno, err);
@@ -370,7 +405,7 @@ ssize_t mr_link_receive(struct mr_link *link, void *bytes, size_t count, struct 
 
 bool mr_link_has_more(const struct mr_link *link)
 {
-	return false;
+	return link->tls && mr_link_tls_has_more(link->tls);
 }
 
 uint32_t mr_link_rtt_us(const struct mr_link *link)
@@ -386,5 +421,5 @@ uint32_t mr_link_rtt_us(const struct mr_link *link)
 
 const char *mr_link_security(const struct mr_link *link)
 {
-	return "plain";
+	return link->tls ? mr_link_tls_security(link->tls) : "plain";
 }

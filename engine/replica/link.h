@@ -4,6 +4,8 @@
  * on both sides (reliability.md R10). Non-blocking throughout; owned by the feed's thread. It knows
  * no messages.
  *
+ * SIGPIPE is ignored by the program: under TLS a broken connection may raise it.
+ *
  * A connection that is silently dead is found out by TCP_USER_TIMEOUT and by keep-alive; Nagle's
  * delay is off, since the feed sends whole messages.
  */
@@ -36,7 +38,9 @@ struct mr_link_trust;
  */
 int mr_link_trust_open(const char *authority, const char *certificate, const char *key,
 		       struct mr_link_trust **out, struct mr_error *err);
-void mr_link_trust_close(struct mr_link_trust *trust); /* takes NULL */
+void mr_link_trust_close(struct mr_link_trust *trust); /* takes NULL; links may go on */
+/* The node that its certificate names: what configuration says must be the same. */
+const char *mr_link_trust_name(const struct mr_link_trust *trust);
 
 /* ---- listening ------------------------------------------------------------------------------- */
 

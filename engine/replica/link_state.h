@@ -39,6 +39,30 @@ int mr_link_lookup_fd(const struct mr_link_lookup *lookup); /* EPOLLIN: it is do
 int mr_link_lookup_take(struct mr_link_lookup *lookup, struct addrinfo **out, struct mr_error *err);
 void mr_link_lookup_drop(struct mr_link_lookup *lookup); /* also while it runs; takes NULL */
 
+/* ---- TLS on a socket (link_tls.c) ---------------------------------------------------------------
+ */
+
+struct mr_link_tls;
+
+/* 'name' NULL: the accepting side. 'address' is borrowed and must stay. */
+int mr_link_tls_open(struct mr_link_trust *trust, const char *name, const char *address,
+		     struct mr_link_tls **out, struct mr_error *err);
+int mr_link_tls_begin(struct mr_link_tls *tls, int fd, struct mr_error *err);
+void mr_link_tls_close(struct mr_link_tls *tls); /* before the socket; takes NULL */
+/* 0; -EAGAIN and in *wants what for; else it is over. */
+int mr_link_tls_step(struct mr_link_tls *tls, uint32_t *wants, struct mr_error *err);
+void mr_link_tls_ready(struct mr_link_tls *tls); /* once, after that was 0 */
+const char *mr_link_tls_peer(const struct mr_link_tls *tls);
+const char *mr_link_tls_security(const struct mr_link_tls *tls);
+/* As mr_link_send() and its kin; *waits: for EPOLLOUT. */
+ssize_t mr_link_tls_send(struct mr_link_tls *tls, const struct iovec *pieces, int count,
+			 bool *waits, struct mr_error *err);
+ssize_t mr_link_tls_receive(struct mr_link_tls *tls, void *bytes, size_t count, bool *waits,
+			    struct mr_error *err);
+bool mr_link_tls_has_more(const struct mr_link_tls *tls);
+/* For tests: how many records one key encrypts, of links made from now on. */
+void mr_link_trust_set_records_a_key(struct mr_link_trust *trust, uint64_t records);
+
 /* ---- a connection (link.c) ---------------------------------------------------------------------
  */
 
@@ -48,8 +72,6 @@ enum mr_link_stage {
 	MR_LINK_SHAKING_HANDS, /* TLS only */
 	MR_LINK_READY,
 };
-
-struct mr_link_tls;
 
 /*
  * One connection, owned by the feed's thread. In every stage 'fd' is what epoll shall watch: the
