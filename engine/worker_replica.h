@@ -11,14 +11,6 @@
 #include "tail_cursor.h"
 #include "worker_state.h"
 
-/* Without peers nothing of a feed is needed: then it need not be linked either. */
-#pragma weak mr_feed_port_send
-#pragma weak mr_feed_port_return
-#pragma weak mr_feed_port_receive
-#pragma weak mr_feed_port_fd
-#pragma weak mr_feed_port_sleep
-#pragma weak mr_feed_port_wake
-
 /* One is filled while the other is being sent. */
 #define MR_REPLICA_PARCELS 2
 #define MR_REPLICA_MARKS   256
