@@ -381,6 +381,8 @@ union fields {
 	struct mr_feed_batches_fields batches;
 	struct mr_feed_watermark_fields watermark;
 	struct mr_feed_open_fields open;
+	struct mr_feed_forward_fields forward;
+	struct mr_feed_forwarded_fields forwarded;
 };
 static_assert(sizeof(union fields) + sizeof(struct mr_feed_entry_head) == MR_FEED_ENTRY_BYTES_MAX,
 	      "the longest head of an entry");
@@ -394,6 +396,8 @@ static const uint8_t field_bytes[] = {
 	[MR_FEED_WATERMARK] = sizeof(struct mr_feed_watermark_fields),
 	[MR_FEED_STALE] = 0,
 	[MR_FEED_OPEN] = sizeof(struct mr_feed_open_fields),
+	[MR_FEED_FORWARD] = sizeof(struct mr_feed_forward_fields),
+	[MR_FEED_FORWARDED] = sizeof(struct mr_feed_forwarded_fields),
 };
 static_assert(mr_array_count(field_bytes) == MR_FEED_KIND_COUNT, "a size for each kind");
 
@@ -401,7 +405,7 @@ static_assert(mr_array_count(field_bytes) == MR_FEED_KIND_COUNT, "a size for eac
 static int check_entry(const struct mr_feed_item *item, struct mr_error *err)
 {
 	const struct mr_feed_entry *entry = &item->entry;
-	bool batches = entry->kind == MR_FEED_BATCHES;
+	bool batches = mr_feed_has_batches(entry->kind);
 	bool no_epoch = entry->kind == MR_FEED_OPEN;
 	bool no_session = no_epoch || entry->kind == MR_FEED_STALE;
 	const struct {
@@ -419,6 +423,9 @@ static int check_entry(const struct mr_feed_item *item, struct mr_error *err)
 		{"bytes", entry->bytes, batches ? MR_BATCH_HEADER_BYTES : 0,
 		 batches ? MR_FEED_PAYLOAD_BYTES_MAX : 0},
 		{"partition", item->partition, 0, MR_PARTITIONS_MAX - 1},
+		{"producer_id", entry->producer_id, 0, INT64_MAX},
+		{"sequence", entry->sequence, 0, INT32_MAX},
+		{"refused", entry->refused, 0, MR_FEED_FORWARD_REFUSAL_COUNT - 1},
 	};
 	int r = 0;
 
@@ -462,6 +469,15 @@ static union fields fields_of(const struct mr_feed_item *item)
 		memcpy(fields.open.topic_id, item->topic_id, sizeof(fields.open.topic_id));
 		fields.open.partition = (int32_t)htole32((uint32_t)item->partition);
 		break;
+	case MR_FEED_FORWARD:
+		fields.forward.bytes = htole32(entry->bytes);
+		break;
+	case MR_FEED_FORWARDED:
+		fields.forwarded.credit_bytes = htole64(entry->credit_bytes);
+		fields.forwarded.producer_id = (int64_t)htole64((uint64_t)entry->producer_id);
+		fields.forwarded.sequence = (int32_t)htole32((uint32_t)entry->sequence);
+		fields.forwarded.refused = htole32(entry->refused);
+		break;
 	case MR_FEED_STALE:
 	case MR_FEED_KIND_COUNT:
 		break;
@@ -502,6 +518,15 @@ static uint32_t load_fields(const union fields *fields, struct mr_feed_item *ite
 	case MR_FEED_OPEN:
 		memcpy(item->topic_id, fields->open.topic_id, sizeof(item->topic_id));
 		item->partition = (int32_t)le32toh((uint32_t)fields->open.partition);
+		break;
+	case MR_FEED_FORWARD:
+		entry->bytes = le32toh(fields->forward.bytes);
+		break;
+	case MR_FEED_FORWARDED:
+		entry->credit_bytes = le64toh(fields->forwarded.credit_bytes);
+		entry->producer_id = (int64_t)le64toh((uint64_t)fields->forwarded.producer_id);
+		entry->sequence = (int32_t)le32toh((uint32_t)fields->forwarded.sequence);
+		entry->refused = le32toh(fields->forwarded.refused);
 		break;
 	case MR_FEED_STALE:
 	case MR_FEED_KIND_COUNT:
@@ -621,6 +646,7 @@ static int check_batch(const struct mr_batch_header *batch, uint64_t offset, int
 static int walk_batches(const uint8_t *at, struct mr_feed_entry *entry, struct mr_error *err)
 {
 	const uint8_t *start = at, *end = at + entry->bytes;
+	int32_t epoch_most = entry->kind == MR_FEED_FORWARD ? 0 : entry->leader_epoch;
 	struct mr_batch_header batch;
 	int32_t epoch = 0;
 
@@ -639,7 +665,7 @@ static int walk_batches(const uint8_t *at, struct mr_feed_entry *entry, struct m
 					    end - at, at - start);
 		if (at == start)
 			entry->offset = entry->end_offset = batch.base_offset;
-		r = check_batch(&batch, entry->end_offset, epoch, entry->leader_epoch, err);
+		r = check_batch(&batch, entry->end_offset, epoch, epoch_most, err);
 		if (r < 0)
 			return r;
 		epoch = batch.leader_epoch;
@@ -649,7 +675,7 @@ static int walk_batches(const uint8_t *at, struct mr_feed_entry *entry, struct m
 	return 0;
 }
 
-/* Finds the entry's batches in the payload. */
+/* Finds the entry's batches in the payload. Those that are forwarded have no place yet. */
 static int take_batches(struct mr_feed_reader *reader, struct mr_feed_item *item,
 			struct mr_error *err)
 {
@@ -659,6 +685,9 @@ static int take_batches(struct mr_feed_reader *reader, struct mr_feed_item *item
 
 	if (r == 0)
 		r = walk_batches(reader->batches, &item->entry, err);
+	if (r == 0 && item->entry.kind == MR_FEED_FORWARD)
+		r = check_range("base offset of a forwarded batch", (int64_t)item->entry.offset, 0,
+				0, err);
 	if (r < 0)
 		return r;
 	item->batches = reader->batches;
@@ -718,7 +747,7 @@ int mr_feed_next(struct mr_feed_reader *reader, struct mr_feed_item *item, struc
 	if (reader->left == 0)
 		return check_end(reader, err);
 	r = take_head(reader, item, err);
-	if (r == 0 && item->entry.kind == MR_FEED_BATCHES)
+	if (r == 0 && mr_feed_has_batches(item->entry.kind))
 		r = take_batches(reader, item, err);
 	if (r < 0)
 		return r;

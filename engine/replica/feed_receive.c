@@ -148,7 +148,7 @@ static void count_items(struct feed_figures *figures, const struct mr_feed_item 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct mr_feed_entry *entry = &items[i].entry;
 
-		if (entry->kind != MR_FEED_BATCHES)
+		if (!mr_feed_has_batches(entry->kind))
 			continue;
 		feed_count(&figures->received_batch_bytes, entry->bytes);
 		feed_count(&figures->received_records, entry->end_offset - entry->offset);

@@ -172,7 +172,7 @@ static void flow_list_put_back(struct feed_flow_list *list, struct feed_flow *fl
 /* Batches, and where they lie is known. */
 static bool is_ready(const struct mr_feed_parcel *parcel)
 {
-	return parcel && parcel->entry.kind == MR_FEED_BATCHES &&
+	return parcel && mr_feed_has_batches(parcel->entry.kind) &&
 	       (!parcel->catch_up || parcel->piece_count);
 }
 
@@ -182,7 +182,7 @@ static void place_flow(struct feed_connection *connection, struct feed_flow *flo
 	struct mr_feed_parcel *parcel;
 
 	while (flow->place == FEED_FLOW_IDLE && (parcel = first_parcel(&flow->parcels))) {
-		if (parcel->entry.kind != MR_FEED_BATCHES) {
+		if (!mr_feed_has_batches(parcel->entry.kind)) {
 			flow->place = FEED_FLOW_SMALL;
 			flow_list_add(&connection->small, flow);
 		} else if (is_ready(parcel)) {
@@ -366,7 +366,7 @@ static bool add_small(struct feed_connection *connection, struct mr_feed_writer 
 		int r = 0;
 
 		while (r == 0 && (parcel = first_parcel(&flow->parcels)) &&
-		       parcel->entry.kind != MR_FEED_BATCHES)
+		       !mr_feed_has_batches(parcel->entry.kind))
 			r = writer->head_bytes < head_bytes_max
 				    ? add_parcel(connection, writer, flow)
 				    : -ENOSPC;
@@ -522,7 +522,7 @@ static void count_sent(struct feed_figures *figures, const struct mr_feed_parcel
 {
 	const struct mr_feed_entry *entry = &parcel->entry;
 
-	if (entry->kind != MR_FEED_BATCHES)
+	if (!mr_feed_has_batches(entry->kind))
 		return;
 	feed_count(&figures->sent_batch_bytes, entry->bytes);
 	if (entry->end_offset > entry->offset)

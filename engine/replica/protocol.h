@@ -46,8 +46,17 @@ struct mr_feed_entry {
 	uint64_t log_start;	 /* ANSWER, WATERMARK */
 	uint64_t credit_bytes; /* FETCH, FLUSHED: bytes of batches of this session that may be sent
 				  in all */
-	uint32_t bytes;	       /* BATCHES: of the batches */
+	uint32_t bytes;	       /* BATCHES, FORWARD: of the batches */
+	/* FORWARDED; its session is that of FORWARD, and the protocol knows neither */
+	int64_t producer_id;
+	int32_t sequence;
+	uint32_t refused;
 };
+
+static inline bool mr_feed_has_batches(enum mr_feed_kind kind)
+{
+	return kind == MR_FEED_BATCHES || kind == MR_FEED_FORWARD;
+}
 
 /* ---- the machine -------------------------------------------------------------------------------
  */

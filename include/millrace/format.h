@@ -534,6 +534,8 @@ enum mr_feed_kind {
 			      heartbeat */
 	MR_FEED_STALE,	   /* either: there is a newer leader epoch than yours */
 	MR_FEED_OPEN,	   /* either: which partition a channel is; the protocol never sees it */
+	MR_FEED_FORWARD,   /* follower: record batches of its own producers, for the leader's log */
+	MR_FEED_FORWARDED, /* leader: how much of that it will take, or what it refused */
 	MR_FEED_KIND_COUNT,
 };
 
@@ -588,5 +590,33 @@ struct mr_feed_open_fields {
 	int32_t partition;    /* 16 */
 };
 static_assert(sizeof(struct mr_feed_open_fields) == 20, "feed open size");
+
+/*
+ * Offsets in its batches count from 0, their leader epochs are 0: the leader sets both. The session
+ * is the forwarder's own: another one begins at what was not answered yet. Before it hears of more
+ * it may send MR_FEED_FORWARD_CREDIT bytes in a session, and one entry beyond.
+ */
+#define MR_FEED_FORWARD_CREDIT (256u << 10)
+
+struct mr_feed_forward_fields {
+	uint32_t bytes; /*  0 of its batches */
+};
+static_assert(sizeof(struct mr_feed_forward_fields) == 4, "feed forward size");
+
+/* Why a producer's batch was not taken; then nothing more of its session is. */
+enum mr_feed_forward_refusal {
+	MR_FEED_FORWARD_TAKEN = 0,
+	MR_FEED_FORWARD_GAP = 1,    /* records before it are missing; 'sequence' was due */
+	MR_FEED_FORWARD_FENCED = 2, /* its producer has written under a newer epoch since */
+	MR_FEED_FORWARD_REFUSAL_COUNT,
+};
+
+struct mr_feed_forwarded_fields {
+	uint64_t credit_bytes; /*  0 of this session, in all */
+	int64_t producer_id;   /*  8 whose batch was refused; else 0 */
+	int32_t sequence;      /* 16 of the record that was due; else 0 */
+	uint32_t refused;      /* 20 enum mr_feed_forward_refusal */
+};
+static_assert(sizeof(struct mr_feed_forwarded_fields) == 24, "feed forwarded size");
 
 #endif

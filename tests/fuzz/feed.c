@@ -39,6 +39,7 @@ static void walk(const struct mr_feed_item *item)
 		fuzz_demand(batch.base_offset == offset);
 		fuzz_demand(batch.record_count >= 1);
 		fuzz_demand(batch.leader_epoch <= item->entry.leader_epoch);
+		fuzz_demand(item->entry.kind != MR_FEED_FORWARD || batch.leader_epoch == 0);
 		offset += (uint64_t)batch.record_count;
 		at += batch.total_bytes;
 	}
@@ -57,7 +58,9 @@ static void check_item(const struct mr_feed_item *item, const uint8_t *body, siz
 	fuzz_demand(entry->leader_epoch >= 0 && entry->last_epoch >= MR_EPOCH_NONE);
 	fuzz_demand((entry->offset | entry->end_offset | entry->high_watermark | entry->log_start |
 		     entry->credit_bytes) <= INT64_MAX);
-	fuzz_demand((item->batches != NULL) == (entry->kind == MR_FEED_BATCHES));
+	fuzz_demand(entry->producer_id >= 0 && entry->sequence >= 0);
+	fuzz_demand(entry->refused < MR_FEED_FORWARD_REFUSAL_COUNT);
+	fuzz_demand((item->batches != NULL) == mr_feed_has_batches(entry->kind));
 	if (!item->batches) {
 		fuzz_demand(entry->bytes == 0);
 		return;
@@ -178,7 +181,8 @@ static void try_message(const uint8_t *message, size_t count, uint8_t agreed)
 /* The bytes of entries' heads at 'heads', as far as they can be that; counts them. */
 static uint32_t walk_heads(const uint8_t *heads, size_t count, uint16_t *entries)
 {
-	static const uint8_t head_bytes[MR_FEED_KIND_COUNT] = {0, 32, 40, 32, 28, 32, 40, 16, 36};
+	static const uint8_t head_bytes[MR_FEED_KIND_COUNT] = {0,  32, 40, 32, 28, 32,
+							       40, 16, 36, 20, 40};
 	uint32_t at = 0;
 
 	*entries = 0;

@@ -31,7 +31,9 @@ enum place {
 	AT_WATERMARK = AT_FLUSHED + 32,
 	AT_STALE = AT_WATERMARK + 40,
 	AT_MORE = AT_STALE + 16,
-	AT_PAYLOAD = AT_MORE + 28,
+	AT_FORWARD = AT_MORE + 28,
+	AT_FORWARDED = AT_FORWARD + 20,
+	AT_PAYLOAD = AT_FORWARDED + 40,
 };
 
 static const struct mr_feed_item said[] = {
@@ -86,6 +88,20 @@ static const struct mr_feed_item said[] = {
 		   .offset = 7000,
 		   .end_offset = 7001,
 		   .high_watermark = 0}},
+	{.channel = 13,
+	 .entry = {.kind = MR_FEED_FORWARD,
+		   .leader_epoch = 9,
+		   .session = 17,
+		   .offset = 0,
+		   .end_offset = 5}},
+	{.channel = 13,
+	 .entry = {.kind = MR_FEED_FORWARDED,
+		   .leader_epoch = 9,
+		   .session = 17,
+		   .credit_bytes = 0x5152535455565758u,
+		   .producer_id = 0x6162636465666768,
+		   .sequence = INT32_MAX,
+		   .refused = MR_FEED_FORWARD_FENCED}},
 };
 
 static const struct mr_feed_hello hello = {.version_min = 1,
@@ -100,7 +116,7 @@ static const struct mr_feed_hello hello = {.version_min = 1,
 static uint8_t bytes[CAPACITY];
 static uint8_t payload[CAPACITY];
 static uint32_t size, payload_size;
-static uint32_t entry_bytes[2]; /* of batches of the two entries that have some */
+static uint32_t entry_bytes[3]; /* of batches of the entries that have some */
 static struct mr_feed_header header;
 static struct mr_feed_item heard[ITEMS_MAX];
 static struct mr_error err;
@@ -123,8 +139,8 @@ static struct mr_feed_item item_of(size_t i)
 {
 	struct mr_feed_item item = said[i];
 
-	if (item.entry.kind == MR_FEED_BATCHES)
-		item.entry.bytes = entry_bytes[item.channel == 12];
+	if (mr_feed_has_batches(item.entry.kind)) /* of channels 9, 12, 13 */
+		item.entry.bytes = entry_bytes[item.channel == 9 ? 0 : item.channel - 11];
 	return item;
 }
 
@@ -156,6 +172,8 @@ static void make(void)
 	entry_bytes[0] += put_batch(102, 4, 3);
 	entry_bytes[0] += put_batch(105, 5, 1);
 	entry_bytes[1] = put_batch(7000, 9, 1);
+	entry_bytes[2] = put_batch(0, 0, 2);
+	entry_bytes[2] += put_batch(2, 0, 3);
 	whole.iov_len = payload_size;
 	put_message(&whole, 1);
 }
@@ -204,6 +222,18 @@ static void put_u64(uint32_t at, uint64_t value)
 	memcpy(bytes + at, &value, sizeof(value));
 }
 
+/* The batches from 'at' on begin at 'offset'. */
+static void move_batches(uint32_t at, uint64_t offset)
+{
+	struct mr_batch_header batch;
+
+	for (; at < size; at += batch.total_bytes) {
+		cr_assert_eq(mr_batch_decode_header(bytes + at, size - at, &batch), 0);
+		mr_batch_place(bytes + at, offset, 0);
+		offset += (uint64_t)batch.record_count;
+	}
+}
+
 /* The message, after a change to it, is refused with words that hold 'word'. Made anew for it. */
 #define REFUSED(change, word)                                                                      \
 	do {                                                                                       \
@@ -230,6 +260,9 @@ static void check_same(const struct mr_feed_item *a, const struct mr_feed_item *
 	cr_assert_eq(a->entry.log_start, b->entry.log_start);
 	cr_assert_eq(a->entry.credit_bytes, b->entry.credit_bytes);
 	cr_assert_eq(a->entry.bytes, b->entry.bytes);
+	cr_assert_eq(a->entry.producer_id, b->entry.producer_id);
+	cr_assert_eq(a->entry.sequence, b->entry.sequence);
+	cr_assert_eq(a->entry.refused, b->entry.refused);
 }
 
 /* ---- entries ---- */
@@ -242,7 +275,7 @@ Test(feed_codec, every_kind_of_entry_comes_back_as_it_was_said)
 		struct mr_feed_item item = item_of(i);
 
 		check_same(&heard[i], &item);
-		cr_assert_eq(heard[i].batches != NULL, item.entry.kind == MR_FEED_BATCHES);
+		cr_assert_eq(heard[i].batches != NULL, mr_feed_has_batches(item.entry.kind));
 	}
 	cr_assert_eq(heard[4].batches, bytes + AT_PAYLOAD);
 	cr_assert_eq(heard[8].batches, bytes + AT_PAYLOAD + entry_bytes[0]);
@@ -254,14 +287,15 @@ Test(feed_codec, every_kind_of_entry_comes_back_as_it_was_said)
 Test(feed_codec, the_bytes_are_those_of_the_format)
 {
 	static const uint8_t expected[] = {
-		'M', 'R', 'F', 'D', 1, 3, 9, 0, 0x1c, 0x01, 0, 0, /* 284 bytes of heads */
+		'M', 'R', 'F', 'D', 1, 3, 11, 0, 0x58, 0x01, 0, 0, /* 344 bytes of heads */
 	};
 	static const uint8_t ask[] = {7, 0, 0, 0, 1, 0, 0, 0, 5,    0,	  0,	0,    11, 0, 0, 0,
 				      8, 7, 6, 5, 4, 3, 2, 1, 0xff, 0xff, 0xff, 0xff, 0,  0, 0, 0};
+	static const uint8_t credit[] = {0x58, 0x57, 0x56, 0x55, 0x54, 0x53, 0x52, 0x51};
 	static const uint8_t watermark[] = {0x38, 0x37, 0x36, 0x35, 0x34, 0x33, 0x32, 0x31};
 
 	make();
-	cr_assert_eq(AT_PAYLOAD - 24, 0x11c);
+	cr_assert_eq(AT_PAYLOAD - 24, 0x158);
 	cr_assert_arr_eq(bytes, expected, sizeof(expected));
 	cr_assert_eq(bytes[12] | bytes[13] << 8, (int)payload_size);
 	cr_assert_arr_eq(bytes + AT_ASK, ask, sizeof(ask));
@@ -270,6 +304,10 @@ Test(feed_codec, the_bytes_are_those_of_the_format)
 	cr_assert_eq(bytes[AT_BATCHES + 4], 4);
 	cr_assert_eq(bytes[AT_STALE + 4], 7);
 	cr_assert_eq(bytes[AT_OPEN + 4], 8);
+	cr_assert_eq(bytes[AT_FORWARD + 4], 9);
+	cr_assert_eq(bytes[AT_FORWARDED + 4], 10);
+	cr_assert_arr_eq(bytes + AT_FORWARDED + 16, credit, sizeof(credit));
+	cr_assert_eq(bytes[AT_FORWARDED + 16 + 20], 2);
 }
 
 /* The bar: 64 bytes at most for a lone record, besides its batch. */
@@ -409,15 +447,15 @@ Test(feed_codec, refuses_headers_out_of_bounds)
 	REFUSED(bytes[4] = 0, "version 0, expected 1");
 	REFUSED(bytes[4] = VERSION + 1, "version 2, expected 1");
 	REFUSED(bytes[5] = 0, "kind 0, expected 1 to 4");
-	REFUSED(bytes[5] = 4, "entry_count 9, expected 0");
+	REFUSED(bytes[5] = 4, "entry_count 11, expected 0");
 	REFUSED(bytes[5] = 5, "kind 5");
 	REFUSED(bytes[5] = 255, "kind 255");
 	REFUSED(bytes[6] = 0, "entry_count 0");
-	REFUSED(bytes[5] = MR_FEED_HELLO, "entry_count 9, expected 0");
+	REFUSED(bytes[5] = MR_FEED_HELLO, "entry_count 11, expected 0");
 	make();
 	put_u32(8, MR_FEED_HEAD_BYTES_MAX + 1); /* before anything is waited for */
 	cr_assert_eq(mr_feed_decode_header(bytes, 24, VERSION, &header, &err), -EBADMSG);
-	cr_assert_not_null(strstr(err.what, "head_bytes 1048577, expected 144 to 1048576"), "%s",
+	cr_assert_not_null(strstr(err.what, "head_bytes 1048577, expected 176 to 1048576"), "%s",
 			   err.what);
 	put_u32(8, UINT32_MAX);
 	cr_assert_eq(mr_feed_decode_header(bytes, 24, VERSION, &header, &err), -EBADMSG);
@@ -440,7 +478,7 @@ Test(feed_codec, refuses_entries_out_of_bounds)
 {
 	REFUSED(put_u32(AT_ASK, MR_FEED_CHANNELS_MAX), "channel 65536, expected 0 to 65535");
 	REFUSED(bytes[AT_ASK + 4] = 0, "kind of an entry 0");
-	REFUSED(bytes[AT_ASK + 4] = MR_FEED_KIND_COUNT, "kind of an entry 9");
+	REFUSED(bytes[AT_ASK + 4] = MR_FEED_KIND_COUNT, "kind of an entry 11");
 	REFUSED(bytes[AT_ASK + 4] = 255, "kind of an entry 255");
 	REFUSED(put_u32(AT_ASK + 8, (uint32_t)-1), "leader_epoch -1");
 	REFUSED(put_u64(AT_ASK + 16, UINT64_MAX), "offset -1");
@@ -458,15 +496,19 @@ Test(feed_codec, refuses_entries_out_of_bounds)
 	REFUSED(put_u64(AT_WATERMARK + 24, UINT64_MAX), "high_watermark");
 	REFUSED(put_u64(AT_WATERMARK + 32, UINT64_MAX), "log_start");
 	REFUSED(put_u32(AT_STALE + 8, (uint32_t)-1), "leader_epoch");
+	REFUSED(put_u64(AT_FORWARDED + 16, UINT64_MAX), "credit_bytes");
+	REFUSED(put_u64(AT_FORWARDED + 24, UINT64_MAX), "producer_id -1");
+	REFUSED(put_u32(AT_FORWARDED + 32, UINT32_MAX), "sequence -1");
+	REFUSED(put_u32(AT_FORWARDED + 36, MR_FEED_FORWARD_REFUSAL_COUNT), "refused 3");
 	REFUSED(put_u32(AT_OPEN + 32, (uint32_t)-1), "partition -1");
 	REFUSED(put_u32(AT_OPEN + 32, MR_PARTITIONS_MAX), "partition 1024, expected 0 to 1023");
 }
 
 Test(feed_codec, refuses_what_should_be_zero)
 {
-	static const uint32_t entries[] = {AT_OPEN,	 AT_ASK,     AT_ANSWER,
-					   AT_FETCH,	 AT_BATCHES, AT_FLUSHED,
-					   AT_WATERMARK, AT_STALE,   AT_MORE};
+	static const uint32_t entries[] = {AT_OPEN,    AT_ASK,	   AT_ANSWER,	 AT_FETCH,
+					   AT_BATCHES, AT_FLUSHED, AT_WATERMARK, AT_STALE,
+					   AT_MORE,    AT_FORWARD, AT_FORWARDED};
 
 	for (size_t i = 0; i < mr_array_count(entries); i++)
 		for (uint32_t at = 5; at < 8; at++)
@@ -492,7 +534,7 @@ Test(feed_codec, refuses_batches_that_do_not_fill_their_entry)
 	REFUSED(put_u32(AT_BATCHES + 16, payload_size),
 		"base offset of a batch 7000, expected 106");
 	REFUSED(put_u32(AT_BATCHES + 16, payload_size + 1), "bytes of an entry's batches");
-	REFUSED(put_u32(AT_MORE + 16, entry_bytes[1] + 1), "bytes of an entry's batches");
+	REFUSED(put_u32(AT_FORWARD + 16, entry_bytes[2] + 1), "bytes of an entry's batches");
 	REFUSED(put_u32(AT_MORE + 16, entry_bytes[1] - 1), "expected at most");
 }
 
@@ -517,6 +559,11 @@ Test(feed_codec, refuses_batches_out_of_place)
 	REFUSED(bytes[second + 60] = 2, "last offset delta of a batch 2, expected 1");
 	REFUSED(bytes[second + 60] = 4, "that are none");
 	REFUSED(mr_batch_place(bytes + AT_PAYLOAD + entry_bytes[0], INT64_MAX, 9), "end offset");
+	second = AT_PAYLOAD + entry_bytes[0] + entry_bytes[1]; /* those that are forwarded */
+	REFUSED(mr_batch_place(bytes + second, 1, 0), "batch 2, expected 3");
+	REFUSED(mr_batch_place(bytes + second, 0, 1), "leader epoch of a batch 1, expected 0");
+	REFUSED(move_batches(second, 7), "forwarded batch 7, expected 0");
+	REFUSED(put_u32(AT_FORWARD + 16, 0), "bytes 0, expected 61");
 	make();
 	mr_batch_place(bytes + AT_PAYLOAD + entry_bytes[0], (uint64_t)INT64_MAX - 1, 9);
 	seal();
