@@ -22,6 +22,7 @@ static const struct mr_command commands[] = {
 	{"verify", "check a data directory while no engine runs on it", mr_command_verify},
 	{"dump", "print what lies in a data directory", mr_command_dump},
 	{"repair", "go on after damage, giving up what is lost", mr_command_repair},
+	{"cert", "make certificates by which hosts know each other", mr_command_cert},
 	{"bench", "measure this machine and Millrace on it, side by side", mr_command_bench},
 	{"version", "print the version", mr_command_version},
 };

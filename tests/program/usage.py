@@ -8,7 +8,7 @@ import os
 import support
 
 COMMANDS = ("serve", "demo", "topology", "topic", "put", "tail", "collect", "verify", "dump",
-            "repair", "bench", "version")
+            "repair", "cert", "bench", "version")
 
 WRONG = (
     ((), "usage"),
@@ -54,6 +54,20 @@ WRONG = (
     (("dump",), "name the data directory"),
     (("dump", "d", "--depth", "bytes"), "--depth"),
     (("repair",), "name the data directory"),
+    (("cert",), "say what to do"),
+    (("cert", "make"), "no 'make'"),
+    (("cert", "init"), "name the nodes"),
+    (("cert", "init", "a", "b c"), "no name of a node"),
+    (("cert", "init", "../a"), "no name of a node"),
+    (("cert", "init", "a" * 65), "no name of a node"),
+    (("cert", "init", "ca"), "cannot be called"),
+    (("cert", "init", "a", "b", "A"), "twice"),
+    (("cert", "init", "--days", "0", "a"), "--days"),
+    (("cert", "init", "--days", "36501", "a"), "--days"),
+    (("cert", "init", "--ca-days", "ten", "a"), "--ca-days"),
+    (("cert", "init", "--dir", "", "a"), "--dir"),
+    (("cert", "init", "--cluster", "x y", "a"), "--cluster"),
+    (("cert", "init", *(f"n{i}" for i in range(65))), "at most"),
     (("version", "--loud"), "unrecognized option"),
 )
 
