@@ -7,7 +7,8 @@
  *
  * After a start a host does not hand out a register that names itself before it has compared it
  * with all other replicas' hosts, or a person promoted it: one of them may have been promoted
- * meanwhile.
+ * meanwhile. The same goes for one that is new to this host (its disk may be new). Who is handed a
+ * register by an owner that may write it need not ask.
  *
  * What two hosts know of one register is compared by version, then by leader epoch: a `promote`
  * that takes over from an unreachable leader raises the version by 2^32, beyond all that the old
@@ -65,6 +66,11 @@ void mr_coord_static_time(struct mr_coord *coord, uint64_t now_ns);
  */
 int mr_coord_static_create(struct mr_coord *coord, const struct mr_coord_key *key,
 			   uint64_t replicas, uint32_t leader, struct mr_error *err);
+/*
+ * It was just created, and its topic cannot be older than that: it is not held back, nobody else
+ * can know more. Not for a topic that this host may have had and lost.
+ */
+void mr_coord_static_release(struct mr_coord *coord, const struct mr_coord_key *key);
 /* Its topic is deleted. */
 void mr_coord_static_forget(struct mr_coord *coord, const struct mr_coord_key *key);
 /* For people, also of registers that are held back. -ENOENT. 'held': not handed out yet, and why.
@@ -89,5 +95,19 @@ struct mr_coord_promotion {
 };
 int mr_coord_static_promote(struct mr_coord *coord, const struct mr_coord_promotion *promotion,
 			    struct mr_error *err);
+
+/* What was promoted from this host, for ever. */
+struct mr_coord_promoted {
+	struct mr_coord_key key;
+	int32_t from, to;
+	bool taken_over; /* the old leader could not be asked: what it had may be lost */
+	uint32_t min_insync_replicas;
+	uint64_t version; /* of the register, by it */
+	uint64_t isr;	  /* who was in sync before, as far as it was known here */
+	int64_t wall_ms;
+};
+/* Oldest first; valid until the next call into the coordinator. */
+const struct mr_coord_promoted *mr_coord_static_promoted(const struct mr_coord *coord,
+							 uint32_t *count);
 
 #endif

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A person's word (coord_static.h): leadership handed over by the owner, or taken over from one
+ * that cannot be asked. Runs on the control thread.
+ *
+ * Handed over: the register names another leader under the old epoch, without an incarnation; the
+ * one it names then claims the next epoch as after a start. It must be in sync and there, so
+ * nothing is lost. Taken over: the version rises by 2^32, so that nothing that the old leader wrote
+ * unseen is newer, and only the new leader is in sync until the others have caught up.
+ *
+ * In the end both stand in the list of promotions, which is never cut.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "coord_registers.h"
+
+#define PROMOTIONS_MAX 1000000u
+
+/* ---- words for people ------------------------------------------------------------------------ */
+
+/* "0, 2" */
+static const char *list_nodes(uint64_t nodes, char *text, size_t bytes)
+{
+	size_t used = 0;
+
+	snprintf(text, bytes, "none");
+	for (; nodes && used < bytes; nodes &= nodes - 1)
+		used += (size_t)snprintf(text + used, bytes - used, "%s%d", used ? ", " : "",
+					 __builtin_ctzll(nodes));
+	return text;
+}
+
+/* What is known, and what cannot be: R11. */
+static void tell_loss(const struct mr_register *reg, uint32_t to, uint32_t least,
+		      struct mr_error *err)
+{
+	uint64_t isr = reg->now.state.isr;
+
+	if (!(isr & mr_coord_bit(to)))
+		mr_error_why(err,
+			     "host number %u is not in sync: records that were committed "
+			     "without it would be lost",
+			     to);
+	else if (least >= (uint32_t)__builtin_popcountll(reg->replicas))
+		mr_error_why(err, "every replica has what was committed: nothing of it would be "
+				  "lost, if the old leader is stopped");
+	else if (least >= 2)
+		mr_error_why(err,
+			     "host number %u was in sync when the leader was last heard; what "
+			     "was committed since on other hosts without it cannot be known, "
+			     "and would be lost",
+			     to);
+	else
+		mr_error_why(err,
+			     "host number %u was in sync when the leader was last heard; what "
+			     "the leader committed alone since cannot be known, and would be "
+			     "lost",
+			     to);
+	mr_error_hint(err, "stop the old leader, for good or until this host can be reached from "
+			   "it; then say so by --accept-loss");
+}
+
+static int refuse_takeover(const struct mr_coord_static *us, const struct mr_register *reg,
+			   const struct mr_coord_promotion *wanted, struct mr_error *err)
+{
+	char hosts[200];
+
+	if (reg->now.owner == (int32_t)us->options.self)
+		mr_error_set(
+			err, -EPERM,
+			"this host led before its start, and has not heard of host number %s "
+			"since: one of them may lead now",
+			list_nodes(mr_coord_others(us, reg) & ~reg->heard, hosts, sizeof(hosts)));
+	else
+		mr_error_set(err, -EPERM,
+			     "the leader, host number %d, cannot be reached; in sync were host "
+			     "number %s, by version %" PRIu64,
+			     reg->now.owner, list_nodes(reg->now.state.isr, hosts, sizeof(hosts)),
+			     reg->now.state.version);
+	tell_loss(reg, wanted->to, wanted->min_insync_replicas, err);
+	return -EPERM;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static int note_promotion(struct mr_coord_static *us, const struct mr_coord_promoted *promoted,
+			  struct mr_error *err)
+{
+	uint32_t room = us->promoted_room ? 2 * us->promoted_room : 4;
+	struct mr_coord_promoted *more;
+
+	if (us->promoted_count >= PROMOTIONS_MAX)
+		return mr_error_set(err, -ENOSPC, "%u promotions are noted already",
+				    us->promoted_count);
+	if (us->promoted_count == us->promoted_room) {
+		more = reallocarray(us->promoted, room, sizeof(*more));
+		if (!more)
+			return mr_error_set(err, -ENOMEM, "no memory to note a promotion");
+		us->promoted = more;
+		us->promoted_room = room;
+	}
+	us->promoted[us->promoted_count++] = *promoted;
+	return 0;
+}
+
+static int write_promotion(struct mr_coord_static *us, struct mr_register *reg,
+			   const struct mr_coord_promotion *wanted, bool taken_over,
+			   struct mr_coord_write *write, struct mr_error *err)
+{
+	struct mr_coord_state state = reg->now.state;
+	struct mr_coord_promoted promoted = {
+		.key = reg->key,
+		.from = state.leader,
+		.to = (int32_t)wanted->to,
+		.taken_over = taken_over,
+		.min_insync_replicas = wanted->min_insync_replicas,
+		.isr = state.isr,
+		.wall_ms = wanted->wall_ms,
+	};
+	int r;
+
+	if (state.version > MR_COORD_VERSION_MAX - 2 * MR_COORD_TAKEOVER)
+		return mr_error_set(err, -ERANGE, "the register was taken over too often");
+	state.version += taken_over ? MR_COORD_TAKEOVER : 1;
+	state.leader = (int32_t)wanted->to;
+	state.leader_incarnation = 0;
+	if (taken_over)
+		state.isr = mr_coord_bit(wanted->to);
+	promoted.version = state.version;
+	r = note_promotion(us, &promoted, err);
+	if (r < 0)
+		return r;
+	write->version = state.version;
+	write->promotion = true;
+	mr_register_write(us, reg, &state, write);
+	if (!taken_over)
+		reg->handed_to = us->peers[wanted->to].incarnation;
+	return 0;
+}
+
+/* By the owner: 'to' has all that was committed, and is there to go on. */
+static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
+		     const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
+		     struct mr_error *err)
+{
+	char hosts[200];
+
+	if (!(reg->replicas & mr_coord_bit(wanted->to)))
+		return mr_error_set(err, -EINVAL, "host number %u keeps no copy: host number %s do",
+				    wanted->to, list_nodes(reg->replicas, hosts, sizeof(hosts)));
+	if (reg->now.state.leader == (int32_t)wanted->to)
+		return mr_error_set(err, -EALREADY, "host number %u leads already", wanted->to);
+	if (!mr_register_is_durable(reg))
+		return mr_error_set(err, -EAGAIN, "the register is being changed: say it again");
+	if (!(reg->now.state.isr & mr_coord_bit(wanted->to))) {
+		mr_error_set(err, -EPERM,
+			     "host number %u is not in sync; in sync are host number %s",
+			     wanted->to, list_nodes(reg->now.state.isr, hosts, sizeof(hosts)));
+		mr_error_hint(err, "wait until it is, or name one of them");
+		return -EPERM;
+	}
+	if (wanted->to != us->options.self && !us->peers[wanted->to].connected) {
+		mr_error_set(err, -EHOSTUNREACH, "host number %u cannot be reached by the leader",
+			     wanted->to);
+		mr_error_hint(err, "look with: millrace peers");
+		return -EHOSTUNREACH;
+	}
+	return write_promotion(us, reg, wanted, false, write, err);
+}
+
+/* ---- asked by a person here ------------------------------------------------------------------ */
+
+void mr_register_promote_done(struct mr_register *reg, int status, const struct mr_error *err)
+{
+	struct mr_coord_promoting *promoting = reg->promoting;
+
+	if (!promoting)
+		return;
+	reg->promoting = NULL; /* 'done' may promote again */
+	promoting->wanted.done(promoting->wanted.arg, status, err);
+	free(promoting);
+}
+
+static int take_over(struct mr_coord_static *us, struct mr_register *reg,
+		     const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
+		     struct mr_error *err)
+{
+	int r;
+
+	if (wanted->to != us->options.self) {
+		mr_error_set(err, -EHOSTUNREACH, "the leader, host number %d, cannot be reached",
+			     reg->now.owner);
+		mr_error_hint(err, "to take over from it ask at host number %u itself", wanted->to);
+		return -EHOSTUNREACH;
+	}
+	if (!wanted->accept_loss)
+		return refuse_takeover(us, reg, wanted, err);
+	if (reg->write.version)
+		return mr_error_set(err, -EAGAIN, "the register is being changed: say it again");
+	r = write_promotion(us, reg, wanted, true, write, err);
+	if (r == 0)
+		mr_register_release(us, reg);
+	return r;
+}
+
+/* What the owner will say. */
+static int ask_owner(struct mr_coord_static *us, struct mr_register *reg,
+		     const struct mr_coord_promotion *wanted, struct mr_error *err)
+{
+	if (!(reg->replicas & mr_coord_bit(wanted->to)))
+		return mr_error_set(err, -EINVAL, "host number %u keeps no copy", wanted->to);
+	mr_coord_say_promote(us, reg, (uint32_t)reg->now.owner);
+	return 0;
+}
+
+static int begin(struct mr_coord_static *us, struct mr_register *reg, struct mr_error *err)
+{
+	const struct mr_coord_promotion *wanted = &reg->promoting->wanted;
+	struct mr_coord_write write = {.node = us->options.self};
+	uint32_t owner = (uint32_t)reg->now.owner;
+	int r;
+
+	if (mr_register_is_ours(us, reg))
+		r = hand_over(us, reg, wanted, &write, err);
+	else if (owner != us->options.self && us->peers[owner].connected)
+		return ask_owner(us, reg, wanted, err);
+	else if (!(reg->replicas & mr_coord_bit(wanted->to)))
+		r = mr_error_set(err, -EINVAL, "host number %u keeps no copy", wanted->to);
+	else
+		r = take_over(us, reg, wanted, &write, err);
+	reg->promoting->version = write.version;
+	return r;
+}
+
+int mr_coord_static_promote(struct mr_coord *coord, const struct mr_coord_promotion *promotion,
+			    struct mr_error *err)
+{
+	struct mr_coord_static *us = mr_coord_static_of(coord);
+	struct mr_register *reg = mr_registers_find(us, &promotion->key);
+	int r;
+
+	mr_assert(promotion->to < MR_NODES_MAX);
+	if (!reg)
+		return mr_error_set(err, -ENOENT, "no register of partition %d is known",
+				    promotion->key.partition);
+	if (reg->promoting)
+		return mr_error_set(err, -EBUSY, "it is being promoted already");
+	reg->promoting = calloc(1, sizeof(*reg->promoting));
+	if (!reg->promoting)
+		return mr_error_set(err, -ENOMEM, "no memory for a promotion");
+	*reg->promoting = (struct mr_coord_promoting){
+		.wanted = *promotion,
+		.id = ++us->last_id,
+		.since_ns = us->now_ns,
+	};
+	r = begin(us, reg, err);
+	if (r < 0) {
+		free(reg->promoting);
+		reg->promoting = NULL;
+	}
+	mr_coord_static_save(us);
+	mr_coord_flush(us);
+	return r;
+}
+
+void mr_register_promote_time(struct mr_coord_static *us, struct mr_register *reg)
+{
+	struct mr_error err = {0};
+
+	if (!reg->promoting || us->now_ns - reg->promoting->since_ns < MR_COORD_PERSON_NS)
+		return;
+	mr_error_set(&err, -ETIMEDOUT, "no answer came%s: it may be carried out yet",
+		     reg->promoting->version ? " from the disk" : " from the leader");
+	mr_error_hint(&err, "look with: millrace status");
+	mr_register_promote_done(reg, -ETIMEDOUT, &err);
+}
+
+/* ---- asked by a person elsewhere ------------------------------------------------------------- */
+
+void mr_register_promote_for(struct mr_coord_static *us, struct mr_register *reg, uint32_t node,
+			     uint64_t id, uint32_t to, int64_t wall_ms)
+{
+	struct mr_coord_promotion wanted = {.key = reg->key, .to = to, .wall_ms = wall_ms};
+	struct mr_coord_write write = {.node = node, .id = id};
+	struct mr_error err = {0};
+	char hosts[200];
+	int r;
+
+	if (mr_register_is_ours(us, reg))
+		r = hand_over(us, reg, &wanted, &write, &err);
+	else if (reg->now.owner == (int32_t)us->options.self)
+		r = mr_error_set(
+			&err, -EAGAIN,
+			"host number %u led before its start, and has yet to hear of host "
+			"number %s",
+			us->options.self,
+			list_nodes(mr_coord_others(us, reg) & ~reg->heard, hosts, sizeof(hosts)));
+	else
+		r = mr_error_set(&err, -ESTALE, "host number %u does not lead any more",
+				 us->options.self);
+	if (r < 0)
+		mr_coord_say_promoted(us, reg, node, id, &err);
+}
+
+const struct mr_coord_promoted *mr_coord_static_promoted(const struct mr_coord *coord,
+							 uint32_t *count)
+{
+	const struct mr_coord_static *us = mr_coord_static_of(coord);
+
+	*count = us->promoted_count;
+	return us->promoted;
+}
