@@ -172,7 +172,11 @@ static void come_up(struct feed_connection *connection, struct mr_feed_peer *pee
 				      .node = peer->node,
 				      .incarnation = hello->incarnation};
 
-	feed->strangers -= !connection->peer;
+	if (!connection->peer) {
+		feed->strangers--;
+		feed_count(&peer->figures.received_bytes, connection->unclaimed_bytes);
+		feed_count(&peer->figures.received_messages, 1);
+	}
 	connection->peer = peer;
 	connection->number = news.connection = ++feed->last_number;
 	connection->stage = FEED_STAGE_UP;
@@ -353,9 +357,9 @@ uint64_t feed_connection_time(struct feed_connection *connection)
 				       "a message did not come to its end in time");
 	else if (connection->stuck_ns && now_ns >= connection->stuck_ns)
 		feed_connection_end(connection, "it takes nothing any more");
+	else if (connection->stage == FEED_STAGE_LINK)
+		feed_connection_end(connection, "no connection in time");
 	else
-		feed_connection_end(connection, connection->stage == FEED_STAGE_LINK
-							? "no connection in time"
-							: "no hello in time");
+		feed_connection_refuse(connection, MR_FEED_REFUSED_MESSAGE, "no hello in time");
 	return now_ns;
 }

@@ -273,6 +273,7 @@ struct feed_connection {
 	struct mr_link *link;
 	struct mr_feed_peer *peer;    /* NULL: accepted, and not introduced yet */
 	struct mr_feed_peer *claimed; /* whom its hello named; told of refusals */
+	uint64_t unclaimed_bytes;     /* received before it was known whose they are */
 	uint64_t number;	      /* once it is up */
 	bool ours;		      /* this host connected */
 	enum feed_stage {

@@ -396,6 +396,8 @@ int feed_receive_turn(struct feed_connection *connection, struct mr_error *err)
 		turn += (size_t)got;
 		if (connection->peer)
 			feed_count(&connection->peer->figures.received_bytes, (uint64_t)got);
+		else
+			connection->unclaimed_bytes += (uint64_t)got;
 	}
 	return 1;
 }

@@ -477,7 +477,7 @@ enum mr_feed_message {
 	MR_FEED_HELLO = 1,   /* the first, both ways: struct mr_feed_hello_head and a name */
 	MR_FEED_REFUSE = 2,  /* the last: struct mr_feed_refuse_head and a sentence */
 	MR_FEED_ENTRIES = 3, /* entries' heads, then the batches of all of them in the same order */
-	MR_FEED_NOTICE = 4,  /* no heads; as payload 1 to MR_FEED_NOTICE_MAX bytes of text, none 0 */
+	MR_FEED_NOTICE = 4,  /* no heads; text: 1 to MR_FEED_NOTICE_MAX bytes, none of them 0 */
 };
 
 struct mr_feed_header {

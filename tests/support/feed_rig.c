@@ -12,6 +12,7 @@
 #include "batches.h"
 #include "check.h"
 #include "clock.h"
+#include "feed_proxy.h"
 
 #define RIGS_MAX 8
 
@@ -257,25 +258,36 @@ void rig_turn(void)
 	for (uint32_t i = 0; i < RIGS_MAX; i++)
 		if (rigs[i])
 			take_all(rigs[i]);
+	rig_proxies_turn();
 	(void)poll(NULL, 0, 1);
 }
 
 /* ---- what a test says ---- */
 
-static void make_id(uint8_t topic, uint8_t id[16])
+void rig_topic_id(uint8_t topic, uint8_t id[16])
 {
 	for (uint32_t i = 0; i < 16; i++)
 		id[i] = (uint8_t)(topic * 31 + i * 7);
 	id[0] = topic;
 }
 
+static uint32_t count_connected(const struct rig *rig, uint32_t node)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < rig->event_count; i++)
+		count += rig->events[i].kind == MR_FEED_EVENT_CONNECTED &&
+			 rig->events[i].node == node;
+	return count;
+}
+
 void rig_meet(struct rig *a, struct rig *b)
 {
 	rig_wait(a->connection[b->node] && b->connection[a->node]);
-	while (rig_event(a, MR_FEED_EVENT_CONNECTED)->node != b->node)
-		;
-	while (rig_event(b, MR_FEED_EVENT_CONNECTED)->node != a->node)
-		;
+	rig_wait(count_connected(a, b->node) > a->met[b->node] &&
+		 count_connected(b, a->node) > b->met[a->node]);
+	a->met[b->node]++;
+	b->met[a->node]++;
 }
 
 void *rig_owner(uint8_t topic, int32_t partition)
@@ -287,7 +299,7 @@ void rig_route_to(struct rig *rig, uint8_t topic, int32_t partition, uint32_t wo
 {
 	uint8_t id[16];
 
-	make_id(topic, id);
+	rig_topic_id(topic, id);
 	cr_assert_eq(mr_feed_route(rig->feed, id, partition, worker, rig_owner(topic, partition)),
 		     0);
 }
@@ -302,7 +314,7 @@ void rig_unroute(struct rig *rig, uint8_t topic, int32_t partition)
 	const struct mr_feed_event *event;
 	uint8_t id[16];
 
-	make_id(topic, id);
+	rig_topic_id(topic, id);
 	cr_assert_eq(mr_feed_unroute(rig->feed, id, partition), 0);
 	event = rig_event(rig, MR_FEED_EVENT_UNROUTED);
 	cr_assert_arr_eq(event->topic_id, id, 16);
@@ -320,7 +332,7 @@ static struct rig_parcel *make_parcel(struct rig *rig, uint32_t node, uint8_t to
 	made->parcel.owner = made;
 	made->parcel.entry.leader_epoch = 5;
 	made->parcel.entry.session = RIG_SESSION;
-	make_id(topic, made->parcel.topic_id);
+	rig_topic_id(topic, made->parcel.topic_id);
 	made->next = rig->parcels;
 	rig->parcels = made;
 	return made;

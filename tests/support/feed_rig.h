@@ -60,9 +60,10 @@ struct rig {
 	uint32_t news_count[RIG_WORKERS];
 	struct mr_feed_event *events;
 	uint32_t event_count, event_room, event_looked;
-	uint32_t deliveries; /* ARRIVALS */
-	bool keeps;	     /* deliveries are not given back */
-	bool deaf;	     /* events are not taken */
+	uint32_t met[RIG_NODES]; /* CONNECTED that rig_meet() saw */
+	uint32_t deliveries;	 /* ARRIVALS */
+	bool keeps;		 /* deliveries are not given back */
+	bool deaf;		 /* events are not taken */
 	struct mr_feed_mail *kept;
 	uint32_t kept_count;
 	struct rig_parcel *parcels; /* all, newest first */
@@ -93,6 +94,7 @@ uint64_t rig_now_ms(void);
 void rig_meet(struct rig *a, struct rig *b);
 
 /* Partitions are called by a number: the first byte of the topic id, and the partition. */
+void rig_topic_id(uint8_t topic, uint8_t id[16]);
 void rig_route(struct rig *rig, uint8_t topic, int32_t partition);
 void rig_route_to(struct rig *rig, uint8_t topic, int32_t partition, uint32_t worker);
 void rig_unroute(struct rig *rig, uint8_t topic, int32_t partition); /* and waits */
