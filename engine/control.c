@@ -73,7 +73,6 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		mr_control_watch_removed(message);
 		break;
 	case MR_WORKER_SEGMENT_NAMED:
-	case MR_WORKER_SEGMENT_ZEROED:
 	case MR_WORKER_GIVE_SPARE:
 		if (message->status < 0)
 			mr_segment_close(message->segment);

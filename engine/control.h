@@ -68,8 +68,7 @@ struct mr_hosted {
 	bool let_go;			       /* by the worker; it may still answer requests */
 	bool removed;			       /* all answered */
 	uint64_t ended_offset, ended_position; /* of its log when the worker let go; 0: not whole */
-	struct mr_worker_message add, remove, spare, named, zeroed, log_start, snapshot_message,
-		reserved;
+	struct mr_worker_message add, remove, spare, named, log_start, snapshot_message, reserved;
 	bool reserved_out; /* offsets of a topic in memory, see control_memory.c */
 	bool log_start_out;
 	struct mr_worker_snapshot snapshot;

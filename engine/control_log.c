@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the control thread does about logs: segments made ahead and named, zero-filling, retention,
- * the checkpoint, and what happens when the disk fails. Whatever may block is a chore (chores.h).
+ * What the control thread does about logs: segments made ahead and named, retention, the
+ * checkpoint, and what happens when the disk fails. Whatever may block is a chore (chores.h).
  * Runs on the control thread (control.h).
  */
 #include <errno.h>
@@ -23,10 +23,9 @@ struct segment_chore {
 	struct mr_segment *segment;
 	struct mr_segment *complete; /* NAME: the segment before it, whose index is saved */
 	struct mr_segment_header header;
-	uint64_t bytes; /* SPARE: its size; ZERO: up to here */
-	uint64_t from;
-	bool kept;  /* SPARE: one may be there from before */
-	bool again; /* NAME: the disk is full */
+	uint64_t bytes; /* SPARE: its size */
+	bool kept;	/* SPARE: one may be there from before */
+	bool again;	/* NAME: the disk is full */
 };
 
 static struct segment_chore *chore_new(struct mr_hosted *hosted,
@@ -240,30 +239,6 @@ static void name_again(struct mr_hosted *hosted)
 	mr_chores_send(hosted->control->chores, &work->chore);
 }
 
-static int run_zero(struct mr_chore *chore, struct mr_error *err)
-{
-	struct segment_chore *work = (struct segment_chore *)chore;
-	int r = mr_segment_zero(work->segment, work->from, work->bytes, err);
-
-	/* zeros ahead only save time: without space for them the log goes on */
-	return is_only_full(r, work->segment) ? 0 : r;
-}
-
-static void done_zero(struct mr_chore *chore)
-{
-	struct segment_chore *work = (struct segment_chore *)chore;
-	struct mr_hosted *hosted = work->hosted;
-	struct mr_segment *active =
-		mr_log_files_at(hosted->files, mr_log_files_count(hosted->files) - 1);
-
-	hosted->chores--;
-	if (chore->status < 0)
-		mr_control_fail(hosted->control, chore->status, chore->err.what);
-	else if (hosted->part && !hosted->let_go && work->segment == active)
-		post(hosted, &hosted->zeroed, MR_WORKER_SEGMENT_ZEROED, work->segment, work->bytes);
-	free(work);
-}
-
 static void segment_started(struct mr_hosted *hosted, const struct mr_log_event *event)
 {
 	size_t count = mr_log_files_count(hosted->files);
@@ -290,18 +265,9 @@ static void segment_started(struct mr_hosted *hosted, const struct mr_log_event 
 void mr_control_log_event(struct mr_hosted *hosted, struct mr_worker_message *message)
 {
 	const struct mr_log_event *event = &message->event;
-	struct segment_chore *work;
 
-	if (event->kind == MR_LOG_EVENT_STARTED) {
+	if (event->kind == MR_LOG_EVENT_STARTED)
 		segment_started(hosted, event);
-	} else if (event->kind == MR_LOG_EVENT_ZERO) {
-		work = chore_new(hosted, run_zero, done_zero);
-		mr_assert(work != NULL); /* as in segment_started() */
-		work->segment = event->segment;
-		work->from = event->from;
-		work->bytes = event->to;
-		mr_chores_send(hosted->control->chores, &work->chore);
-	}
 	mr_worker_send(hosted->worker, message); /* back: the next may come */
 }
 

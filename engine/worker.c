@@ -647,9 +647,7 @@ static int carry_out_segment(struct mr_worker *worker, const struct mr_worker_me
 {
 	struct mr_worker_partition *partition = message->partition;
 
-	if (message->kind == MR_WORKER_SEGMENT_ZEROED)
-		mr_log_zeroed(partition->log, message->segment, message->offset);
-	else if (message->kind == MR_WORKER_GIVE_SPARE)
+	if (message->kind == MR_WORKER_GIVE_SPARE)
 		mr_log_give_spare(partition->log, message->segment);
 	else if (message->status < 0)
 		give_up_name(partition);
@@ -684,7 +682,6 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		remove_watch(partition, message->waker);
 		break;
 	case MR_WORKER_SEGMENT_NAMED:
-	case MR_WORKER_SEGMENT_ZEROED:
 	case MR_WORKER_GIVE_SPARE:
 		status = partition->log ? carry_out_segment(worker, message) : -ENOENT;
 		break;

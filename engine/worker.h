@@ -49,7 +49,6 @@ enum mr_worker_message_kind {
 	MR_WORKER_ADD_WATCH,	    /* partition, waker */
 	MR_WORKER_REMOVE_WATCH,	    /* partition, waker */
 	MR_WORKER_SEGMENT_NAMED,    /* partition, segment; status -ENOSPC: it never will be */
-	MR_WORKER_SEGMENT_ZEROED,   /* partition, segment, position = file bytes */
 	MR_WORKER_GIVE_SPARE,	    /* partition, segment */
 	MR_WORKER_LOG_START,	    /* partition, offset; segment: the newest that ends below it */
 	MR_WORKER_OFFSETS_RESERVED, /* partition in memory; offset: mr_log_raise_limit() */

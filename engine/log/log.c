@@ -10,9 +10,9 @@
  * written by submit. Groups in flight stand in a ring in their order; *flushed* moves over the
  * completed ones from its front, and waits where a segment begins whose name is not durable yet.
  *
- * Three things can be in the way of more bytes, and reserve names them: the tail holds nothing but
- * what must stay; the range ahead is just being zero-filled; the next segment is not there. Nothing
- * waits here: the worker goes on with other lanes and asks again.
+ * Two things can be in the way of more bytes, and reserve names them: the tail holds nothing but
+ * what must stay; the next segment is not there. Nothing waits here: the worker goes on with other
+ * lanes and asks again.
  */
 #include "log.h"
 
@@ -20,12 +20,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "check.h"
 
-#define LARGE_GROUP_BYTES   (64u << 10) /* a group of this size is worth a write beside others */
-#define ZERO_AHEAD_BYTES    (4u << 20)	/* zeros end at least so far ahead */
-#define SMALL_GROUP_BYTES   (16u << 10) /* below this on average, writing ahead zeros pays (D7) */
+#define LARGE_GROUP_BYTES   (64u << 10)	 /* a group of this size is worth a write beside others */
+#define ZERO_BYTES	    (128u << 10) /* behind a group that reaches beyond those before */
+#define ZERO_GROUP_BYTES    (32u << 10)	 /* the largest that takes zeros with it */
+#define SMALL_GROUP_BYTES   (16u << 10)	 /* below this on average, writing ahead zeros pays (D7) */
 #define SEGMENT_BEGIN_BYTES MR_BLOCK_BYTES
 #define RATE_WINDOW_MS	    64
 #define FAST_BYTES_A_MS	    (24u << 10) /* at this rate zeros cost more than they save */
@@ -33,8 +35,10 @@
 /* A group that was closed and is not yet flushed. */
 struct flight {
 	struct mr_log_write write; /* first: completions point here */
+	const uint8_t *from; /* what is written: in the tail, or a copy with zeros behind it */
 	uint64_t position;
 	uint64_t end_position;
+	uint64_t zeros; /* bytes behind the end that are written, too */
 	uint64_t end_offset;
 	uint64_t number;
 	uint64_t file_offset;
@@ -79,11 +83,10 @@ struct mr_log {
 	struct mr_segment *spare;
 	bool active_named;
 	bool started_pending; /* event STARTED */
-	bool zero_pending;    /* event ZERO */
 	struct mr_segment_header header;
-	uint64_t zeroed;    /* position: zero-filled up to here */
-	uint64_t zero_from; /* positions of a range that a chore is filling; equal: none */
-	uint64_t zero_to;
+	uint64_t zeroed;     /* position: zero-filled up to here */
+	uint8_t *with_zeros; /* ZERO_GROUP_BYTES for a copy, then zeros that are never touched */
+	bool zeros_out;	     /* in flight: no group is written before they are */
 
 	/* the end of the log */
 	struct mr_group group;
@@ -142,6 +145,24 @@ uint64_t mr_log_segment_bytes_min(const struct mr_log_options *options)
 
 /* ---- opening ------------------------------------------------------------- */
 
+/* Memory that is not there until it is written: most of it never is. */
+static uint8_t *zeros_new(void)
+{
+	uint8_t *memory = mmap(NULL, ZERO_GROUP_BYTES + ZERO_BYTES, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Takes a log that is only half made, too. */
+static void log_free(struct mr_log *log)
+{
+	if (log->with_zeros)
+		(void)munmap(log->with_zeros, ZERO_GROUP_BYTES + ZERO_BYTES); /* our map */
+	free(log->starts);
+	free(log);
+}
+
 static int check_options(const struct mr_log_options *options, const struct mr_tail *tail,
 			 struct mr_error *err)
 {
@@ -173,7 +194,6 @@ static void begin_at(struct mr_log *log, const struct mr_log_start *start,
 	log->group_number = start->group_number;
 	log->previous_crc = start->previous_crc;
 	log->zeroed = active->base_position + active->zeroed_bytes;
-	log->zero_from = log->zero_to = start->position;
 	log->average_bytes = MR_BLOCK_BYTES;
 	log->reclaimed = start->position;
 	log->flushed = (struct mark){start->offset, start->position, start->group_number,
@@ -200,8 +220,10 @@ int mr_log_open(const struct mr_log_options *options, const struct mr_log_start 
 		return mr_error_set(err, -ENOMEM, "no memory for a log");
 	log->starts_max = (uint32_t)(tail->tail_bytes / MR_BLOCK_BYTES) + 1;
 	log->starts = calloc(log->starts_max, sizeof(*log->starts));
-	if (!log->starts) {
-		free(log);
+	if (!options->in_memory)
+		log->with_zeros = zeros_new();
+	if (!log->starts || (!options->in_memory && !log->with_zeros)) {
+		log_free(log);
 		return mr_error_set(err, -ENOMEM, "no memory for a log's group starts");
 	}
 	log->options = *options;
@@ -220,8 +242,7 @@ void mr_log_close(struct mr_log *log, struct mr_segment **active, struct mr_segm
 	mr_assert(log->writing == 0);
 	*active = log->options.in_memory ? NULL : log->active;
 	*spare = log->spare;
-	free(log->starts);
-	free(log);
+	log_free(log);
 }
 
 /* ---- room in the tail ---------------------------------------------------- */
@@ -276,14 +297,6 @@ static bool reclaim(struct mr_log *log, uint64_t end)
 	return true;
 }
 
-/* Whether a chore is zero-filling part of [from, to): writes there would be lost or torn. */
-static bool being_zeroed(const struct mr_log *log, uint64_t from, uint64_t to)
-{
-	if (log->zero_from == log->zero_to)
-		return false; /* none is, though that place may lie between the two */
-	return from < log->zero_to && log->zero_from < to;
-}
-
 /* ---- appending ----------------------------------------------------------- */
 
 static uint64_t segment_end(const struct mr_log *log)
@@ -321,9 +334,7 @@ static void roll(struct mr_log *log)
 	log->spare = NULL;
 	log->active_named = false;
 	log->started_pending = true;
-	log->zero_pending = false; /* of the segment before */
 	log->zeroed = segment->base_position + segment->zeroed_bytes;
-	log->zero_from = log->zero_to = log->end_position;
 }
 
 /* The next group does not fit into the active segment: is everything there for a roll? */
@@ -355,11 +366,8 @@ static enum mr_log_room begin_group(struct mr_log *log, uint32_t bytes)
 		if (room != MR_LOG_ROOM)
 			return room;
 		roll(log);
-	} else {
-		if (being_zeroed(log, log->end_position, log->end_position + group_bytes))
-			return MR_LOG_TAIL_FULL;
-		if (!reclaim(log, log->end_position + group_bytes))
-			return MR_LOG_TAIL_FULL;
+	} else if (!reclaim(log, log->end_position + group_bytes)) {
+		return MR_LOG_TAIL_FULL;
 	}
 	push_start(log, log->end_position);
 	log->open_position = log->end_position;
@@ -379,8 +387,7 @@ static enum mr_log_room grow_group(struct mr_log *log, uint32_t bytes)
 	uint64_t end = log->open_position + round_up(sizeof(struct mr_group_header) +
 						     (uint64_t)log->group.batch_bytes + bytes);
 
-	if (log->group.batch_bytes >= log->options.group_bytes || end > segment_end(log) ||
-	    being_zeroed(log, log->open_position, end)) {
+	if (log->group.batch_bytes >= log->options.group_bytes || end > segment_end(log)) {
 		log->group_full = true;
 		return MR_LOG_TAIL_FULL;
 	}
@@ -486,26 +493,32 @@ static void note_rate(struct mr_log *log, uint32_t batch_bytes, int64_t now_ms)
 }
 
 /*
- * While groups are small, zeros ahead of the log's end make each write cheaper: asks for the next
- * step of them (D7).
+ * While groups are small, zeros ahead of the log's end make each write cheaper (D7). A group that
+ * reaches beyond them is dear whatever is done: its write is followed by a commit of the journal.
+ * So it takes the next zeros with it, in the same write; those of a chore would make every group
+ * that is written meanwhile wait for them. No other group is written before these are, since it
+ * might be written over.
  */
-static void want_zeros(struct mr_log *log)
+static void add_zeros(struct mr_log *log, struct flight *flight)
 {
-	uint64_t from = log->zeroed;
-	uint64_t end = segment_end(log);
+	uint64_t bytes = flight->end_position - flight->position;
+	uint64_t zeros = segment_end(log) - flight->end_position;
+	uint64_t window = mr_log_window_bytes(&log->options);
 
-	if (log->average_bytes >= SMALL_GROUP_BYTES || log->fast || log->zero_from != log->zero_to)
+	if (log->average_bytes >= SMALL_GROUP_BYTES || log->fast || log->flight_count > 0)
 		return;
-	if (from >= end || log->end_position + ZERO_AHEAD_BYTES < from)
+	if (flight->end_position <= log->zeroed || bytes > ZERO_GROUP_BYTES)
 		return;
-	/* Past it after a stretch of large groups: begin ahead, so that nobody waits for it. */
-	if (from < log->reserved_position)
-		from = round_up(log->reserved_position) + ZERO_AHEAD_BYTES;
-	if (from >= end)
+	if (zeros > ZERO_BYTES)
+		zeros = ZERO_BYTES;
+	if (zeros > window - bytes)
+		zeros = window - bytes; /* recovery looks no further for what was in flight */
+	if (!zeros)
 		return;
-	log->zero_from = from;
-	log->zero_to = end - from < MR_ZERO_STEP_BYTES ? end : from + MR_ZERO_STEP_BYTES;
-	log->zero_pending = true;
+	flight->zeros = zeros;
+	flight->from = memcpy(log->with_zeros + ZERO_GROUP_BYTES - bytes, flight->from, bytes);
+	log->zeroed = flight->end_position + flight->zeros;
+	log->zeros_out = true;
 }
 
 static void close_group(struct mr_log *log, int32_t leader_epoch)
@@ -531,6 +544,7 @@ static void close_group(struct mr_log *log, int32_t leader_epoch)
 	note_rate(log, log->group.batch_bytes, place.append_ms);
 	*flight = (struct flight){
 		.write = {log},
+		.from = mr_tail_at(log->tail, log->open_position),
 		.position = log->open_position,
 		.end_position = log->end_position,
 		.end_offset = log->end_offset,
@@ -539,6 +553,7 @@ static void close_group(struct mr_log *log, int32_t leader_epoch)
 		.file = log->active->file,
 		.crc = log->previous_crc,
 	};
+	add_zeros(log, flight);
 	log->flight_count++;
 }
 
@@ -553,10 +568,9 @@ static uint32_t send_closed(struct mr_log *log)
 
 		if (flight->sent)
 			continue;
-		r = mr_io_queue_write(log->queue, flight->file,
-				      mr_tail_at(log->tail, flight->position),
-				      flight->end_position - flight->position, flight->file_offset,
-				      &flight->write);
+		r = mr_io_queue_write(log->queue, flight->file, flight->from,
+				      flight->end_position - flight->position + flight->zeros,
+				      flight->file_offset, &flight->write);
 		if (r == -EAGAIN)
 			return sent;
 		if (r < 0) {
@@ -576,7 +590,7 @@ static bool is_due(const struct mr_log *log, bool force)
 
 	if (!log->group_open || log->group.batch_count == 0)
 		return false;
-	if (log->flight_count >= log->options.groups_in_flight)
+	if (log->flight_count >= log->options.groups_in_flight || log->zeros_out)
 		return false;
 	if (large < LARGE_GROUP_BYTES)
 		large = LARGE_GROUP_BYTES;
@@ -589,10 +603,8 @@ uint32_t mr_log_submit(struct mr_log *log, int32_t leader_epoch, bool force)
 {
 	if (log->failed || log->options.in_memory)
 		return 0;
-	if (is_due(log, force)) {
+	if (is_due(log, force))
 		close_group(log, leader_epoch);
-		want_zeros(log);
-	}
 	return send_closed(log);
 }
 
@@ -634,6 +646,8 @@ int mr_log_completed(const struct mr_io_completion *completion, uint64_t *flushe
 		log->failed = true;
 	else
 		flight->done = true;
+	if (flight->zeros)
+		log->zeros_out = false;
 	if (!log->failed)
 		advance(log);
 	*flushed = log->flushed.offset;
@@ -666,18 +680,9 @@ uint64_t mr_log_segment_named(struct mr_log *log, const struct mr_segment *segme
 	return log->flushed.offset;
 }
 
-void mr_log_zeroed(struct mr_log *log, const struct mr_segment *segment, uint64_t to)
-{
-	if (segment != log->active)
-		return; /* the log has rolled on since */
-	log->zero_from = log->zero_to;
-	if (segment->base_position + to > log->zeroed)
-		log->zeroed = segment->base_position + to;
-}
-
 bool mr_log_has_event(const struct mr_log *log)
 {
-	return log->started_pending || log->zero_pending;
+	return log->started_pending;
 }
 
 struct mr_log_event mr_log_next_event(struct mr_log *log)
@@ -688,11 +693,6 @@ struct mr_log_event mr_log_next_event(struct mr_log *log)
 		log->started_pending = false;
 		event.kind = MR_LOG_EVENT_STARTED;
 		event.header = log->header;
-	} else if (log->zero_pending) {
-		log->zero_pending = false;
-		event.kind = MR_LOG_EVENT_ZERO;
-		event.from = log->zero_from - log->active->base_position;
-		event.to = log->zero_to - log->active->base_position;
 	}
 	return event;
 }
@@ -718,6 +718,7 @@ void mr_log_state(const struct mr_log *log, struct mr_log_state *state)
 		.in_flight = log->writing,
 		.open = log->group_open,
 		.open_bytes = log->group_open ? log->group.batch_bytes : 0,
+		.zeros_out = log->zeros_out,
 		.failed = log->failed,
 	};
 }

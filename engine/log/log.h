@@ -39,11 +39,11 @@ struct mr_log_options {
 /* Why nothing can be appended right now; counted and named as back pressure. */
 enum mr_log_room {
 	MR_LOG_ROOM = 0,
-	MR_LOG_TAIL_FULL,      /* the disk (or a hold) is behind: the open group or the tail is
-				  full of what must stay */
-	MR_LOG_NO_SEGMENT,     /* the next segment is not ready (disk full, or slow); in memory: the
-				  next offsets are not reserved */
-	MR_LOG_FAILED,	       /* a write failed: final (D3) */
+	MR_LOG_TAIL_FULL,  /* the disk (or a hold) is behind: the open group or the tail is
+			      full of what must stay */
+	MR_LOG_NO_SEGMENT, /* the next segment is not ready (disk full, or slow); in memory: the
+			      next offsets are not reserved */
+	MR_LOG_FAILED,	   /* a write failed: final (D3) */
 };
 
 /* What the worker has to pass on to the control thread after a turn. */
@@ -52,12 +52,9 @@ struct mr_log_event {
 		MR_LOG_EVENT_NONE,
 		MR_LOG_EVENT_STARTED, /* 'segment' is the active one now: make header and name
 					 durable, make a new spare */
-		MR_LOG_EVENT_ZERO,    /* zero-fill [from, to) of the segment's file, then
-					 mr_log_zeroed() */
 	} kind;
 	struct mr_segment *segment;
 	struct mr_segment_header header; /* STARTED: what its first block must hold */
-	uint64_t from, to;		 /* ZERO: file bytes */
 };
 
 struct mr_log;
@@ -68,13 +65,13 @@ struct mr_log;
  * allocation after this.
  */
 struct mr_log_start {
-	struct mr_segment *active;  /* taken; header durable */
-	uint64_t position;	    /* block-aligned, inside the active segment or its end */
-	uint64_t offset;	    /* log end offset */
-	uint64_t offset_limit;	    /* in memory: mr_log_raise_limit() */
-	uint64_t group_number;	    /* of the next group */
-	uint32_t previous_crc;	    /* of the last group */
-	int32_t partition;	    /* this and the ids go into the headers of new segments */
+	struct mr_segment *active; /* taken; header durable */
+	uint64_t position;	   /* block-aligned, inside the active segment or its end */
+	uint64_t offset;	   /* log end offset */
+	uint64_t offset_limit;	   /* in memory: mr_log_raise_limit() */
+	uint64_t group_number;	   /* of the next group */
+	uint32_t previous_crc;	   /* of the last group */
+	int32_t partition;	   /* this and the ids go into the headers of new segments */
 	uint8_t topic_id[16];
 	uint8_t log_id[16];
 };
@@ -146,8 +143,6 @@ void mr_log_give_spare(struct mr_log *log, struct mr_segment *spare);
 bool mr_log_wants_spare(const struct mr_log *log);
 /* Header and name of 'segment' are durable. Returns the flushed offset afterwards. */
 uint64_t mr_log_segment_named(struct mr_log *log, const struct mr_segment *segment);
-/* Event ZERO is done up to 'to'. For a segment that is no longer active it changes nothing. */
-void mr_log_zeroed(struct mr_log *log, const struct mr_segment *segment, uint64_t to);
 /* Takes the next event, kind NONE when there is none. */
 struct mr_log_event mr_log_next_event(struct mr_log *log);
 bool mr_log_has_event(const struct mr_log *log);
@@ -160,7 +155,7 @@ bool mr_log_has_event(const struct mr_log *log);
 void mr_log_raise_limit(struct mr_log *log, uint64_t offset);
 
 struct mr_log_state {
-	uint64_t end_offset, end_position;	   /* appended, the open group's batches included */
+	uint64_t end_offset, end_position; /* appended, the open group's batches included */
 	/* Of the group that is opened next. A checkpoint of end_offset takes these (and a copy of
 	   the producers) while open_bytes is 0, and is written when all that is flushed. */
 	uint64_t end_group_number;
@@ -169,8 +164,9 @@ struct mr_log_state {
 	uint64_t flushed_group_number;		   /* of the group that follows the flushed ones */
 	uint32_t flushed_crc;			   /* of the last flushed group */
 	uint32_t in_flight;
-	bool open;				   /* a group is, perhaps an empty one */
-	uint32_t open_bytes;			   /* batch bytes in the open group */
+	bool zeros_out;	     /* the one in flight has zeros behind it */
+	bool open;	     /* a group is, perhaps an empty one */
+	uint32_t open_bytes; /* batch bytes in the open group */
 	bool failed;
 };
 void mr_log_state(const struct mr_log *log, struct mr_log_state *state);
@@ -188,7 +184,7 @@ struct mr_log_place {
 	struct mr_segment *segment;
 	uint64_t group_position; /* a group start at or before the record */
 	uint64_t group_offset;
-	uint64_t end_position;	 /* UINT64_MAX for the active segment */
+	uint64_t end_position; /* UINT64_MAX for the active segment */
 };
 
 /* 'segments' (taken, in order, the last is active) as recovery found or creation made them. */

@@ -234,12 +234,6 @@ static int do_chore(struct mr_test_rig *rig, const struct mr_log_event *chore, s
 	size_t count;
 	int r;
 
-	if (chore->kind == MR_LOG_EVENT_ZERO) {
-		r = mr_segment_zero(chore->segment, chore->from, chore->to, err);
-		if (r == 0)
-			mr_log_zeroed(rig->log, chore->segment, chore->to);
-		return r;
-	}
 	r = mr_segment_name(chore->segment, &chore->header, err);
 	if (r < 0)
 		return r;

@@ -647,110 +647,147 @@ static enum mr_log_room put_and_flush(struct mr_log *log, uint32_t value_bytes)
 	return room;
 }
 
-Test(log, asks_for_zeros_ahead_and_keeps_out_of_them)
+/* How many zeros went with it; -1: there was no room for the batch. */
+static int64_t zeros_with(struct mr_log *log, uint32_t value_bytes)
 {
-	enum { MIB = 1 << 20 };
-	struct mr_recovered made;
-	struct mr_log_event event;
-	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 11 * MIB);
-	int n = 0;
+	struct mr_log_state before, after;
 
-	put_and_flush(log, 100);
-	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "enough is ahead");
-	end_by_hand(log, &made);
-	log = log_with_zeros(&made, 16 * MIB, 16 * MIB - 32768);
-	put_and_flush(log, 100);
-	cr_assert(mr_log_has_event(log));
-	event = mr_log_next_event(log);
-	cr_assert_not(mr_log_has_event(log));
-	cr_assert_eq(event.kind, MR_LOG_EVENT_ZERO);
-	cr_assert_eq(event.segment, made.start.active);
-	cr_assert_eq(event.from, 16 * MIB);
-	cr_assert_eq(event.to, 17 * MIB, "in small steps: what flushes meanwhile waits for them");
-	while (put_and_flush(log, 100) == MR_LOG_ROOM && n++ < 100)
-		cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "asked once");
-	cr_assert_eq(n, 7, "up to the zeros' first byte");
-	cr_assert_eq(put(log, 100), MR_LOG_TAIL_FULL);
-	mr_log_zeroed(log, made.start.active, event.to);
-	for (n = 17; n < 20; n++) {
-		cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
-		event = mr_log_next_event(log);
-		cr_assert_eq(event.kind, MR_LOG_EVENT_ZERO, "step by step");
-		cr_assert_eq(event.from, (uint64_t)n * MIB);
-		mr_log_zeroed(log, made.start.active, event.to);
+	mr_log_state(log, &before);
+	if (put_and_flush(log, value_bytes) != MR_LOG_ROOM)
+		return -1;
+	mr_log_state(log, &after);
+	return (int64_t)hand.writes[0].bytes - (int64_t)(after.end_position - before.end_position);
+}
+
+enum { KIB = 1 << 10, MIB = 1 << 20, ZEROS = 128 * KIB };
+
+Test(log, a_group_beyond_the_zeros_takes_more_with_it)
+{
+	struct mr_recovered made;
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 16 * MIB - 32 * KIB);
+
+	for (int i = 0; i < 8; i++)
+		cr_assert_eq(zeros_with(log, 100), 0, "still inside, group %d", i);
+	for (int round = 0; round < 3; round++) {
+		cr_assert_eq(zeros_with(log, 100), ZEROS);
+		for (int i = 0; i < ZEROS / 4096; i++)
+			cr_assert_eq(zeros_with(log, 100), 0, "inside those, group %d", i);
 	}
-	cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
-	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_ZERO, "not yet far enough");
-	mr_log_zeroed(log, made.start.active, 21 * (uint64_t)MIB);
-	cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
-	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "far enough");
 	end_by_hand(log, &made);
 }
 
-Test(log, a_group_does_not_grow_into_zeros_that_are_being_written)
+/* In the file stand the tail's bytes and zeros, whatever the tail holds behind the group. */
+Test(log, zeros_stand_behind_a_copy_of_the_group)
 {
-	enum { MIB = 1 << 20 };
 	struct mr_recovered made;
-	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 16 * MIB - 16384);
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 16 * MIB);
+	const uint8_t *written;
 
-	put_and_flush(log, 100);
-	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_ZERO);
-	cr_assert_eq(put(log, 6000), MR_LOG_ROOM);
-	cr_assert_eq(put(log, 7000), MR_LOG_TAIL_FULL);
-	hand.count = 0;
-	cr_assert_eq(mr_log_submit(log, 1, false), 1);
-	cr_assert_eq(hand.writes[0].bytes, 8192);
-	complete(0, 0);
+	for (uint32_t bytes = 100; bytes <= 20000; bytes += 19900) {
+		uint64_t group;
+
+		while (zeros_with(log, 100) == 0) /* up to a place where zeros end */
+			;
+		for (int i = 0; i < ZEROS / 4096; i++)
+			cr_assert_eq(zeros_with(log, 100), 0);
+		cr_assert_eq(put(log, bytes), MR_LOG_ROOM);
+		hand.count = 0;
+		cr_assert_eq(mr_log_submit(log, 1, false), 1);
+		cr_assert_eq(put(log, 3000), MR_LOG_ROOM, "the next is encoded meanwhile");
+		written = hand.writes[0].buffer;
+		group = hand.writes[0].bytes - ZEROS;
+		cr_assert_gt(group, bytes);
+		cr_assert_eq((uintptr_t)written % MR_BLOCK_BYTES, 0, "for direct writes");
+		cr_assert_eq(memcmp(written,
+				    mr_tail_at(&rig.tail, hand.writes[0].offset +
+								  made.start.active->base_position),
+				    group),
+			     0);
+		for (uint64_t i = group; i < group + ZEROS; i++)
+			cr_assert_eq(written[i], 0);
+		complete(0, 0);
+		cr_assert_eq(mr_log_submit(log, 1, false), 1);
+		complete(1, 0);
+	}
 	end_by_hand(log, &made);
 }
 
-Test(log, at_streaming_rate_it_asks_for_no_zeros)
+Test(log, no_group_is_written_before_zeros_in_its_place_are)
 {
-	enum { MIB = 1 << 20 };
 	struct mr_recovered made;
-	struct mr_log_event event;
-	struct mr_log *log = log_with_zeros(&made, 16 * MIB, MR_BLOCK_BYTES);
-	uint64_t from;
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 16 * MIB);
+	struct mr_log_state s;
 
-	while (put_and_flush(log, 250u << 10) == MR_LOG_ROOM) {
-		struct mr_log_state s;
-
-		cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE);
-		mr_log_state(log, &s);
-		if (s.end_position > 20 * MIB)
-			break;
-	}
-	for (int i = 0; i < 100; i++) {
-		put_and_flush(log, 100);
-		event = mr_log_next_event(log);
-		if (event.kind == MR_LOG_EVENT_ZERO)
-			break;
-	}
-	cr_assert_eq(event.kind, MR_LOG_EVENT_ZERO, "small again");
-	from = event.from;
-	cr_assert_geq(from, 24 * MIB, "ahead of the end, so that nobody waits");
 	cr_assert_eq(put(log, 100), MR_LOG_ROOM);
-	mr_log_submit(log, 1, true);
+	hand.room = 0;
+	cr_assert_eq(mr_log_submit(log, 1, true), 0, "the queue is full");
+	cr_assert_eq(put(log, 100), MR_LOG_ROOM);
+	hand.room = HAND_MAX;
+	cr_assert_eq(mr_log_submit(log, 1, true), 1, "the first alone");
+	cr_assert_eq(hand.writes[0].bytes, MR_BLOCK_BYTES + ZEROS);
+	cr_assert_eq(mr_log_submit(log, 1, true), 0);
+	while (put(log, 60000) == MR_LOG_ROOM) /* large enough for a write beside others */
+		;
+	cr_assert_eq(mr_log_submit(log, 1, true), 0);
+	mr_log_state(log, &s);
+	cr_assert(s.zeros_out);
+	complete(0, 0);
+	mr_log_state(log, &s);
+	cr_assert_not(s.zeros_out);
+	cr_assert_eq(mr_log_submit(log, 1, false), 1);
+	cr_assert_eq(hand.writes[1].offset, hand.writes[0].offset + MR_BLOCK_BYTES);
 	complete(1, 0);
 	end_by_hand(log, &made);
 }
 
-/* Where zeros make writes short, groups are small at any rate: what is written a second decides. */
-Test(log, many_small_groups_in_a_short_time_ask_for_no_zeros)
+Test(log, zeros_wait_until_nothing_else_is_in_flight)
 {
-	enum { MIB = 1 << 20 };
+	struct mr_recovered made;
+	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 16 * MIB - MR_BLOCK_BYTES);
+
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_assert_eq(put(log, 100), MR_LOG_ROOM);
+		cr_assert_eq(mr_log_submit(log, 1, true), 1);
+		cr_assert_eq(hand.writes[i].bytes, MR_BLOCK_BYTES, "write %u", i);
+	}
+	complete(0, 0);
+	complete(1, 0);
+	cr_assert_eq(zeros_with(log, 100), ZEROS);
+	end_by_hand(log, &made);
+}
+
+Test(log, at_streaming_rate_it_writes_no_zeros)
+{
+	struct mr_recovered made;
+	struct mr_log *log = log_with_zeros(&made, MIB, MR_BLOCK_BYTES);
+	struct mr_log_state s = {0};
+	int i;
+
+	put_and_flush(log, 250 * KIB);
+	while (s.end_position < 20 * MIB) {
+		cr_assert_eq(zeros_with(log, 250 * KIB), 0);
+		mr_log_state(log, &s);
+	}
+	for (i = 0; i < 100 && zeros_with(log, 100) == 0; i++)
+		;
+	cr_assert_lt(i, 100, "small again");
+	cr_assert_eq(zeros_with(log, 100), 0, "inside them");
+	end_by_hand(log, &made);
+}
+
+/* Where zeros make writes short, groups are small at any rate: what is written a second decides. */
+Test(log, many_small_groups_in_a_short_time_write_no_zeros)
+{
 	struct mr_recovered made;
 	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 8 * MIB);
 
-	for (int i = 0; i < 700; i++) { /* 5,000 bytes of batches each, 30 MB a second */
+	for (int i = 0; i < 2000; i++) { /* 5,000 bytes of batches each, 30 MB a second */
 		rig.clock.wall_ms += i % 6 == 0;
-		cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM);
-		cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE, "group %d", i);
+		cr_assert_eq(zeros_with(log, 5000), 0, "group %d", i);
 	}
 	for (int i = 0; i < 200; i++) {
 		rig.clock.wall_ms += 1;
-		cr_assert_eq(put_and_flush(log, 5000), MR_LOG_ROOM);
-		if (mr_log_next_event(log).kind != MR_LOG_EVENT_NONE)
+		if (zeros_with(log, 5000) > 0)
 			break;
 		cr_assert_lt(i, 199, "5 MB a second are slow");
 	}
@@ -760,61 +797,49 @@ Test(log, many_small_groups_in_a_short_time_ask_for_no_zeros)
 }
 
 /* 10,000 a second, each flushed by itself, took 40 MiB of blocks a second for a stream. */
-Test(log, few_records_in_a_block_each_ask_for_zeros_at_any_rate_of_blocks)
+Test(log, few_records_in_a_block_each_take_zeros_at_any_rate_of_blocks)
 {
-	enum { MIB = 1 << 20 };
 	struct mr_recovered made;
 	struct mr_log *log = log_with_zeros(&made, MIB, MR_BLOCK_BYTES);
-	struct mr_log_event event;
 	uint32_t steps = 0;
 
 	for (int i = 0; i < 2000; i++) {
 		rig.clock.wall_ms += i % 10 == 0;
-		cr_assert_eq(put_and_flush(log, 100), MR_LOG_ROOM);
-		event = mr_log_next_event(log);
-		if (event.kind != MR_LOG_EVENT_ZERO)
-			continue;
-		mr_log_zeroed(log, made.start.active, event.to);
-		steps++;
+		steps += zeros_with(log, 100) > 0;
 	}
-	cr_assert_geq(steps, 11, "8 MiB of blocks, and 4 MiB ahead of them");
-	end_by_hand(log, &made);
-}
-
-/* The end of the last range counted as a range: a group that crossed it waited for ever. */
-Test(log, a_group_crosses_the_end_of_zeros_that_are_written)
-{
-	enum { MIB = 1 << 20 };
-	struct mr_recovered made;
-	struct mr_log_event event;
-	struct mr_log *log = log_with_zeros(&made, 16 * MIB, 16 * MIB - 32768);
-	struct mr_log_state s;
-
-	put_and_flush(log, 100);
-	event = mr_log_next_event(log);
-	cr_assert_eq(event.to, 17 * MIB);
-	mr_log_zeroed(log, made.start.active, event.to);
-	do {
-		cr_assert_eq(put_and_flush(log, 250u << 10), MR_LOG_ROOM);
-		mr_log_state(log, &s);
-	} while (s.end_position < 19 * MIB);
+	cr_assert_eq(steps, (2000 - 255 + 32) / 33, "each for itself and 32 behind it");
 	end_by_hand(log, &made);
 }
 
 Test(log, zeros_end_where_the_segment_ends)
 {
-	enum { MIB = 1 << 20 };
 	struct mr_recovered made;
-	struct mr_log_event event;
-	struct mr_log *log = log_with_zeros(&made, 64 * MIB - 8192, 60 * MIB);
+	struct mr_log *log = log_with_zeros(&made, 64 * MIB - 8192, 64 * MIB - 12288);
 
-	put_and_flush(log, 100);
-	event = mr_log_next_event(log);
-	cr_assert_eq(event.from, 64 * MIB - 8192);
-	cr_assert_eq(event.to, 64 * MIB);
-	mr_log_zeroed(log, made.start.active, event.to);
-	put_and_flush(log, 100);
-	cr_assert_eq(mr_log_next_event(log).kind, MR_LOG_EVENT_NONE);
+	cr_assert_eq(zeros_with(log, 100), 0);
+	cr_assert_eq(zeros_with(log, 100), 4096);
+	cr_assert_eq(zeros_with(log, 100), 0);
+	cr_assert_eq(zeros_with(log, 100), -1, "no spare");
+	end_by_hand(log, &made);
+}
+
+/* Recovery clears that much behind the last group that it finds whole. */
+Test(log, zeros_end_where_recovery_looks_no_further)
+{
+	struct mr_recovered made;
+	struct mr_log *log;
+
+	options = mr_test_rig_defaults();
+	options.log.group_bytes = 4096;
+	options.log.batch_bytes_max = 4096;
+	options.log.groups_in_flight = 2;
+	options.segment_bytes = 4 * MIB;
+	cr_assert_eq(mr_log_window_bytes(&options.log), 24 * KIB);
+	log = log_by_hand(&made);
+	for (int i = 0; i < MIB / 4096 - 1; i++)
+		cr_assert_eq(zeros_with(log, 100), 0);
+	cr_assert_eq(zeros_with(log, 100), 20 * KIB);
+	cr_assert_eq(hand.writes[0].bytes, 24 * KIB);
 	end_by_hand(log, &made);
 }
 
