@@ -34,7 +34,7 @@
 /* The worker has nothing of the partition in hand once it answered all that it was sent. */
 static void partition_out(struct mr_hosted *hosted)
 {
-	if (hosted->let_go && !hosted->posts)
+	if (hosted->let_go && !hosted->posts && !hosted->cut)
 		mr_control_partition_removed(hosted);
 }
 
@@ -43,6 +43,19 @@ static void request_answered(struct mr_hosted *hosted)
 	mr_assert(hosted->posts > 0);
 	hosted->posts--;
 	partition_out(hosted);
+}
+
+/* Of replicated partitions only. */
+static void take_replica_message(struct mr_hosted *hosted, struct mr_worker_message *message)
+{
+	if (message->kind == MR_WORKER_COORDINATE) {
+		mr_control_coordinate(hosted, message);
+	} else if (message->kind == MR_WORKER_TRUNCATE) {
+		mr_control_truncate(hosted, message);
+	} else {
+		free(message); /* it was made for one event */
+		request_answered(hosted);
+	}
 }
 
 static void take_message(struct mr_control *control, struct mr_worker_message *message)
@@ -54,8 +67,14 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		if (message->status < 0)
 			mr_control_fail(control, message->status,
 					"a worker could not take a partition");
+		else if (mr_worker_partition_replica(message->partition))
+			mr_control_added(hosted);
 		break;
 	case MR_WORKER_REMOVE_PARTITION:
+		if (hosted->cut) {
+			mr_control_let_go(hosted);
+			break;
+		}
 		hosted->let_go = true;
 		partition_out(hosted);
 		break;
@@ -91,9 +110,11 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		request_answered(hosted);
 		break;
 	case MR_WORKER_FAIL:
+		break;
 	case MR_WORKER_COORDINATED:
 	case MR_WORKER_COORDINATE:
 	case MR_WORKER_TRUNCATE:
+		take_replica_message(hosted, message);
 		break;
 	case MR_WORKER_LOG_EVENT:
 		mr_control_log_event(message->owner, message);
@@ -161,8 +182,8 @@ static void commits_ready(struct mr_local_source *source, uint32_t events)
 	mr_control_commits_acknowledged(control);
 }
 
-static int watch(struct mr_control *control, int fd, struct mr_local_source *source,
-		 void (*ready)(struct mr_local_source *, uint32_t), struct mr_error *err)
+int mr_control_watch_fd(struct mr_control *control, int fd, struct mr_local_source *source,
+			void (*ready)(struct mr_local_source *, uint32_t), struct mr_error *err)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
 
@@ -232,6 +253,7 @@ static void keep_time(struct mr_control *control)
 		return;
 	control->next_second_ns = now_ns + SECOND_NS;
 	mr_control_every_second(control);
+	mr_control_peers_second(control);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -249,11 +271,12 @@ static bool workers_asleep(struct mr_control *control)
 static void one_round(struct mr_control *control, int timeout_ms)
 {
 	struct epoll_event events[EVENTS_A_TURN];
-	bool quiet = workers_asleep(control);
+	bool quiet = mr_control_peers_sleep(control) & workers_asleep(control);
 	uint32_t i;
 	int count, n;
 
 	count = epoll_wait(control->epoll_fd, events, EVENTS_A_TURN, quiet ? timeout_ms : 0);
+	mr_control_peers_wake(control);
 	for (i = 0; i < control->worker_count; i++)
 		mr_worker_wake(control->workers[i]);
 	for (n = 0; n < count; n++) {
@@ -262,6 +285,7 @@ static void one_round(struct mr_control *control, int timeout_ms)
 		source->ready(source, events[n].events);
 	}
 	(void)take_messages(control);
+	mr_control_peers_turn(control);
 	mr_local_sweep(control->local);
 	mr_control_finish_deleting(control);
 	if (control->failed && control->commits)
@@ -366,6 +390,7 @@ static int start_worker(struct mr_control *control, uint32_t number, struct mr_e
 		.clock = control->clock,
 		.idle = control->config->idle,
 		.groups_in_flight = control->config->groups_in_flight,
+		.port = mr_control_peers_port(control, number),
 	};
 	int i, r;
 
@@ -384,31 +409,30 @@ static int start_worker(struct mr_control *control, uint32_t number, struct mr_e
 	return r;
 }
 
-static int start_threads(struct mr_control *control, struct mr_error *err)
+int mr_control_start_threads(struct mr_control *control, struct mr_error *err)
 {
-	const struct mr_place_entry *chores;
+	const struct mr_place_entry *chores = mr_place_find(&control->plan, MR_PLACE_CHORES);
 	uint32_t i;
-	int r = plan_threads(control, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	chores = mr_place_find(&control->plan, MR_PLACE_CHORES);
 	control->workers = calloc(control->plan.worker_count, sizeof(struct mr_worker *));
 	control->failures = calloc(control->plan.worker_count, sizeof(*control->failures));
 	if (!control->workers || !control->failures)
 		return mr_error_set(err, -ENOMEM, "no memory for workers");
 	r = mr_chores_start(chores, &control->chores, err);
+	if (r == 0)
+		r = mr_control_peers_open(control, err);
 	for (i = 0; r == 0 && i < control->plan.worker_count; i++) {
 		r = start_worker(control, i, err);
 		if (r == 0)
 			control->worker_count++;
 	}
 	for (i = 0; r == 0 && i < control->worker_count; i++)
-		r = watch(control, mr_worker_fd(control->workers[i]), &control->workers_source,
-			  workers_ready, err);
+		r = mr_control_watch_fd(control, mr_worker_fd(control->workers[i]),
+					&control->workers_source, workers_ready, err);
 	if (r == 0)
-		r = watch(control, mr_chores_fd(control->chores), &control->chores_source,
-			  chores_ready, err);
+		r = mr_control_watch_fd(control, mr_chores_fd(control->chores),
+					&control->chores_source, chores_ready, err);
 	return r;
 }
 
@@ -493,8 +517,8 @@ static int make_commit_lane(struct mr_control *control, struct mr_error *err)
 
 	if (r < 0)
 		return r;
-	return watch(control, control->commit_lane.bell_to_writer, &control->commits_source,
-		     commits_ready, err);
+	return mr_control_watch_fd(control, control->commit_lane.bell_to_writer,
+				   &control->commits_source, commits_ready, err);
 }
 
 static int open_parts(struct mr_control *control, const struct mr_control_options *options,
@@ -507,7 +531,8 @@ static int open_parts(struct mr_control *control, const struct mr_control_option
 		return mr_error_set(err, -errno, "cannot make an epoll descriptor");
 	r = control->stop_fd = mr_doorbell_open(err);
 	if (r >= 0)
-		r = watch(control, control->stop_fd, &control->stop_source, stop_ready, err);
+		r = mr_control_watch_fd(control, control->stop_fd, &control->stop_source,
+					stop_ready, err);
 	if (r == 0)
 		r = make_commit_lane(control, err);
 	if (r == 0)
@@ -521,7 +546,7 @@ static int open_parts(struct mr_control *control, const struct mr_control_option
 	if (r == 0)
 		r = mr_control_load_offsets(control, err);
 	if (r == 0)
-		r = start_threads(control, err);
+		r = plan_threads(control, err);
 	if (r == 0)
 		r = mr_control_recover_topics(control, options, err);
 	if (r == 0)
@@ -545,6 +570,7 @@ static void give_up(struct mr_control *control)
 
 		(void)mr_chores_finish(control->chores);
 		(void)take_messages(control);
+		mr_control_peers_turn(control);
 		mr_control_each(control, hosted) out &= hosted->removed;
 		if (out)
 			return;
@@ -591,16 +617,7 @@ static void close_topics(struct mr_control *control)
 	struct mr_hosted *hosted;
 	size_t i;
 
-	mr_control_each(control, hosted)
-	{
-		size_t count = hosted->files ? mr_log_files_count(hosted->files) : 0;
-		struct mr_segment *active =
-			count ? mr_log_files_at(hosted->files, count - 1) : NULL;
-
-		mr_log_files_close(hosted->files);
-		hosted->files = NULL;
-		mr_segment_close(active);
-	}
+	mr_control_each(control, hosted) mr_control_close_files(hosted);
 	for (i = 0; i < control->topics.count; i++)
 		mr_control_free_topic(control->topics.topics[i]);
 	control->topics.count = 0;
@@ -622,6 +639,7 @@ void mr_control_close(struct mr_control *control)
 	mr_local_close(control->local);
 	for (i = 0; i < control->worker_count; i++)
 		mr_worker_stop(control->workers[i]);
+	mr_control_peers_close(control);
 	mr_chores_stop(control->chores);
 	mr_own_lane_deinit(&control->commit_lane);
 	close_topics(control);

@@ -25,15 +25,34 @@
 #include "worker.h"
 
 struct mr_control;
-struct host_watch;    /* control_host.c */
-struct segment_chore; /* control_log.c */
-struct drop_chore;    /* control_log.c */
+struct mr_control_peers; /* control_peers.h */
+struct host_watch;	 /* control_host.c */
+struct segment_chore;	 /* control_log.c */
+struct drop_chore;	 /* control_log.c */
 
 enum mr_hosted_state {
 	MR_HOSTED_OK,
 	MR_HOSTED_READ_ONLY, /* its log is damaged */
 	MR_HOSTED_FAILED,    /* the data directory failed (D3) */
 	MR_HOSTED_REMOVING,
+};
+
+/* Whether the feed brings a replicated partition what arrives for it. */
+enum mr_hosted_route {
+	MR_ROUTE_NONE,
+	MR_ROUTE_WAITING, /* its worker does not have it yet */
+	MR_ROUTE_THERE,
+	MR_ROUTE_LEAVING, /* until the feed says that nothing more comes */
+};
+
+/* How far the cutting of its log is: control_cut.c. */
+enum mr_hosted_cut {
+	MR_CUT_NONE,
+	MR_CUT_UNROUTING,
+	MR_CUT_LETTING_GO,
+	MR_CUT_AT_REST,
+	MR_CUT_CUTTING,
+	MR_CUT_ADDING,
 };
 
 /* A partition as the control thread sees it. */
@@ -63,8 +82,9 @@ struct mr_hosted {
 	bool naming;		       /* its active segment is called "spare" still */
 	uint32_t lanes, watches;       /* that the worker has */
 	struct host_watch *watch_list;
-	uint32_t posts; /* requests that the worker has not answered */
-	bool remove_posted;
+	uint32_t posts;	    /* requests that the worker has not answered */
+	bool remove_posted; /* or will be, when the feed has let go of it */
+	int remove_why;
 	bool let_go;			       /* by the worker; it may still answer requests */
 	bool removed;			       /* all answered */
 	uint64_t ended_offset, ended_position; /* of its log when the worker let go; 0: not whole */
@@ -76,8 +96,24 @@ struct mr_hosted {
 	bool snapshot_valid;		     /* the last one, for the next checkpoint */
 	struct mr_checkpoint_partition last; /* of the last snapshot; producers owned */
 	uint64_t checkpointed_offset;
+	struct mr_checkpoint_partition held; /* the next 'last', when all of it is committed */
+	bool held_valid;
+	/* replicated */
+	enum mr_hosted_route route;
+	enum mr_hosted_cut cut;
+	uint64_t cut_offset;
+	bool cut_reset;
+	bool cut_waits;			      /* for space */
+	bool lost;			      /* as topic->lost, until the register says it */
+	struct mr_worker_partition *cut_part; /* whose place 'part' takes */
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
 };
+
+/* Its log takes requests: the worker has it, and nobody takes it away. */
+static inline bool mr_hosted_serves(const struct mr_hosted *hosted)
+{
+	return hosted->part && !hosted->remove_posted && !hosted->let_go && !hosted->cut;
+}
 
 /* All partitions of a topic; topic->owner. */
 struct mr_hosted_topic {
@@ -88,8 +124,9 @@ struct mr_hosted_topic {
 };
 
 struct mr_pending_commit {
-	struct mr_local_ticket *ticket;
+	struct mr_local_ticket *ticket; /* NULL: a peer's */
 	struct mr_commit commit;
+	struct mr_offsets_stamp stamp;
 	uint64_t number; /* of its record: answered when acknowledged */
 	struct mr_pending_commit *next;
 };
@@ -114,6 +151,7 @@ struct mr_control {
 	uint32_t guests[MR_PLACE_WORKERS_MAX];	   /* lanes and watches that each worker has */
 	uint32_t partitions[MR_PLACE_WORKERS_MAX]; /* and partitions */
 	struct mr_chores *chores;
+	struct mr_control_peers *peers; /* NULL: this host is alone */
 	struct mr_local *local;
 	struct mr_local_host host;
 	struct mr_offsets *offsets;
@@ -168,6 +206,60 @@ bool mr_control_degraded(const struct mr_control *control);
 /* ---- among the control thread's own files -------------------------------------------------------
  */
 
+/* control.c */
+int mr_control_watch_fd(struct mr_control *control, int fd, struct mr_local_source *source,
+			void (*ready)(struct mr_local_source *, uint32_t), struct mr_error *err);
+/* Feed and coordinator, then workers: once this start's number is durable. */
+int mr_control_start_threads(struct mr_control *control, struct mr_error *err);
+
+/* control_peers.c: all of it does nothing on a host that is alone */
+int mr_control_peers_open(struct mr_control *control, struct mr_error *err);
+void mr_control_peers_close(struct mr_control *control);
+struct mr_feed_port *mr_control_peers_port(struct mr_control *control, uint32_t worker);
+void mr_control_peers_turn(struct mr_control *control);
+void mr_control_peers_second(struct mr_control *control);
+bool mr_control_peers_sleep(struct mr_control *control);
+void mr_control_peers_wake(struct mr_control *control);
+
+/* control_coord.c: of replicated partitions */
+/* 'created': just now, with its topic. */
+int mr_control_register(struct mr_hosted *hosted, bool created, struct mr_error *err);
+void mr_control_unregister(struct mr_hosted *hosted);
+void mr_control_coordinate(struct mr_hosted *hosted, struct mr_worker_message *message);
+/* A person's word; the ticket is answered later. */
+struct mr_control_promotion {
+	uint32_t to;
+	bool accept_loss; /* and the old leader is stopped */
+};
+int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promotion *promotion,
+		       struct mr_local_ticket *ticket, struct mr_error *err);
+
+/* control_cut.c: of replicated partitions */
+void mr_control_added(struct mr_hosted *hosted);
+/* False: not yet; mr_control_post_removal() follows. */
+bool mr_control_may_remove(struct mr_hosted *hosted);
+void mr_control_truncate(struct mr_hosted *hosted, const struct mr_worker_message *message);
+void mr_control_let_go(struct mr_hosted *hosted);
+
+/* control_catalog.c */
+/* Peers with a replica hear of it. */
+void mr_control_topic_made(struct mr_control *control, const struct mr_topic *topic);
+void mr_control_topic_deleted(struct mr_control *control, const struct mr_topic *topic);
+/* No topic here has this name any more. */
+void mr_control_catalog_name_free(struct mr_control *control, const char *name);
+
+/* control_report.c: for people, as JSON */
+struct json_t;
+void mr_control_add_replica(struct json_t *row, const struct mr_hosted *hosted);
+void mr_control_add_replicas(struct json_t *row, const struct mr_control *control,
+			     const struct mr_topic *topic);
+struct json_t *mr_control_peers_json(struct mr_control *control);
+struct json_t *mr_control_status_json(struct mr_control *control);
+
+/* control_commits.c: peers with a replica hear of it */
+void mr_control_commit_made(struct mr_control *control, const struct mr_commit *commit,
+			    struct mr_offsets_stamp stamp);
+
 /* control_hosted.c */
 /* topic->owner, with all its partitions; no worker has any. NULL: no memory. */
 struct mr_hosted_topic *mr_control_hosted_topic_new(struct mr_control *control,
@@ -188,12 +280,17 @@ int mr_control_begin_in_memory(struct mr_hosted *hosted, bool created,
 /* The worker's half and the control thread's half of a recovered (or new) log. */
 int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovered,
 			 struct mr_partition *state, struct mr_error *err);
+/* The highest that it has led or followed under, or that its log has. */
+int32_t mr_control_leader_epoch(const struct mr_hosted *hosted);
 /* Its worker takes it; or it never will. */
 void mr_control_hand_over(struct mr_hosted *hosted);
 void mr_control_give_up_part(struct mr_hosted *hosted);
 /* A new one, all of it, as far as its worker. */
 int mr_control_make_partition(struct mr_hosted *hosted, struct mr_error *err);
 void mr_control_remove_partition(struct mr_hosted *hosted, int why);
+void mr_control_post_removal(struct mr_hosted *hosted);
+/* The control thread's half of its log, the active segment too. */
+void mr_control_close_files(struct mr_hosted *hosted);
 void mr_control_partition_removed(struct mr_hosted *hosted); /* the worker let go of it */
 
 /* control_recover.c */
@@ -201,8 +298,12 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 			      struct mr_error *err);
 
 /* control_topics.c */
+int mr_control_save_catalogue(struct mr_control *control, struct mr_error *err);
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err);
+/* 'topic' is taken, on failure too. */
+int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic,
+			     struct mr_error *err);
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err);
 int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
@@ -223,6 +324,9 @@ void mr_control_every_second(struct mr_control *control);
 void mr_control_give_up_name(struct mr_hosted *hosted);
 void mr_control_log_start_known(struct mr_hosted *hosted);
 void mr_control_forget_chores(struct mr_hosted *hosted); /* those that wait to be tried again */
+void mr_control_forget_held(struct mr_hosted *hosted);
+/* Short of something that may come back; nothing was lost. */
+bool mr_control_may_pass(int status);
 void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message);
 /* Collects snapshots, then writes by a chore; or writes at once what is known. */
 void mr_control_checkpoint(struct mr_control *control);
@@ -246,6 +350,9 @@ int mr_control_new_producer_id(struct mr_control *control, int64_t *id, struct m
 /* control_offsets.c */
 int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_local_ticket *ticket,
 		      struct mr_error *err);
+int mr_control_publish_commit(struct mr_control *control, const struct mr_commit *request,
+			      struct mr_offsets_stamp stamp, struct mr_local_ticket *ticket,
+			      struct mr_error *err);
 int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t *offset,
 			 struct mr_error *err);
 void mr_control_commits_acknowledged(struct mr_control *control);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/config_table.h"
 #include "check.h"
 #include "control.h"
 
@@ -69,6 +70,7 @@ static json_t *partition_json(const struct mr_hosted *hosted)
 			  (int)hosted->worker_number, "state", state_word(hosted->state), "reason",
 			  hosted->reason.what, "leader_epoch", hosted->leader_epoch);
 
+	mr_control_add_replica(row, hosted);
 	if (!tail || (!hosted->files && !mr_topic_in_memory(hosted->topic)))
 		return row;
 	json_object_set_new(row, "log_start_offset",
@@ -86,20 +88,22 @@ static json_t *partition_json(const struct mr_hosted *hosted)
 static json_t *topic_json(const struct mr_control *control, const struct mr_topic *topic)
 {
 	const struct mr_hosted_topic *hosted = topic->owner;
-	json_t *partitions = json_array();
+	json_t *partitions = json_array(), *row;
 	char id[33];
 	int32_t i;
 
 	mr_topic_id_text(topic->id, id);
 	for (i = 0; i < topic->partition_count; i++)
 		json_array_append_new(partitions, partition_json(&hosted->partitions[i]));
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", topic->name, "id",
-			 id, "storage", mr_config_storage_word(topic->storage), "tail_bytes",
-			 (json_int_t)mr_control_tail_bytes(control, topic), "created_ms",
-			 (json_int_t)topic->created_ms, "retention_bytes",
-			 (json_int_t)topic->retention_bytes, "retention_ms",
-			 (json_int_t)topic->retention_ms, "segment_bytes",
-			 (json_int_t)topic->segment_bytes, "partitions", partitions);
+	row = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", topic->name, "id",
+			id, "storage", mr_config_storage_word(topic->storage), "tail_bytes",
+			(json_int_t)mr_control_tail_bytes(control, topic), "created_ms",
+			(json_int_t)topic->created_ms, "retention_bytes",
+			(json_int_t)topic->retention_bytes, "retention_ms",
+			(json_int_t)topic->retention_ms, "segment_bytes",
+			(json_int_t)topic->segment_bytes, "partitions", partitions);
+	mr_control_add_replicas(row, control, topic);
+	return row;
 }
 
 /* ---- what may be asked
@@ -210,6 +214,32 @@ static int get_sizes(const struct admin_request *request, struct mr_config_topic
 	return 0;
 }
 
+static int get_replicas(const struct admin_request *request, struct mr_config_topic *wanted,
+			struct mr_error *err)
+{
+	const json_t *leaders = json_object_get(request->json, "leaders");
+	uint64_t replicas, least = 0;
+	int r = get_number(request, "replicas", wanted->replicas, 1, MR_CONFIG_HOSTS_MAX, &replicas,
+			   err);
+
+	if (r == 0)
+		r = get_number(request, "min_insync_replicas", wanted->min_insync_replicas, 1,
+			       MR_CONFIG_HOSTS_MAX, &least, err);
+	if (r < 0)
+		return r;
+	wanted->replicas = (uint32_t)replicas;
+	wanted->min_insync_replicas = (uint32_t)least;
+	if (leaders &&
+	    (!json_is_string(leaders) || json_string_length(leaders) >= sizeof(wanted->leaders)))
+		return mr_error_set(err, -EINVAL, "leaders is no name of a host, and not '%s'",
+				    MR_CONFIG_LEADERS_SPREAD);
+	if (leaders)
+		snprintf(wanted->leaders, sizeof(wanted->leaders), "%s",
+			 json_string_value(leaders));
+	return mr_config_check_replicas(request->control->config, wanted->name, wanted->replicas,
+					wanted->min_insync_replicas, wanted->leaders, err);
+}
+
 static int create_topic(struct admin_request *request, struct mr_error *err)
 {
 	struct mr_config_topic wanted = {0};
@@ -226,6 +256,8 @@ static int create_topic(struct admin_request *request, struct mr_error *err)
 	}
 	if (r == 0)
 		r = get_sizes(request, &wanted, err);
+	if (r == 0)
+		r = get_replicas(request, &wanted, err);
 	if (r == 0)
 		r = mr_control_create_topic(request->control, &wanted, &topic, err);
 	if (r == 0)
@@ -309,13 +341,72 @@ static int describe_engine(struct admin_request *request, struct mr_error *err)
 	return 0;
 }
 
+static int describe_peers(struct admin_request *request, struct mr_error *err)
+{
+	request->reply = mr_control_peers_json(request->control);
+	return 0;
+}
+
+static int describe_status(struct admin_request *request, struct mr_error *err)
+{
+	request->reply = mr_control_status_json(request->control);
+	return 0;
+}
+
+/* By default this host; a replica. */
+static int get_node(const struct admin_request *request, const struct mr_topic *topic,
+		    uint32_t *node, struct mr_error *err)
+{
+	const struct mr_config *config = request->control->config;
+	const char *to = json_string_value(json_object_get(request->json, "to"));
+	const struct mr_config_peer *peer = to ? mr_config_peer_find(config, to) : NULL;
+
+	if (to && !peer && strcmp(to, config->node) != 0)
+		return mr_error_set(err, -ENOENT, "there is no host '%.64s' among the peers", to);
+	*node = peer ? peer->number : config->number;
+	if (topic->replicas >> *node & 1)
+		return 0;
+	return mr_error_set(err, -EINVAL, "host '%.64s' keeps no replica of topic '%s'",
+			    to ? to : config->node, topic->name);
+}
+
+static int promote(struct admin_request *request, struct mr_error *err)
+{
+	struct mr_control_promotion promotion = {
+		.accept_loss = json_is_true(json_object_get(request->json, "accept_loss")),
+	};
+	bool stopped = json_is_true(json_object_get(request->json, "old_leader_is_stopped"));
+	uint64_t partition;
+	struct mr_topic *topic;
+	struct mr_hosted *hosted = NULL;
+	int r = get_topic(request, &topic, err);
+
+	if (r == 0 && !mr_topic_replicated(topic))
+		r = mr_error_set(err, -EINVAL, "topic '%s' has no replicas: this host leads it",
+				 topic->name);
+	if (r == 0)
+		r = get_number(request, "partition", 0, 0, MR_PARTITIONS_MAX, &partition, err);
+	if (r == 0)
+		hosted = mr_control_find(request->control, topic->id, (int32_t)partition, err);
+	if (!hosted)
+		return r < 0 ? r : -ERANGE;
+	r = get_node(request, topic, &promotion.to, err);
+	if (r == 0 && promotion.accept_loss && !stopped) {
+		mr_error_set(err, -EPERM, "it was not said that the old leader is stopped");
+		mr_error_why(err, "if it runs, it commits records that this host will not have");
+		return mr_error_hint(err, "stop it, then say --old-leader-is-stopped");
+	}
+	return r < 0 ? r : mr_control_promote(hosted, &promotion, request->ticket, err);
+}
+
 static const struct {
 	const char *name;
 	int (*carry_out)(struct admin_request *request, struct mr_error *err);
 } requests[] = {
 	{"topic.create", create_topic},	      {"topic.list", list_topics},
 	{"topic.describe", describe_topic},   {"topic.delete", delete_topic},
-	{"engine.describe", describe_engine},
+	{"engine.describe", describe_engine}, {"peers.describe", describe_peers},
+	{"status", describe_status},	      {"promote", promote},
 };
 
 int mr_control_admin(struct mr_control *control, const char *text, struct mr_local_ticket *ticket,

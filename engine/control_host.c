@@ -76,7 +76,7 @@ static int find_partition(void *engine, const uint8_t topic_id[16], int32_t part
 	out->tail = mr_worker_partition_tail(hosted->part);
 	out->bells = mr_worker_bells(hosted->worker);
 	out->node = hosted->node;
-	out->leader_epoch = hosted->leader_epoch;
+	out->leader_epoch = mr_control_leader_epoch(hosted);
 	out->record_bytes_max = (uint32_t)control->config->record_bytes_max;
 	out->topic = hosted->topic->name;
 	out->in_memory = mr_topic_in_memory(hosted->topic);
@@ -325,6 +325,15 @@ static int refuse_older(const struct mr_hosted *hosted, uint64_t offset, struct 
 	return mr_error_why(err, "it is kept in memory, as far as its tail reaches");
 }
 
+static int refuse_without_log(const struct mr_hosted *hosted, struct mr_error *err)
+{
+	if (hosted->cut)
+		return mr_error_set(err, -EAGAIN,
+				    "topic '%s' partition %d is being cut: look again",
+				    hosted->topic->name, hosted->number);
+	return mr_error_set(err, -ENOENT, "the topic is being deleted");
+}
+
 static int find_segment(void *engine, const struct mr_find_segment *request,
 			struct mr_segment_reply *reply, int *fd, struct mr_error *err)
 {
@@ -338,8 +347,7 @@ static int find_segment(void *engine, const struct mr_find_segment *request,
 	if (hosted && hosted->part && mr_topic_in_memory(hosted->topic))
 		return refuse_older(hosted, request->offset, err);
 	if (!hosted || !hosted->files)
-		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
-			      : err->code;
+		return hosted ? refuse_without_log(hosted, err) : err->code;
 	if (control->failed) {
 		*err = control->failure; /* D3: what the cache holds may not be on the disk */
 		return err->code;
@@ -379,8 +387,7 @@ static int find_offset(void *engine, const struct mr_find_offset *request, uint6
 		return 0; /* a hint: the reader skips what is older */
 	}
 	if (!hosted || !hosted->files)
-		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
-			      : err->code;
+		return hosted ? refuse_without_log(hosted, err) : err->code;
 	*offset = mr_log_files_find_time(hosted->files, request->timestamp_ms);
 	return 0;
 }

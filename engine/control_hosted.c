@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "control.h"
+#include "replica/feed_codec.h"
 
 /* At least so many in a tail that is all there is: what goes at a time. */
 #define MEMORY_GROUPS 16
@@ -106,10 +107,11 @@ static void hosted_init(struct mr_hosted *hosted, struct mr_control *control,
 	hosted->control = control;
 	hosted->topic = topic;
 	hosted->number = number;
+	hosted->lost = topic->lost;
 	mr_topic_partition_directory(topic->id, number, directory);
 	snprintf(hosted->directory, sizeof(hosted->directory), "%s", directory);
 	hosted->worker_number =
-		(uint32_t)((topic->id[0] + (uint32_t)number) % control->worker_count);
+		(uint32_t)((topic->id[0] + (uint32_t)number) % control->plan.worker_count);
 }
 
 struct mr_hosted_topic *mr_control_hosted_topic_new(struct mr_control *control,
@@ -143,6 +145,7 @@ void mr_control_free_topic(struct mr_topic *topic)
 		free(hosted->partitions[i].snapshot.producers);
 		free(hosted->partitions[i].snapshot.epochs);
 		mr_checkpoint_partition_deinit(&hosted->partitions[i].last);
+		mr_checkpoint_partition_deinit(&hosted->partitions[i].held);
 	}
 	if (hosted)
 		free(hosted->partitions);
@@ -170,23 +173,50 @@ int mr_control_remember_start(struct mr_hosted *hosted, const struct mr_recovere
 	return 0;
 }
 
-/* The worker's half and the control thread's half of a recovered (or new) log. */
-int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovered,
-			 struct mr_partition *state, struct mr_error *err)
+/*
+ * How a replica keeps time and how much may be on its way to it. A follower that was not caught up
+ * for LAG_MAX leaves the ISR: longer than a disk's bad moments, shorter than a person waits for a
+ * record. What is not answered is said again after ASK_AGAIN; a leader with nothing to send is
+ * heard of several times in that. The window is what a follower holds that is not in its log yet: a
+ * quarter of its tail, so that it never has to wait for its readers or its disk to make room.
+ */
+#define LAG_MAX_NS   UINT64_C(10000000000)
+#define ASK_AGAIN_NS UINT64_C(500000000)
+#define HEARTBEAT_NS UINT64_C(100000000)
+
+static uint32_t window_bytes(const struct mr_hosted *hosted)
+{
+	const struct mr_config *config = hosted->control->config;
+	uint64_t bytes = mr_control_tail_bytes(hosted->control, hosted->topic) / 4;
+	uint64_t least = mr_control_batch_bytes_max(config);
+
+	if (bytes > MR_FEED_PAYLOAD_BYTES_MAX)
+		bytes = MR_FEED_PAYLOAD_BYTES_MAX;
+	return (uint32_t)(bytes > least ? bytes : least);
+}
+
+static struct mr_replica_options replica_options(const struct mr_hosted *hosted)
+{
+	const struct mr_control *control = hosted->control;
+
+	return (struct mr_replica_options){
+		.self = control->config->number,
+		.incarnation = control->checkpoint.engine_start,
+		.replicas = hosted->topic->replicas,
+		.min_insync_replicas = hosted->topic->min_insync_replicas,
+		.window_bytes = window_bytes(hosted),
+		.lag_max_ns = LAG_MAX_NS,
+		.ask_again_ns = ASK_AGAIN_NS,
+		.heartbeat_ns = HEARTBEAT_NS,
+		.lost_data = hosted->lost,
+	};
+}
+
+static int check_room(struct mr_hosted *hosted, struct mr_error *err)
 {
 	struct mr_control *control = hosted->control;
-	struct mr_worker_partition_options options = {
-		.tail_bytes = mr_control_tail_bytes(control, hosted->topic),
-		.partition = hosted->number,
-		.read_only = hosted->state == MR_HOSTED_READ_ONLY,
-		.read_only_reason = hosted->reason.what,
-		.log = log_options(hosted),
-		.start = recovered->start,
-		.owner = hosted,
-	};
-	int r = 0;
+	int r = check_tail(hosted, err);
 
-	r = check_tail(hosted, err);
 	if (r < 0)
 		return r;
 	if (control->partitions[hosted->worker_number] >= MR_WORKER_PARTITIONS_MAX)
@@ -194,13 +224,15 @@ int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovere
 				    hosted->worker_number, MR_WORKER_PARTITIONS_MAX);
 	hosted->worker = control->workers[hosted->worker_number];
 	hosted->node = control->plan.entries[hosted->worker_number].node;
-	hosted->leader_epoch = control->leader_epoch;
-	options.node = hosted->node;
-	memcpy(options.topic_id, hosted->topic->id, 16);
-	name_counters(hosted);
-	memcpy(options.counters, hosted->counters, sizeof(options.counters));
-	mr_partition_start(state, recovered->log_start, recovered->start.offset,
-			   control->leader_epoch);
+	return 0;
+}
+
+/* The control thread's half. */
+static int take_segments(struct mr_hosted *hosted, struct mr_recovered *recovered,
+			 struct mr_error *err)
+{
+	int r = 0;
+
 	if (recovered->segment_count) /* a damaged log may have none */
 		r = mr_log_files_open(recovered->segments, recovered->segment_count, &hosted->files,
 				      err);
@@ -212,12 +244,60 @@ int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovere
 	free(recovered->segments); /* the array; the segments are the list's now */
 	recovered->segments = NULL;
 	recovered->segment_count = 0;
+	return 0;
+}
+
+int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovered,
+			 struct mr_partition *state, struct mr_error *err)
+{
+	struct mr_control *control = hosted->control;
+	struct mr_replica_options replica = replica_options(hosted);
+	struct mr_worker_partition_options options = {
+		.tail_bytes = mr_control_tail_bytes(control, hosted->topic),
+		.partition = hosted->number,
+		.read_only = hosted->state == MR_HOSTED_READ_ONLY,
+		.read_only_reason = hosted->reason.what,
+		.log = log_options(hosted),
+		.start = recovered->start,
+		.replica = mr_topic_replicated(hosted->topic) ? &replica : NULL,
+		.cut = hosted->cut_part,
+		.owner = hosted,
+	};
+	int r = hosted->cut_part ? 0 : check_room(hosted, err);
+
+	if (r < 0)
+		return r;
+	/* the epoch of a replicated one is its register's to say; this is where its log stands */
+	if (!mr_topic_replicated(hosted->topic))
+		hosted->leader_epoch = control->leader_epoch;
+	options.node = hosted->node;
+	memcpy(options.topic_id, hosted->topic->id, 16);
+	if (!hosted->cut_part)
+		name_counters(hosted);
+	memcpy(options.counters, hosted->counters, sizeof(options.counters));
+	if (mr_topic_replicated(hosted->topic))
+		mr_partition_follow(state, hosted->leader_epoch); /* nothing counts as committed */
+	mr_partition_start(state, recovered->log_start, recovered->start.offset,
+			   hosted->leader_epoch);
+	r = take_segments(hosted, recovered, err);
+	if (r < 0)
+		return r;
 	mr_place_prefer_node(hosted->node); /* what is made here is the worker's from then on */
 	r = mr_worker_partition_new(&options, state, &hosted->part, err);
 	mr_place_prefer_node(MR_PLACE_ANY);
-	if (r == 0)
+	if (r == 0 && !hosted->cut_part)
 		control->partitions[hosted->worker_number]++;
 	return r;
+}
+
+int32_t mr_control_leader_epoch(const struct mr_hosted *hosted)
+{
+	const struct mr_worker_replica_view *view =
+		hosted->part ? mr_worker_partition_replica(hosted->part) : NULL;
+	/* relaxed: it only rises */
+	int32_t epoch = view ? atomic_load_explicit(&view->leader_epoch, memory_order_relaxed) : 0;
+
+	return epoch > hosted->leader_epoch ? epoch : hosted->leader_epoch;
 }
 
 /* Its worker takes it. */
@@ -226,6 +306,8 @@ void mr_control_hand_over(struct mr_hosted *hosted)
 	hosted->add.kind = MR_WORKER_ADD_PARTITION;
 	hosted->add.partition = hosted->part;
 	hosted->add.owner = hosted;
+	if (mr_worker_partition_replica(hosted->part))
+		hosted->route = MR_ROUTE_WAITING;
 	mr_worker_send(hosted->worker, &hosted->add);
 	if (hosted->state == MR_HOSTED_OK && hosted->files)
 		mr_control_make_spare(hosted);
@@ -282,7 +364,10 @@ int mr_control_make_partition(struct mr_hosted *hosted, struct mr_error *err)
 		r = mr_topic_in_memory(hosted->topic)
 			    ? mr_control_begin_in_memory(hosted, true, &created, &state, err)
 			    : begin_on_disk(hosted, &created, &state, err);
-	hosted->last.leader_epoch = hosted->control->leader_epoch;
+	if (!mr_topic_replicated(hosted->topic))
+		hosted->last.leader_epoch = hosted->control->leader_epoch;
+	if (r == 0 && mr_topic_replicated(hosted->topic))
+		r = mr_control_register(hosted, true, err);
 	if (r == 0)
 		r = mr_control_make_part(hosted, &created, &state, err);
 	if (r == 0)
@@ -304,16 +389,31 @@ void mr_control_remove_partition(struct mr_hosted *hosted, int why)
 	if (hosted->remove_posted)
 		return;
 	hosted->remove_posted = true;
-	if (!hosted->part) {
+	hosted->remove_why = why;
+	if (!hosted->part)
 		hosted->removed = true;
-		return;
-	}
+	else if (!mr_worker_partition_replica(hosted->part) || mr_control_may_remove(hosted))
+		mr_control_post_removal(hosted);
+}
+
+void mr_control_post_removal(struct mr_hosted *hosted)
+{
 	hosted->remove.kind = MR_WORKER_REMOVE_PARTITION;
 	hosted->remove.partition = hosted->part;
-	hosted->remove.status = why;
+	hosted->remove.status = hosted->remove_why;
 	hosted->remove.owner = hosted;
 	mr_worker_send(hosted->worker, &hosted->remove);
 	mr_control_give_up_name(hosted);
+}
+
+void mr_control_close_files(struct mr_hosted *hosted)
+{
+	size_t count = hosted->files ? mr_log_files_count(hosted->files) : 0;
+	struct mr_segment *active = count ? mr_log_files_at(hosted->files, count - 1) : NULL;
+
+	mr_log_files_close(hosted->files);
+	hosted->files = NULL;
+	mr_segment_close(active);
 }
 
 /* The worker let go of it. */

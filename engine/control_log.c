@@ -115,8 +115,7 @@ static int run_spare(struct mr_chore *chore, struct mr_error *err)
 	return r;
 }
 
-/* Short of something that may come back; nothing was lost. */
-static bool may_pass(int status)
+bool mr_control_may_pass(int status)
 {
 	return status == -ENOSPC || status == -EDQUOT || status == -EMFILE || status == -ENFILE ||
 	       status == -ENOMEM;
@@ -131,7 +130,7 @@ static void done_spare(struct mr_chore *chore)
 	hosted->spare_pending = false;
 	if (chore->status == 0)
 		hosted->spare_kept = false;
-	if (chore->status == 0 && hosted->part && !hosted->remove_posted) {
+	if (chore->status == 0 && mr_hosted_serves(hosted)) {
 		post(hosted, &hosted->spare, MR_WORKER_GIVE_SPARE, work->segment, 0);
 		if (hosted->no_space)
 			mr_diag_notice("disk space is back", "topic=%s partition=%d",
@@ -141,7 +140,7 @@ static void done_spare(struct mr_chore *chore)
 		mr_segment_close(work->segment);
 	} else if (chore->status == -EEXIST && hosted->naming) {
 		hosted->spare_wanted = true; /* the name is still the active segment's */
-	} else if (may_pass(chore->status)) {
+	} else if (mr_control_may_pass(chore->status)) {
 		/* full: producers wait, readers go on, and every second it is tried again */
 		if (!hosted->no_space)
 			mr_diag_warn("no space for the next segment",
@@ -160,7 +159,7 @@ void mr_control_make_spare(struct mr_hosted *hosted)
 	struct mr_control *control = hosted->control;
 	struct segment_chore *work;
 
-	if (hosted->spare_pending || hosted->remove_posted || control->failed)
+	if (hosted->spare_pending || !mr_hosted_serves(hosted) || control->failed)
 		return;
 	work = chore_new(hosted, run_spare, done_spare);
 	if (!work) {
@@ -232,7 +231,7 @@ static void name_again(struct mr_hosted *hosted)
 {
 	struct segment_chore *work = hosted->unnamed;
 
-	if (!work || hosted->remove_posted || hosted->control->failed)
+	if (!work || !mr_hosted_serves(hosted) || hosted->control->failed)
 		return;
 	hosted->unnamed = NULL;
 	hosted->chores++;
@@ -363,7 +362,8 @@ static void retain(struct mr_hosted *hosted, int64_t now_ms)
 	struct mr_segment *segment;
 	struct drop_chore *work;
 
-	if (hosted->state != MR_HOSTED_OK || hosted->log_start_out || hosted->dropping)
+	if (hosted->state != MR_HOSTED_OK || hosted->log_start_out || hosted->dropping ||
+	    !mr_hosted_serves(hosted))
 		return;
 	if (hosted->undropped) {
 		drop(hosted);
@@ -375,7 +375,8 @@ static void retain(struct mr_hosted *hosted, int64_t now_ms)
 	work = drops_new(hosted);
 	if (!work)
 		return; /* no memory: looked at again in a second */
-	/* a checkpoint must never point below what is kept */
+	/* a checkpoint must never point below what is kept; nor is anything let go that is not
+	   committed, which for a replica the checkpoint sees to */
 	while (work->count < DROPS_A_SECOND &&
 	       (segment = mr_log_files_retain(hosted->files, topic->retention_bytes, before_ms,
 					      hosted->checkpointed_offset, &log_start)) != NULL)
@@ -407,6 +408,39 @@ struct checkpoint_chore {
 	struct mr_checkpoint checkpoint; /* owned: a copy of its own */
 };
 
+void mr_control_forget_held(struct mr_hosted *hosted)
+{
+	mr_checkpoint_partition_deinit(&hosted->held);
+	hosted->held_valid = false;
+}
+
+/* Everything below is committed, so that no leader will ever ask for it to be cut off. */
+static uint64_t committed_end(const struct mr_hosted *hosted)
+{
+	if (!hosted->part)
+		return 0;
+	/* acquire: of what is below it nothing is read here, but it may only rise late */
+	return atomic_load_explicit(&mr_worker_partition_tail(hosted->part)->page->committed_offset,
+				    memory_order_acquire);
+}
+
+/*
+ * A snapshot of a replica waits until all of it is committed: a checkpoint must not hold what may
+ * be cut off. Where one waits already it stays, since it will be through sooner.
+ */
+static bool settle_snapshot(struct mr_hosted *hosted)
+{
+	if (!hosted->held_valid ||
+	    (mr_topic_replicated(hosted->topic) && hosted->held.offset > committed_end(hosted)))
+		return false;
+	mr_checkpoint_partition_deinit(&hosted->last);
+	hosted->last = hosted->held;
+	memset(&hosted->held, 0, sizeof(hosted->held));
+	hosted->held_valid = false;
+	hosted->snapshot_valid = true;
+	return true;
+}
+
 /* Everything a checkpoint says, as known now. */
 static int build_checkpoint(struct mr_control *control, struct mr_checkpoint *out)
 {
@@ -422,7 +456,11 @@ static int build_checkpoint(struct mr_control *control, struct mr_checkpoint *ou
 	out->next_producer_id = control->checkpoint.next_producer_id;
 	out->commits_offset = control->commits_applied;
 	r = mr_offsets_rows(control->offsets, &out->commits, &out->commit_count);
-	mr_control_each(control, hosted) count++;
+	mr_control_each(control, hosted)
+	{
+		count++;
+		(void)settle_snapshot(hosted);
+	}
 	out->partitions = calloc(count + 1, sizeof(*out->partitions));
 	if (r < 0 || !out->partitions)
 		return -ENOMEM;
@@ -469,7 +507,7 @@ static void done_checkpoint(struct mr_chore *chore)
 	control->checkpoint_writing = false;
 	if (chore->status == 0)
 		checkpoint_written(control, &work->checkpoint);
-	else if (may_pass(chore->status)) {
+	else if (mr_control_may_pass(chore->status)) {
 		/* retention needs it, too: tried again in a second */
 		control->checkpoint_again = true;
 		mr_diag_warn("no space for a checkpoint: the next start reads more of the log",
@@ -577,7 +615,7 @@ void mr_control_checkpoint(struct mr_control *control)
 	control->checkpoint_running = true;
 	mr_control_each(control, hosted) if (hosted->state == MR_HOSTED_OK &&
 					     !mr_topic_in_memory(hosted->topic) &&
-					     !hosted->remove_posted && !hosted->snapshot_out)
+					     mr_hosted_serves(hosted) && !hosted->snapshot_out)
 		ask_snapshot(hosted);
 	if (!snapshots_out(control))
 		write_checkpoint(control);
@@ -587,7 +625,7 @@ static void take_snapshot(struct mr_hosted *hosted, const struct mr_worker_snaps
 {
 	struct mr_checkpoint_partition last = {
 		.partition = hosted->number,
-		.leader_epoch = hosted->leader_epoch,
+		.leader_epoch = mr_control_leader_epoch(hosted),
 		.log_start = snapshot->log_start,
 		.offset = snapshot->log.end_offset,
 		.position = snapshot->log.end_position,
@@ -606,9 +644,9 @@ static void take_snapshot(struct mr_hosted *hosted, const struct mr_worker_snaps
 	memcpy(last.topic_id, hosted->topic->id, 16);
 	if (mr_checkpoint_copy_partition(&last, &copy) < 0)
 		return; /* the one before stays: the next start reads more */
-	mr_checkpoint_partition_deinit(&hosted->last);
-	hosted->last = copy;
-	hosted->snapshot_valid = true;
+	mr_checkpoint_partition_deinit(&hosted->held);
+	hosted->held = copy;
+	hosted->held_valid = true;
 }
 
 /* The worker says that all of it, up to the log's end when it was taken, is durable. */
@@ -617,8 +655,10 @@ void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message
 	struct mr_control *control = hosted->control;
 
 	hosted->snapshot_out = false;
-	if (message->status == 0 && !hosted->remove_posted)
+	(void)settle_snapshot(hosted);
+	if (message->status == 0 && mr_hosted_serves(hosted) && !hosted->held_valid)
 		take_snapshot(hosted, message->snapshot);
+	(void)settle_snapshot(hosted);
 	if (control->checkpoint_writing)
 		return; /* written without this one, which is for the next */
 	if (control->checkpoint_running && !snapshots_out(control) && !control->failed)
@@ -649,5 +689,7 @@ void mr_control_every_second(struct mr_control *control)
 		if (hosted->spare_wanted)
 			mr_control_make_spare(hosted);
 		retain(hosted, now_ms);
+		if (settle_snapshot(hosted))
+			control->checkpoint_again = true; /* which could not hold it */
 	}
 }

@@ -41,16 +41,32 @@ static int open_commit_lane(struct mr_control *control, struct mr_error *err)
 				COMMIT_LANE_BYTES, own, err);
 }
 
-int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_local_ticket *ticket,
-		      struct mr_error *err)
+/*
+ * Later than whatever it follows here, whatever the clocks say: who commits after having seen
+ * another commit is not beaten by it anywhere.
+ */
+static struct mr_offsets_stamp stamp_now(const struct mr_control *control,
+					 const struct mr_commit *request)
 {
-	struct mr_control *control = engine;
+	struct mr_offsets_stamp before = mr_offsets_stamp(control->offsets, request->group,
+							  request->topic_id, request->partition);
+	struct mr_offsets_stamp now = {.ms = mr_clock_wall_ms(control->clock),
+				       .node = control->config->number};
+
+	if (!mr_offsets_later(now, before))
+		now.ms = before.ms + 1;
+	return now;
+}
+
+/* Into the log; 'ticket' NULL: a peer's, which nobody waits for. */
+int mr_control_publish_commit(struct mr_control *control, const struct mr_commit *request,
+			      struct mr_offsets_stamp stamp, struct mr_local_ticket *ticket,
+			      struct mr_error *err)
+{
 	struct mr_own_lane *own = &control->commit_lane;
 	struct mr_pending_commit *pending;
 	int r;
 
-	if (!mr_control_find(control, request->topic_id, request->partition, err))
-		return err->code;
 	if (control->failed) {
 		*err = control->failure;
 		return err->code;
@@ -63,9 +79,10 @@ int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_l
 		return mr_error_set(err, -ENOMEM, "no memory for a commit");
 	pending->ticket = ticket;
 	pending->commit = *request;
+	pending->stamp = stamp;
 	pending->number = own->writer.number;
 	r = mr_offsets_reserve(&own->writer, request->group, request->topic_id, request->partition,
-			       request->offset, mr_clock_wall_ms(control->clock));
+			       request->offset, stamp);
 	if (r < 0) {
 		free(pending);
 		return mr_error_set(err, r, "group '%s': too many commits are waiting for the disk",
@@ -76,6 +93,17 @@ int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_l
 	mr_lane_set_waiting(&own->writer, true);
 	mr_own_lane_publish(own);
 	return 0;
+}
+
+int mr_control_commit(void *engine, const struct mr_commit *request, struct mr_local_ticket *ticket,
+		      struct mr_error *err)
+{
+	struct mr_control *control = engine;
+
+	if (!mr_control_find(control, request->topic_id, request->partition, err))
+		return err->code;
+	return mr_control_publish_commit(control, request, stamp_now(control, request), ticket,
+					 err);
 }
 
 /* The worker rang: commits whose records are committed are answered, in order. */
@@ -96,10 +124,13 @@ void mr_control_commits_acknowledged(struct mr_control *control)
 		control->commits = pending->next;
 		if (!control->commits)
 			control->commits_end = &control->commits;
+		/* full: the log has it */
 		(void)mr_offsets_set(control->offsets, commit_->group, commit_->topic_id,
-				     commit_->partition,
-				     commit_->offset); /* full: the log has it */
-		mr_local_answer(pending->ticket, 0, NULL, NULL);
+				     commit_->partition, commit_->offset, pending->stamp);
+		if (pending->ticket) {
+			mr_control_commit_made(control, commit_, pending->stamp);
+			mr_local_answer(pending->ticket, 0, NULL, NULL);
+		}
 		free(pending);
 	}
 	while ((count = mr_lane_receipts(&own->writer, receipts, 16)) > 0)
@@ -116,7 +147,8 @@ void mr_control_fail_commits(struct mr_control *control, const struct mr_error *
 		struct mr_pending_commit *pending = control->commits;
 
 		control->commits = pending->next;
-		mr_local_answer(pending->ticket, why->code, why, NULL);
+		if (pending->ticket)
+			mr_local_answer(pending->ticket, why->code, why, NULL);
 		free(pending);
 	}
 	control->commits_end = &control->commits;
@@ -170,7 +202,8 @@ int mr_control_load_offsets(struct mr_control *control, struct mr_error *err)
 	for (i = 0; i < checkpoint->commit_count && r == 0; i++)
 		r = mr_offsets_set(control->offsets, checkpoint->commits[i].group,
 				   checkpoint->commits[i].topic_id,
-				   checkpoint->commits[i].partition, checkpoint->commits[i].offset);
+				   checkpoint->commits[i].partition, checkpoint->commits[i].offset,
+				   (struct mr_offsets_stamp){0});
 	control->commits_applied = checkpoint->commits_offset;
 	if (r < 0)
 		return mr_error_set(err, r, "no memory for %u offsets of groups",

@@ -74,6 +74,26 @@ static uint64_t window_after(struct mr_control *control)
 	return bytes;
 }
 
+/*
+ * What was recovered of a replica may not be committed, and be cut off later: a checkpoint that
+ * holds it would be taken for damage then. So the older claim stays, of which that is known.
+ * Without one nobody vouches for what is there (R7). Its epoch is the highest that its log or the
+ * checkpoint has, no start's.
+ */
+static int begin_replica(struct mr_hosted *hosted, const struct mr_checkpoint_partition *old,
+			 const struct mr_recovered *recovered)
+{
+	int r = keep_claim(hosted, old);
+
+	hosted->leader_epoch = recovered->leader_epoch;
+	if (old && old->leader_epoch > hosted->leader_epoch)
+		hosted->leader_epoch = old->leader_epoch;
+	hosted->last.leader_epoch = hosted->leader_epoch;
+	hosted->checkpointed_offset = hosted->last.offset;
+	hosted->lost |= !old;
+	return r;
+}
+
 static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery,
 			     struct mr_error *err)
 {
@@ -105,6 +125,8 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 		hosted->reason = recovery->recovered.damage;
 		hosted->corrupt_offset = recovery->recovered.corrupt_offset;
 		r = keep_claim(hosted, old);
+	} else if (mr_topic_replicated(hosted->topic)) {
+		r = begin_replica(hosted, old, &recovery->recovered);
 	} else {
 		r = mr_control_remember_start(hosted, &recovery->recovered, &recovery->state);
 	}
@@ -197,6 +219,10 @@ static int make_parts(struct mr_control *control, struct recovery *recoveries,
 
 	mr_control_each(control, hosted)
 	{
+		r = mr_topic_replicated(hosted->topic) ? mr_control_register(hosted, false, err)
+						       : 0;
+		if (r < 0)
+			return r;
 		r = mr_control_make_part(hosted, &recoveries[n].recovered, &recoveries[n].state,
 					 err);
 		if (r < 0)
@@ -270,11 +296,14 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 	if (r == 0) {
 		count_recovery(control, recoveries, count, began_ns);
 		choose_epoch(control, recoveries, count);
-		mr_control_each(control, hosted) hosted->last.leader_epoch = control->leader_epoch;
+		mr_control_each(control, hosted) if (!mr_topic_replicated(hosted->topic))
+			hosted->last.leader_epoch = control->leader_epoch;
 		control->checkpoint.window_bytes = window_after(control);
 		/* the epoch is durable before any append */
 		r = mr_control_checkpoint_twice(control, err);
 	}
+	if (r == 0)
+		r = mr_control_start_threads(control, err);
 	if (r == 0)
 		r = bring_up_all(control, recoveries, count, err);
 	for (i = 0; i < count; i++) {

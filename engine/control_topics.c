@@ -8,10 +8,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/config_table.h"
 #include "check.h"
 #include "control.h"
 
@@ -19,6 +21,63 @@
 
 /* ---- making
  * ------------------------------------------------------------------------------------------ */
+
+/* By number: this host and its peers. */
+static uint64_t all_hosts(const struct mr_config *config)
+{
+	uint64_t hosts = UINT64_C(1) << config->number;
+	size_t i;
+
+	for (i = 0; i < config->peer_count; i++)
+		hosts |= UINT64_C(1) << config->peers[i].number;
+	return hosts;
+}
+
+/* The leader, if one is named, then this host, then who follows it by number, round about. */
+static uint64_t choose_hosts(const struct mr_config *config, uint32_t count, int32_t leader)
+{
+	uint64_t hosts = all_hosts(config), chosen = UINT64_C(1) << config->number;
+	uint32_t node;
+
+	if (leader >= 0)
+		chosen |= UINT64_C(1) << leader;
+	for (node = config->number; (uint32_t)__builtin_popcountll(chosen) < count;
+	     node = (node + 1) % MR_NODES_MAX)
+		chosen |= hosts & UINT64_C(1) << node;
+	return chosen;
+}
+
+/* What is wanted of replicas, put into 'topic'; one is this host alone. */
+static int choose_replicas(const struct mr_config *config, const struct mr_config_topic *wanted,
+			   struct mr_topic *topic, struct mr_error *err)
+{
+	const struct mr_config_peer *peer = mr_config_peer_find(config, wanted->leaders);
+	int r = mr_config_check_replicas(config, wanted->name, wanted->replicas,
+					 wanted->min_insync_replicas, wanted->leaders, err);
+
+	if (r < 0)
+		return r;
+	if (mr_topic_in_memory(topic)) {
+		mr_error_set(err, -EINVAL, "topic '%.100s' has storage memory: it has no replicas",
+			     wanted->name);
+		mr_error_why(err, "what hosts send each other is read from the log");
+		return mr_error_hint(err, "leave out replicas, or say storage: disk");
+	}
+	topic->leaders = MR_TOPIC_LEADERS_SPREAD;
+	if (peer)
+		topic->leaders = (int32_t)peer->number;
+	else if (strcmp(wanted->leaders, config->node) == 0)
+		topic->leaders = (int32_t)config->number;
+	topic->replicas = choose_hosts(config, wanted->replicas, topic->leaders);
+	topic->min_insync_replicas =
+		mr_config_least_in_sync(wanted->min_insync_replicas, wanted->replicas);
+	if ((uint32_t)__builtin_popcountll(topic->replicas) == wanted->replicas)
+		return 0;
+	return mr_error_set(err, -EINVAL,
+			    "topic '%.100s': '%s' leads and this host keeps a copy, so there are "
+			    "%d replicas",
+			    wanted->name, wanted->leaders, __builtin_popcountll(topic->replicas));
+}
 
 static struct mr_topic *topic_new(struct mr_control *control, const struct mr_config_topic *wanted,
 				  struct mr_error *err)
@@ -37,6 +96,12 @@ static struct mr_topic *topic_new(struct mr_control *control, const struct mr_co
 	/* how much is kept in memory stays as promised; else the configuration's word goes */
 	if (mr_topic_in_memory(topic) || wanted->tail_bytes != control->config->tail_bytes)
 		topic->tail_bytes = wanted->tail_bytes;
+	topic->min_insync_replicas = 1;
+	topic->leaders = MR_TOPIC_LEADERS_SPREAD;
+	if (wanted->replicas > 1 && choose_replicas(control->config, wanted, topic, err) < 0) {
+		free(topic);
+		return NULL;
+	}
 	if (mr_topic_in_memory(topic))
 		return topic; /* what the general options say of files is nothing to it */
 	topic->retention_bytes = wanted->retention_bytes;
@@ -59,7 +124,7 @@ static int make_directories(struct mr_control *control, const struct mr_topic *t
 }
 
 /* D3: an error of the disk is final; lack of space or memory is not. */
-static int save_catalogue(struct mr_control *control, struct mr_error *err)
+int mr_control_save_catalogue(struct mr_control *control, struct mr_error *err)
 {
 	int r = mr_topics_save(control->io, &control->topics, err);
 
@@ -82,48 +147,83 @@ static void say_at_work(struct mr_control *control)
 	mr_local_at_work(control->local);
 }
 
-int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
-			    struct mr_topic **out, struct mr_error *err)
+static int make_partitions(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
 {
-	const char *name = wanted->name;
-	struct mr_hosted_topic *hosted;
-	struct mr_topic *topic;
+	struct mr_hosted_topic *hosted = mr_control_hosted_topic_new(control, topic);
 	int32_t i;
-	int r;
+	int r = hosted ? make_directories(control, topic, err)
+		       : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", topic->name);
 
-	if (control->failed || control->stopping)
-		return mr_error_set(err, -EIO, "topic '%s' cannot be made: the engine %s", name,
-				    control->failed ? "lost its data directory" : "is stopping");
-	topic = topic_new(control, wanted, err);
-	if (!topic)
-		return err ? err->code : -ENOMEM;
-	r = mr_topics_add(&control->topics, topic, err);
-	if (r < 0) {
-		free(topic);
-		return r;
-	}
-	hosted = mr_control_hosted_topic_new(control, topic);
-	r = hosted ? make_directories(control, topic, err)
-		   : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", name);
 	control->told_ns = mr_clock_monotonic_ns(control->clock);
 	for (i = 0; r == 0 && i < topic->partition_count; i++) {
 		r = mr_control_make_partition(&hosted->partitions[i], err);
 		say_at_work(control);
 	}
+	return r;
+}
+
+/*
+ * Its entries are in the checkpoint, in both slots, before any of its logs counts for something: a
+ * replica without one would be taken for one that lost what it had (R7).
+ */
+static int vouch(struct mr_control *control, struct mr_error *err)
+{
+	struct pollfd bell = {.fd = mr_chores_fd(control->chores), .events = POLLIN};
+
+	while (control->checkpoint_writing) {
+		(void)poll(&bell, 1, 10);
+		(void)mr_chores_finish(control->chores);
+		say_at_work(control);
+	}
+	return mr_control_checkpoint_twice(control, err);
+}
+
+int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic,
+			     struct mr_error *err)
+{
+	int r;
+
+	if (control->failed || control->stopping)
+		r = mr_error_set(err, -EIO, "topic '%s' cannot be made: the engine %s", topic->name,
+				 control->failed ? "lost its data directory" : "is stopping");
+	else
+		r = mr_topics_add(&control->topics, topic, err);
+	if (r < 0) {
+		free(topic);
+		return r;
+	}
+	r = make_partitions(control, topic, err);
+	if (r == 0 && mr_topic_replicated(topic))
+		r = vouch(control, err);
 	if (r == 0)
-		r = save_catalogue(control, err);
+		r = mr_control_save_catalogue(control, err);
 	if (r < 0) {
 		/* whatever of it came to be is taken down as if deleted: never is a topic used
 		 * that the next start would not find */
-		mr_error_prefix(err, "topic '%s' cannot be made: ", name);
+		mr_error_prefix(err, "topic '%s' cannot be made: ", topic->name);
 		mr_topics_take(&control->topics, topic);
-		if (hosted)
+		if (topic->owner)
 			take_down(control, topic, NULL);
 		else
 			free(topic);
 		mr_control_suspect(control, r, err);
-		return r;
 	}
+	return r;
+}
+
+int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
+			    struct mr_topic **out, struct mr_error *err)
+{
+	struct mr_topic *topic = topic_new(control, wanted, err);
+	int r;
+
+	if (!topic)
+		return err ? err->code : -ENOMEM;
+	r = mr_control_install_topic(control, topic, err);
+	if (r < 0)
+		return r;
+	if (mr_topic_replicated(topic))
+		mr_control_topic_made(control, topic);
 	*out = topic;
 	return 0;
 }
@@ -213,16 +313,8 @@ static void close_files(struct mr_hosted_topic *hosted)
 {
 	int32_t i;
 
-	for (i = 0; i < hosted->topic->partition_count; i++) {
-		struct mr_hosted *partition = &hosted->partitions[i];
-		size_t count = partition->files ? mr_log_files_count(partition->files) : 0;
-		struct mr_segment *active =
-			count ? mr_log_files_at(partition->files, count - 1) : NULL;
-
-		mr_log_files_close(partition->files);
-		partition->files = NULL;
-		mr_segment_close(active);
-	}
+	for (i = 0; i < hosted->topic->partition_count; i++)
+		mr_control_close_files(&hosted->partitions[i]);
 }
 
 /* A deleted topic whose last partition is out of the workers' hands: its files go. */
@@ -265,6 +357,8 @@ static void take_down(struct mr_control *control, struct mr_topic *topic,
 		struct mr_hosted *partition = &hosted->partitions[i];
 
 		partition->state = MR_HOSTED_REMOVING;
+		if (mr_topic_replicated(topic))
+			mr_control_unregister(partition);
 		if (partition->part)
 			/* readers attach again, and learn that there is nothing */
 			atomic_store_explicit(
@@ -277,16 +371,26 @@ static void take_down(struct mr_control *control, struct mr_topic *topic,
 int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
 			    struct mr_local_ticket *ticket, struct mr_error *err)
 {
+	struct mr_topic_deleted deleted = {.replicas = topic->replicas,
+					   .deleted_ms = mr_clock_wall_ms(control->clock)};
 	int r;
 
+	memcpy(deleted.id, topic->id, 16);
+	r = mr_topics_note_deleted(&control->topics, &deleted);
+	if (r < 0)
+		return mr_error_set(err, r, "no memory to delete topic '%s'", topic->name);
 	mr_topics_take(&control->topics, topic);
-	r = save_catalogue(control, err);
+	r = mr_control_save_catalogue(control, err);
 	if (r < 0) {
 		/* the catalogue on disk still names it: so does ours */
+		mr_topics_forget_deleted(&control->topics, topic->id);
 		(void)mr_topics_add(&control->topics, topic, NULL);
 		mr_error_prefix(err, "topic '%s' cannot be deleted: ", topic->name);
 		return r;
 	}
+	mr_control_catalog_name_free(control, topic->name);
+	if (mr_topic_replicated(topic))
+		mr_control_topic_deleted(control, topic);
 	take_down(control, topic, ticket);
 	return 0;
 }

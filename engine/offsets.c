@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "crc32c.h"
+#include "replica/coord.h"
 #include "topics.h"
 
 #define KEY_BYTES_MAX  (MR_GROUP_NAME_MAX + 1 + 32 + 1 + 10 + 1)
@@ -21,6 +22,7 @@
 struct row {
 	char *key; /* NULL: free; owned */
 	uint64_t offset;
+	struct mr_offsets_stamp stamp;
 };
 
 struct mr_offsets {
@@ -88,12 +90,16 @@ void mr_offsets_close(struct mr_offsets *offsets)
 	free(offsets);
 }
 
-static int set_key(struct mr_offsets *offsets, const char *key, uint64_t offset)
+static int set_key(struct mr_offsets *offsets, const char *key, uint64_t offset,
+		   struct mr_offsets_stamp stamp)
 {
 	struct row *row = slot_of(offsets, key);
 
 	if (row->key) {
+		if (row->stamp.node != stamp.node && mr_offsets_later(row->stamp, stamp))
+			return 0; /* another host's that was later */
 		row->offset = offset;
+		row->stamp = stamp;
 		return 0;
 	}
 	if (offsets->count >= MR_OFFSETS_MAX)
@@ -107,17 +113,18 @@ static int set_key(struct mr_offsets *offsets, const char *key, uint64_t offset)
 	if (!row->key)
 		return -ENOMEM;
 	row->offset = offset;
+	row->stamp = stamp;
 	offsets->count++;
 	return 0;
 }
 
 int mr_offsets_set(struct mr_offsets *offsets, const char *group, const uint8_t topic_id[16],
-		   int32_t partition, uint64_t offset)
+		   int32_t partition, uint64_t offset, struct mr_offsets_stamp stamp)
 {
 	char key[KEY_BYTES_MAX];
 
 	make_key(key, group, topic_id, partition);
-	return set_key(offsets, key, offset);
+	return set_key(offsets, key, offset, stamp);
 }
 
 uint64_t mr_offsets_get(const struct mr_offsets *offsets, const char *group,
@@ -129,6 +136,17 @@ uint64_t mr_offsets_get(const struct mr_offsets *offsets, const char *group,
 	make_key(key, group, topic_id, partition);
 	row = slot_of(offsets, key);
 	return row->key ? row->offset : MR_OFFSET_UNKNOWN;
+}
+
+struct mr_offsets_stamp mr_offsets_stamp(const struct mr_offsets *offsets, const char *group,
+					 const uint8_t topic_id[16], int32_t partition)
+{
+	char key[KEY_BYTES_MAX];
+	const struct row *row;
+
+	make_key(key, group, topic_id, partition);
+	row = slot_of(offsets, key);
+	return row->key ? row->stamp : (struct mr_offsets_stamp){0};
 }
 
 /* A key is GROUP/32 hex/digits; group names may hold slashes themselves, so it is read from the
@@ -152,9 +170,25 @@ static bool split_key(const char *key, size_t *group_bytes, char id[33], int32_t
 	       strspn(id, "0123456789abcdef") == 32;
 }
 
+/* "OFFSET" or "OFFSET NODE". */
+static int parse_value(const char *value, uint64_t *offset, uint32_t *node)
+{
+	char *end;
+	unsigned long number = 0;
+
+	*offset = strtoull(value, &end, 10);
+	if (*end == ' ' && end[1] >= '0' && end[1] <= '9')
+		number = strtoul(end + 1, &end, 10);
+	if (*end || number >= MR_NODES_MAX)
+		return -EBADMSG;
+	*node = (uint32_t)number;
+	return 0;
+}
+
 int mr_offsets_apply(struct mr_offsets *offsets, const struct mr_message *message)
 {
-	char key[KEY_BYTES_MAX], value[24], id[33], *end;
+	char key[KEY_BYTES_MAX], value[24], id[33];
+	struct mr_offsets_stamp stamp = {.ms = message->timestamp_ms};
 	size_t group_bytes;
 	int32_t partition;
 	uint64_t offset;
@@ -166,10 +200,10 @@ int mr_offsets_apply(struct mr_offsets *offsets, const struct mr_message *messag
 	key[message->key_bytes] = '\0';
 	memcpy(value, message->value, (size_t)message->value_bytes);
 	value[message->value_bytes] = '\0';
-	offset = strtoull(value, &end, 10);
-	if (*end || !split_key(key, &group_bytes, id, &partition))
+	if (parse_value(value, &offset, &stamp.node) < 0 ||
+	    !split_key(key, &group_bytes, id, &partition))
 		return -EBADMSG;
-	return set_key(offsets, key, offset);
+	return set_key(offsets, key, offset, stamp);
 }
 
 void mr_offsets_forget(struct mr_offsets *offsets, const uint8_t topic_id[16])
@@ -203,14 +237,28 @@ void mr_offsets_forget(struct mr_offsets *offsets, const uint8_t topic_id[16])
 	free(old.rows);
 }
 
-static int parse_hex(const char *id, uint8_t topic_id[16])
+static bool row_out(const struct row *row, struct mr_offsets_row *out)
 {
-	int i;
+	char id[33];
 
-	for (i = 0; i < 16; i++)
-		if (sscanf(id + 2 * i, "%2hhx", &topic_id[i]) != 1)
-			return -EBADMSG;
-	return 0;
+	if (!row->key || !split_key(row->key, &out->group_bytes, id, &out->partition) ||
+	    mr_topic_id_parse(id, out->topic_id) < 0)
+		return false;
+	out->group = row->key;
+	out->offset = row->offset;
+	out->stamp = row->stamp;
+	return true;
+}
+
+void mr_offsets_each(const struct mr_offsets *offsets,
+		     void (*each)(const struct mr_offsets_row *row, void *arg), void *arg)
+{
+	struct mr_offsets_row row;
+	uint32_t i;
+
+	for (i = 0; i < offsets->slots; i++)
+		if (row_out(&offsets->rows[i], &row))
+			each(&row, arg);
 }
 
 int mr_offsets_rows(const struct mr_offsets *offsets, struct mr_checkpoint_commit **rows,
@@ -218,23 +266,20 @@ int mr_offsets_rows(const struct mr_offsets *offsets, struct mr_checkpoint_commi
 {
 	struct mr_checkpoint_commit *out =
 		calloc(offsets->count ? offsets->count : 1, sizeof(*out));
+	struct mr_offsets_row row;
 	uint32_t i, n = 0;
-	char id[33];
 
 	if (!out)
 		return -ENOMEM;
 	for (i = 0; i < offsets->slots; i++) {
-		const struct row *row = &offsets->rows[i];
-		size_t group_bytes;
-
-		if (!row->key || !split_key(row->key, &group_bytes, id, &out[n].partition))
+		if (!row_out(&offsets->rows[i], &row))
 			continue;
-		if (parse_hex(id, out[n].topic_id) < 0)
-			continue;
-		out[n].group = strndup(row->key, group_bytes);
-		out[n].offset = row->offset;
+		out[n].group = strndup(row.group, row.group_bytes);
 		if (!out[n].group)
 			break;
+		memcpy(out[n].topic_id, row.topic_id, 16);
+		out[n].partition = row.partition;
+		out[n].offset = row.offset;
 		n++;
 	}
 	*rows = out;
@@ -243,17 +288,21 @@ int mr_offsets_rows(const struct mr_offsets *offsets, struct mr_checkpoint_commi
 }
 
 int mr_offsets_reserve(struct mr_lane_writer *writer, const char *group, const uint8_t topic_id[16],
-		       int32_t partition, uint64_t offset, int64_t now_ms)
+		       int32_t partition, uint64_t offset, struct mr_offsets_stamp stamp)
 {
 	char key[KEY_BYTES_MAX], value[24];
-	struct mr_record record = {.timestamp_ms = now_ms};
+	struct mr_record record = {.timestamp_ms = stamp.ms};
 	void *payload;
 	int r;
 
 	make_key(key, group, topic_id, partition);
 	record.key = key;
 	record.key_bytes = (int32_t)strlen(key);
-	record.value_bytes = snprintf(value, sizeof(value), "%" PRIu64, offset);
+	if (stamp.node)
+		record.value_bytes =
+			snprintf(value, sizeof(value), "%" PRIu64 " %u", offset, stamp.node);
+	else
+		record.value_bytes = snprintf(value, sizeof(value), "%" PRIu64, offset);
 	r = mr_lane_reserve(writer, &record, 0, &payload);
 	if (r < 0)
 		return r;

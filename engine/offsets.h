@@ -7,13 +7,18 @@
  *at start. So commits are exactly as durable, and later as replicated, as records.
  *
  *	key	GROUP "/" 32 hex digits of the topic id "/" PARTITION
- *	value	the offset in decimal
+ *	value	the offset in decimal, and " NODE" if it was committed on a node that is not 0
+ *	time	when it was committed, there
+ *
+ * Hosts with replicas of a topic tell each other: of two commits on different nodes the later one
+ * wins, of two at one time that of the higher node; of those on one node the last in the log does.
  *
  * Owned by the control thread.
  */
 #ifndef MR_OFFSETS_H
 #define MR_OFFSETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +31,22 @@
 
 struct mr_offsets;
 
+/* Where and when something was committed; all zero: long ago. */
+struct mr_offsets_stamp {
+	int64_t ms;
+	uint32_t node;
+};
+
+/* One row, for hosts with a replica of its topic. 'group' lives as long as the row. */
+struct mr_offsets_row {
+	const char *group; /* not terminated */
+	size_t group_bytes;
+	uint8_t topic_id[16];
+	int32_t partition;
+	uint64_t offset;
+	struct mr_offsets_stamp stamp;
+};
+
 int mr_offsets_open(struct mr_offsets **out, struct mr_error *err);
 void mr_offsets_close(struct mr_offsets *offsets); /* takes NULL */
 
@@ -33,10 +54,20 @@ void mr_offsets_close(struct mr_offsets *offsets); /* takes NULL */
  */
 int mr_offsets_apply(struct mr_offsets *offsets, const struct mr_message *message);
 int mr_offsets_set(struct mr_offsets *offsets, const char *group, const uint8_t topic_id[16],
-		   int32_t partition, uint64_t offset);
+		   int32_t partition, uint64_t offset, struct mr_offsets_stamp stamp);
 /* MR_OFFSET_UNKNOWN: never committed. */
 uint64_t mr_offsets_get(const struct mr_offsets *offsets, const char *group,
 			const uint8_t topic_id[16], int32_t partition);
+/* All zero: never committed, or long ago. */
+struct mr_offsets_stamp mr_offsets_stamp(const struct mr_offsets *offsets, const char *group,
+					 const uint8_t topic_id[16], int32_t partition);
+static inline bool mr_offsets_later(struct mr_offsets_stamp a, struct mr_offsets_stamp b)
+{
+	return a.ms > b.ms || (a.ms == b.ms && a.node > b.node);
+}
+/* Every row, in no order. */
+void mr_offsets_each(const struct mr_offsets *offsets,
+		     void (*each)(const struct mr_offsets_row *row, void *arg), void *arg);
 /* Forgets a deleted topic. */
 void mr_offsets_forget(struct mr_offsets *offsets, const uint8_t topic_id[16]);
 /* Copies all into owned rows for a checkpoint. */
@@ -45,6 +76,6 @@ int mr_offsets_rows(const struct mr_offsets *offsets, struct mr_checkpoint_commi
 
 /* Writes the record of a commit into 'writer' (not published). -EAGAIN: the lane is full. */
 int mr_offsets_reserve(struct mr_lane_writer *writer, const char *group, const uint8_t topic_id[16],
-		       int32_t partition, uint64_t offset, int64_t now_ms);
+		       int32_t partition, uint64_t offset, struct mr_offsets_stamp stamp);
 
 #endif

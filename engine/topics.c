@@ -203,6 +203,19 @@ int mr_topics_note_deleted(struct mr_topics *topics, const struct mr_topic_delet
 	return 0;
 }
 
+void mr_topics_forget_deleted(struct mr_topics *topics, const uint8_t id[16])
+{
+	size_t i = 0;
+
+	while (i < topics->deleted_count && memcmp(topics->deleted[i].id, id, 16) != 0)
+		i++;
+	if (i == topics->deleted_count)
+		return;
+	topics->deleted_count--;
+	memmove(topics->deleted + i, topics->deleted + i + 1,
+		(topics->deleted_count - i) * sizeof(*topics->deleted));
+}
+
 /* ---- the file
  * ---------------------------------------------------------------------------------------- */
 
@@ -348,23 +361,39 @@ int mr_topic_from_json(const json_t *row, struct mr_topic **out, struct mr_error
 	return read_topic(row, CATALOG_VERSION, out, err);
 }
 
+json_t *mr_topic_deleted_to_json(const struct mr_topic_deleted *deleted)
+{
+	char id[33];
+
+	mr_topic_id_text(deleted->id, id);
+	return json_pack("{s:s, s:o, s:I}", "id", id, "replicas", nodes_to_json(deleted->replicas),
+			 "deleted_ms", (json_int_t)deleted->deleted_ms);
+}
+
+int mr_topic_deleted_from_json(const json_t *row, struct mr_topic_deleted *out)
+{
+	const char *id;
+	json_t *nodes;
+	json_int_t at;
+
+	if (json_unpack((json_t *)row, "{s:s, s:o, s:I}", "id", &id, "replicas", &nodes,
+			"deleted_ms", &at) < 0 ||
+	    mr_topic_id_parse(id, out->id) < 0 || nodes_from_json(nodes, &out->replicas) < 0)
+		return -EBADMSG;
+	out->deleted_ms = at;
+	return 0;
+}
+
 static int read_deleted(const json_t *rows, struct mr_topics *out, struct mr_error *err)
 {
 	size_t i;
 
 	for (i = 0; i < json_array_size(rows); i++) {
 		struct mr_topic_deleted deleted;
-		const char *id;
-		json_t *nodes;
-		json_int_t at;
 
-		if (json_unpack(json_array_get(rows, i), "{s:s, s:o, s:I}", "id", &id, "replicas",
-				&nodes, "deleted_ms", &at) < 0 ||
-		    mr_topic_id_parse(id, deleted.id) < 0 ||
-		    nodes_from_json(nodes, &deleted.replicas) < 0)
+		if (mr_topic_deleted_from_json(json_array_get(rows, i), &deleted) < 0)
 			return mr_error_set(err, -EBADMSG,
 					    "file '" CATALOG_FILE "': a deleted topic's entry");
-		deleted.deleted_ms = at;
 		if (mr_topics_note_deleted(out, &deleted) < 0)
 			return mr_error_set(err, -ENOMEM, "no memory for deleted topics");
 	}
@@ -469,15 +498,8 @@ static void add_cluster(json_t *root, const struct mr_topics *topics)
 	for (i = 0; i < topics->count; i++)
 		if (topics->topics[i]->lost)
 			json_array_append_new(lost, json_string(topics->topics[i]->name));
-	for (i = 0; i < topics->deleted_count; i++) {
-		const struct mr_topic_deleted *one = &topics->deleted[i];
-		char id[33];
-
-		mr_topic_id_text(one->id, id);
-		json_array_append_new(rows, json_pack("{s:s, s:o, s:I}", "id", id, "replicas",
-						      nodes_to_json(one->replicas), "deleted_ms",
-						      (json_int_t)one->deleted_ms));
-	}
+	for (i = 0; i < topics->deleted_count; i++)
+		json_array_append_new(rows, mr_topic_deleted_to_json(&topics->deleted[i]));
 	json_object_set_new(root, "met", nodes_to_json(topics->met));
 	json_object_set_new(root, "lost", lost);
 	json_object_set_new(root, "deleted", rows);

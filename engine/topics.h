@@ -70,6 +70,8 @@ void mr_topics_take(struct mr_topics *topics, struct mr_topic *topic);
 
 /* Notes that it is deleted, if it had replicas; once. -ENOMEM. Not saved yet. */
 int mr_topics_note_deleted(struct mr_topics *topics, const struct mr_topic_deleted *deleted);
+/* It could not be saved. */
+void mr_topics_forget_deleted(struct mr_topics *topics, const uint8_t id[16]);
 bool mr_topics_is_deleted(const struct mr_topics *topics, const uint8_t id[16]);
 
 /* Who leads partition 'partition' by configuration: by spread the replicas in turn. */
@@ -101,6 +103,8 @@ int mr_topic_id_parse(const char *text, uint8_t id[16]); /* -EBADMSG */
 
 /* As one JSON object, what hosts tell each other, too: owned by the caller; and back, checked. */
 struct json_t;
+struct json_t *mr_topic_deleted_to_json(const struct mr_topic_deleted *deleted);
+int mr_topic_deleted_from_json(const struct json_t *row, struct mr_topic_deleted *out);
 struct json_t *mr_topic_to_json(const struct mr_topic *topic);
 /* Of today's version. -EBADMSG. */
 int mr_topic_from_json(const struct json_t *row, struct mr_topic **out, struct mr_error *err);

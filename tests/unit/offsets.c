@@ -14,6 +14,7 @@
 #include "region.h"
 
 static const uint8_t topic_a[16] = {1, 2, 3}, topic_b[16] = {0xff, 0xee};
+static const struct mr_offsets_stamp long_ago;
 static struct mr_error err;
 
 static struct mr_offsets *begin(void)
@@ -36,11 +37,12 @@ Test(offsets, the_last_commit_counts)
 	struct mr_offsets *offsets = begin();
 
 	cr_assert_eq(mr_offsets_get(offsets, "g", topic_a, 0), MR_OFFSET_UNKNOWN);
-	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 7), 0);
-	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 1, 8), 0);
-	cr_assert_eq(mr_offsets_set(offsets, "g", topic_b, 0, 9), 0);
-	cr_assert_eq(mr_offsets_set(offsets, "h", topic_a, 0, 10), 0);
-	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 5), 0); /* going back is allowed */
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 7, long_ago), 0);
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 1, 8, long_ago), 0);
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_b, 0, 9, long_ago), 0);
+	cr_assert_eq(mr_offsets_set(offsets, "h", topic_a, 0, 10, long_ago), 0);
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 5, long_ago),
+		     0); /* going back is allowed */
 	cr_assert_eq(mr_offsets_get(offsets, "g", topic_a, 0), 5);
 	cr_assert_eq(mr_offsets_get(offsets, "g", topic_a, 1), 8);
 	cr_assert_eq(mr_offsets_get(offsets, "g", topic_b, 0), 9);
@@ -58,7 +60,9 @@ Test(offsets, thousands_stand_beside_each_other_and_a_deleted_topic_leaves)
 
 	for (uint64_t i = 0; i < 5000; i++) {
 		snprintf(group, sizeof(group), "g%lu", (unsigned long)i / 2);
-		cr_assert_eq(mr_offsets_set(offsets, group, i % 2 ? topic_a : topic_b, 3, i), 0);
+		cr_assert_eq(
+			mr_offsets_set(offsets, group, i % 2 ? topic_a : topic_b, 3, i, long_ago),
+			0);
 	}
 	mr_offsets_forget(offsets, topic_b);
 	for (uint64_t i = 0; i < 5000; i++) {
@@ -81,13 +85,13 @@ Test(offsets, a_checkpoints_rows_give_the_same_table)
 
 	for (uint32_t i = 0; i < 5; i++)
 		cr_assert_eq(mr_offsets_set(offsets, groups[i], i % 2 ? topic_a : topic_b,
-					    (int32_t)(i * 255), UINT64_MAX - 1 - i),
+					    (int32_t)(i * 255), UINT64_MAX - 1 - i, long_ago),
 			     0);
 	cr_assert_eq(mr_offsets_rows(offsets, &rows, &count), 0);
 	cr_assert_eq(count, 5);
 	for (uint32_t i = 0; i < count; i++)
 		cr_assert_eq(mr_offsets_set(again, rows[i].group, rows[i].topic_id,
-					    rows[i].partition, rows[i].offset),
+					    rows[i].partition, rows[i].offset, long_ago),
 			     0);
 	for (uint32_t i = 0; i < 5; i++)
 		cr_assert_eq(mr_offsets_get(again, groups[i], i % 2 ? topic_a : topic_b,
@@ -150,6 +154,61 @@ Test(offsets, a_record_is_a_commit_or_changes_nothing)
 	mr_offsets_close(offsets);
 }
 
+/* In whatever order two hosts' commits come, both hosts end with the same. */
+Test(offsets, of_two_hosts_commits_the_later_counts)
+{
+	static const struct mr_offsets_stamp early = {.ms = 10, .node = 5}, late = {.ms = 11},
+					     higher = {.ms = 11, .node = 2};
+	struct mr_offsets *offsets = begin();
+
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 1, late), 0);
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 2, early), 0);
+	cr_expect_eq(mr_offsets_get(offsets, "g", topic_a, 0), 1);
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 3, higher), 0);
+	cr_expect_eq(mr_offsets_get(offsets, "g", topic_a, 0), 3);
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 4, late), 0);
+	cr_expect_eq(mr_offsets_get(offsets, "g", topic_a, 0), 3);
+	cr_expect_eq(mr_offsets_stamp(offsets, "g", topic_a, 0).ms, 11);
+	cr_expect_eq(mr_offsets_stamp(offsets, "g", topic_a, 0).node, 2);
+	cr_expect_eq(mr_offsets_stamp(offsets, "h", topic_a, 0).ms, 0);
+	mr_offsets_close(offsets);
+}
+
+/* A clock that was set back does not undo what was committed after it. */
+Test(offsets, of_one_hosts_commits_the_last_counts)
+{
+	static const struct mr_offsets_stamp early = {.ms = 10, .node = 5},
+					     late = {.ms = 11, .node = 5};
+	struct mr_offsets *offsets = begin();
+
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 1, late), 0);
+	cr_assert_eq(mr_offsets_set(offsets, "g", topic_a, 0, 2, early), 0);
+	cr_expect_eq(mr_offsets_get(offsets, "g", topic_a, 0), 2);
+	mr_offsets_close(offsets);
+}
+
+static void sum_row(const struct mr_offsets_row *row, void *arg)
+{
+	uint64_t *sum = arg;
+
+	cr_expect_eq(row->group_bytes, 3);
+	cr_expect_arr_eq(row->group, "a/b", 3);
+	cr_expect_arr_eq(row->topic_id, topic_a, 16);
+	*sum += row->offset * (uint64_t)(row->partition + 1);
+}
+
+Test(offsets, each_row_is_told_once)
+{
+	struct mr_offsets *offsets = begin();
+	uint64_t sum = 0;
+
+	for (int32_t i = 0; i < 3; i++)
+		cr_assert_eq(mr_offsets_set(offsets, "a/b", topic_a, i, 10, long_ago), 0);
+	mr_offsets_each(offsets, sum_row, &sum);
+	cr_expect_eq(sum, 60);
+	mr_offsets_close(offsets);
+}
+
 /* What is written into the lane is what is read back from the log. */
 Test(offsets, the_record_that_is_published_is_the_record_that_applies)
 {
@@ -171,7 +230,9 @@ Test(offsets, the_record_that_is_published_is_the_record_that_applies)
 	cr_assert_eq(mr_lane_writer_open(client_fd, engine_fd, 65536, 0, &writer, &err), 0);
 	cr_assert_eq(mr_region_seal(client_fd, &err), 0);
 	cr_assert_eq(mr_lane_reader_open(client_fd, page, 65536, &reader, &err), 0);
-	cr_assert_eq(mr_offsets_reserve(&writer, group, topic_b, 1023, UINT64_MAX - 1, 5), 0);
+	cr_assert_eq(mr_offsets_reserve(&writer, group, topic_b, 1023, UINT64_MAX - 1,
+					(struct mr_offsets_stamp){.ms = 5, .node = 63}),
+		     0);
 	mr_lane_publish(&writer);
 	available = mr_lane_reader_poll(&reader, &err);
 	cr_assert_eq(mr_lane_reader_frame(&reader, 0, (uint32_t)available, 0, &frame, &err), 0);
@@ -179,6 +240,7 @@ Test(offsets, the_record_that_is_published_is_the_record_that_applies)
 			   (const char *)frame.value, (int32_t)frame.head.value_bytes),
 		     0);
 	cr_assert_eq(mr_offsets_get(offsets, group, topic_b, 1023), UINT64_MAX - 1);
+	cr_assert_eq(mr_offsets_stamp(offsets, group, topic_b, 1023).node, 63);
 	mr_lane_writer_close(&writer);
 	mr_lane_reader_close(&reader);
 	close(client_fd);

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between the coordinator and the workers (control_peers.h): each replicated partition's register
+ * is made and watched, events go to the partition's worker as messages, a worker's proposals come
+ * back the same way. The static coordinator's state is the file "coord", replaced as a whole by a
+ * chore.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "check.h"
+#include "control_peers.h"
+
+#define COORD_FILE	"coord"
+#define COORD_BYTES_MAX (64u << 20)
+
+/* ---- its file -------------------------------------------------------------------------------- */
+
+struct coord_chore {
+	struct mr_chore chore;
+	struct mr_control_peers *peers;
+	size_t count;
+	uint8_t bytes[];
+};
+
+static int run_save(struct mr_chore *chore, struct mr_error *err)
+{
+	struct coord_chore *work = (struct coord_chore *)chore;
+
+	return mr_io_replace(work->peers->control->io, COORD_FILE, work->bytes, work->count, err);
+}
+
+/* Without space the register stays as it is, and whoever proposed waits: it is saved again. */
+static void done_save(struct mr_chore *chore)
+{
+	struct coord_chore *work = (struct coord_chore *)chore;
+	struct mr_control *control = work->peers->control;
+
+	if (mr_control_may_pass(chore->status))
+		mr_diag_warn("no space to write down who leads", "error=\"%s\"", chore->err.what);
+	else if (chore->status < 0)
+		mr_control_fail(control, chore->status, chore->err.what);
+	mr_coord_static_saved(work->peers->coord, chore->status);
+	free(work);
+}
+
+static int save(void *arg, const void *bytes, size_t count)
+{
+	struct mr_control_peers *peers = arg;
+	struct coord_chore *work = calloc(1, sizeof(*work) + count);
+
+	if (!work)
+		return -ENOMEM;
+	work->chore.run = run_save;
+	work->chore.done = done_save;
+	work->peers = peers;
+	work->count = count;
+	memcpy(work->bytes, bytes, count);
+	mr_chores_send(peers->control->chores, &work->chore);
+	return 0;
+}
+
+static void notify(void *arg, uint32_t node, const char *text, size_t bytes)
+{
+	struct mr_control_peers *peers = arg;
+
+	/* what is lost it says again */
+	if (peers->connected & mr_node_bit(node))
+		(void)mr_feed_notify(peers->feed, (int32_t)node, text, bytes);
+}
+
+int mr_control_coord_open(struct mr_control_peers *peers, struct mr_error *err)
+{
+	struct mr_control *control = peers->control;
+	struct mr_coord_static_options options = {
+		.self = control->config->number,
+		.incarnation = control->checkpoint.engine_start,
+		.save = save,
+		.notify = notify,
+		.arg = peers,
+	};
+	void *bytes = NULL;
+	size_t count = 0;
+	int r = mr_io_load(control->io, COORD_FILE, COORD_BYTES_MAX, &bytes, &count, err);
+
+	if (r == -ENOENT)
+		r = 0;
+	if (r == 0)
+		r = mr_coord_static_open(&options, bytes, count, &peers->coord, err);
+	free(bytes);
+	return r;
+}
+
+void mr_control_coord_close(struct mr_control_peers *peers)
+{
+	if (peers->coord)
+		peers->coord->operations->close(peers->coord);
+}
+
+void mr_control_coord_second(struct mr_control_peers *peers)
+{
+	mr_coord_static_time(peers->coord, mr_clock_monotonic_ns(peers->control->clock));
+}
+
+/* ---- registers and workers ------------------------------------------------------------------- */
+
+static struct mr_coord_key key_of(const struct mr_hosted *hosted)
+{
+	struct mr_coord_key key = {.partition = hosted->number};
+
+	memcpy(key.topic_id, hosted->topic->id, 16);
+	return key;
+}
+
+int mr_control_register(struct mr_hosted *hosted, bool created, struct mr_error *err)
+{
+	struct mr_control_peers *peers = hosted->control->peers;
+	struct mr_coord_key key = key_of(hosted);
+	int r = mr_coord_static_create(peers->coord, &key, hosted->topic->replicas,
+				       mr_topic_leader(hosted->topic, hosted->number), err);
+
+	if (r == 0 && created && !hosted->lost)
+		mr_coord_static_release(peers->coord, &key);
+	return r < 0 ? r : peers->coord->operations->watch(peers->coord, &key, err);
+}
+
+void mr_control_unregister(struct mr_hosted *hosted)
+{
+	struct mr_coord_key key = key_of(hosted);
+
+	mr_coord_static_forget(hosted->control->peers->coord, &key);
+}
+
+/*
+ * R7: the register says that this host is out of the ISR, so it is no longer one that may have
+ * lost what others count on. When that holds for the whole topic the catalogue forgets it.
+ */
+static void note_out(struct mr_hosted *hosted, const struct mr_coord_state *state)
+{
+	struct mr_control *control = hosted->control;
+	struct mr_hosted_topic *topic = hosted->topic->owner;
+	struct mr_error err;
+	int32_t i;
+
+	if (!hosted->lost || !state->version || (state->isr & mr_node_bit(control->config->number)))
+		return;
+	hosted->lost = false;
+	for (i = 0; i < hosted->topic->partition_count; i++)
+		if (topic->partitions[i].lost)
+			return;
+	hosted->topic->lost = false;
+	if (mr_control_save_catalogue(control, &err) < 0)
+		hosted->topic->lost = true; /* once more after the next start: harmless */
+}
+
+/* To the worker that has the partition; its message comes back and is freed. */
+static void pass_on(struct mr_hosted *hosted, const struct mr_coord_event *event)
+{
+	struct mr_worker_message *message;
+
+	if (!hosted->part || hosted->remove_posted || !mr_worker_partition_replica(hosted->part))
+		return;
+	message = calloc(1, sizeof(*message));
+	mr_assert(message != NULL); /* 400 bytes: an answer cannot be left out */
+	message->kind = MR_WORKER_COORDINATED;
+	message->partition = hosted->part;
+	message->coordinated = *event;
+	message->owner = hosted;
+	hosted->posts++;
+	mr_worker_send(hosted->worker, message);
+}
+
+static void resign(struct mr_control *control, const struct mr_coord_event *event)
+{
+	struct mr_hosted *hosted;
+
+	mr_control_each(control, hosted) pass_on(hosted, event);
+}
+
+static bool says_state(enum mr_coord_event_kind kind)
+{
+	return kind == MR_COORD_STATE || kind == MR_COORD_ACCEPTED || kind == MR_COORD_REFUSED;
+}
+
+static void take_event(struct mr_control *control, const struct mr_coord_event *event)
+{
+	struct mr_hosted *hosted;
+
+	if (event->kind == MR_COORD_RESIGN) {
+		resign(control, event);
+		return;
+	}
+	hosted = mr_control_find(control, event->key.topic_id, event->key.partition, NULL);
+	if (!hosted)
+		return; /* deleted meanwhile */
+	if (says_state(event->kind))
+		note_out(hosted, &event->state);
+	pass_on(hosted, event);
+}
+
+void mr_control_coord_turn(struct mr_control_peers *peers)
+{
+	struct mr_coord_event event;
+
+	while ((event = peers->coord->operations->next(peers->coord)).kind != MR_COORD_NOTHING)
+		take_event(peers->control, &event);
+}
+
+void mr_control_coordinate(struct mr_hosted *hosted, struct mr_worker_message *message)
+{
+	struct mr_coord *coord = hosted->control->peers->coord;
+	const struct mr_coord_proposal *proposal = &message->proposal;
+	struct mr_coord_key key = key_of(hosted);
+	struct mr_coord_event unknown = {.kind = MR_COORD_UNKNOWN, .key = key};
+	struct mr_error err = {0};
+	int r;
+
+	if (proposal->wanted.version == 0)
+		r = coord->operations->read(coord, &key, &err);
+	else
+		r = coord->operations->propose(coord, &key, proposal, &err);
+	if (r < 0 && proposal->wanted.version)
+		pass_on(hosted, &unknown); /* the worker asks what became of it */
+	if (r < 0)
+		mr_diag_warn("the coordinator was not asked", "topic=%s partition=%d error=\"%s\"",
+			     hosted->topic->name, hosted->number, err.what);
+	mr_worker_send(hosted->worker, message);
+}
+
+/* ---- a person's word ------------------------------------------------------------------------- */
+
+struct promotion {
+	struct mr_local_ticket *ticket;
+	char reply[160];
+};
+
+static void promoted(void *arg, int status, const struct mr_error *err)
+{
+	struct promotion *promotion = arg;
+
+	mr_local_answer(promotion->ticket, status, err, status < 0 ? NULL : promotion->reply);
+	free(promotion);
+}
+
+int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promotion *wanted,
+		       struct mr_local_ticket *ticket, struct mr_error *err)
+{
+	struct mr_control *control = hosted->control;
+	struct promotion *promotion = calloc(1, sizeof(*promotion));
+	struct mr_coord_promotion options = {
+		.key = key_of(hosted),
+		.to = wanted->to,
+		.accept_loss = wanted->accept_loss,
+		.min_insync_replicas = hosted->topic->min_insync_replicas,
+		.wall_ms = mr_clock_wall_ms(control->clock),
+		.done = promoted,
+		.arg = promotion,
+	};
+	char room[16];
+	int r;
+
+	if (!promotion)
+		return mr_error_set(err, -ENOMEM, "no memory for a promotion");
+	promotion->ticket = ticket;
+	snprintf(promotion->reply, sizeof(promotion->reply), "{\"leader\":\"%.64s\"}",
+		 mr_control_node_name(control, wanted->to, room));
+	r = mr_coord_static_promote(control->peers->coord, &options, err);
+	if (r < 0)
+		free(promotion);
+	else if (wanted->accept_loss)
+		mr_diag_warn(
+			"a person takes a partition over, and accepts that records may be lost",
+			"topic=%s partition=%d to=%s", hosted->topic->name, hosted->number,
+			mr_control_node_name(control, wanted->to, room));
+	return r;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * This host among its peers, as the control thread sees it: the feed, the coordinator, and what
+ * hosts tell each other of topics. Parts of it: control_peers.c starts the feed and takes its
+ * events; control_coord.c stands between coordinator and workers; control_catalog.c exchanges
+ * topics, control_commits.c groups' positions; control_cut.c routes partitions, cuts their logs and
+ * takes them away; control_report.c tells people. All of it runs on the control thread.
+ */
+#ifndef MR_CONTROL_PEERS_H
+#define MR_CONTROL_PEERS_H
+
+#include <jansson.h>
+
+#include "control.h"
+#include "replica/coord_static.h"
+#include "replica/feed.h"
+
+#define MR_CLASHES_MAX 16 /* told to people: more are said once and forgotten */
+
+/* A topic that a peer has under a name that means another one here. */
+struct mr_clash {
+	char name[MR_TOPIC_NAME_MAX + 1];
+	uint32_t node;
+};
+
+struct mr_peer_samples {
+	uint64_t at_ns;
+	uint32_t count;
+	struct mr_feed_peer_status peers[MR_CONFIG_HOSTS_MAX];
+};
+
+struct mr_control_peers {
+	struct mr_control *control;
+	struct mr_feed *feed;
+	struct mr_coord *coord;
+	struct mr_local_source feed_source;
+	uint64_t connected;   /* bit i: node i */
+	uint64_t ask_topics;  /* bit i: its topics could not all be made here: asked again */
+	uint64_t ask_commits; /* bit i: nor did its groups' positions find room */
+	uint32_t cuts;	      /* partitions whose logs are being cut */
+	struct mr_clash clashes[MR_CLASHES_MAX];
+	uint32_t clash_count;
+	struct mr_peer_samples sampled[2]; /* now, and a second ago: for rates */
+};
+
+static inline uint64_t mr_node_bit(uint32_t node)
+{
+	return UINT64_C(1) << node;
+}
+
+/* "b", or "7" of a host that the configuration does not know (any more). */
+const char *mr_control_node_name(const struct mr_control *control, uint32_t node, char room[16]);
+/* -ENOENT: the configuration knows no such host. */
+int mr_control_node_number(const struct mr_control *control, const char *name, uint32_t *node);
+
+/* control_peers.c */
+/* To one node, or to all of 'nodes' that are connected. Takes the JSON. */
+void mr_control_tell(struct mr_control_peers *peers, uint64_t nodes, json_t *json);
+
+/* control_coord.c */
+int mr_control_coord_open(struct mr_control_peers *peers, struct mr_error *err);
+void mr_control_coord_close(struct mr_control_peers *peers);
+/* What it has to say goes to the workers. */
+void mr_control_coord_turn(struct mr_control_peers *peers);
+void mr_control_coord_second(struct mr_control_peers *peers);
+
+/* control_catalog.c */
+void mr_control_catalog_tell_all(struct mr_control_peers *peers, uint32_t node);
+void mr_control_catalog_second(struct mr_control_peers *peers);
+/* What a peer said. False: that is no word about topics. */
+bool mr_control_catalog_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
+
+/* control_commits.c */
+void mr_control_commits_tell_all(struct mr_control_peers *peers, uint32_t node);
+bool mr_control_commits_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
+void mr_control_commits_second(struct mr_control_peers *peers);
+
+/* control_report.c */
+void mr_control_report_second(struct mr_control_peers *peers);
+
+/* control_cut.c */
+void mr_control_unrouted(struct mr_hosted *hosted);
+void mr_control_cuts_turn(struct mr_control_peers *peers);
+void mr_control_routes_second(struct mr_control_peers *peers);
+
+#endif
