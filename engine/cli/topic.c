@@ -3,14 +3,13 @@
  * millrace topic create | list | describe | delete: an administrator's request to the engine as
  * JSON, and its answer as a table or as the JSON itself.
  */
-#include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "arguments.h"
+#include "ask.h"
 #include "cli.h"
-#include "connection.h"
 #include "millrace/format.h"
 
 enum {
@@ -20,7 +19,12 @@ enum {
 	OPTION_SEGMENT_BYTES,
 	OPTION_STORAGE,
 	OPTION_TAIL_BYTES,
+	OPTION_REPLICAS,
+	OPTION_MIN_INSYNC_REPLICAS,
+	OPTION_LEADERS,
 };
+
+#define HOSTS_MAX 64 /* of a cluster */
 
 struct arguments {
 	const char *verb;
@@ -35,6 +39,9 @@ struct arguments {
 	uint64_t retention_bytes;
 	uint64_t segment_bytes;
 	uint64_t tail_bytes;
+	uint64_t replicas;
+	uint64_t min_insync_replicas;
+	const char *leaders;
 };
 
 static void set_size(struct argp_state *state, const char *option, const char *text,
@@ -81,8 +88,13 @@ static void check_words(const struct arguments *arguments, struct argp_state *st
 		argp_error(state, list ? "list takes no topic" : "%s needs a topic",
 			   arguments->verb);
 	else if (arguments->sized && strcmp(arguments->verb, "create") != 0)
-		argp_error(state, "%s takes no sizes and no storage, only create does",
+		argp_error(state, "%s takes no sizes, no storage and no replicas, only create does",
 			   arguments->verb);
+	else if (arguments->replicas && arguments->min_insync_replicas > arguments->replicas)
+		argp_error(state, "--min-insync-replicas: no record would ever be committed, there "
+				  "are fewer --replicas");
+	else if (in_memory(arguments) && arguments->replicas > 1)
+		argp_error(state, "a topic in memory has no replicas");
 	else if (in_memory(arguments) && arguments->file_option)
 		argp_error(state, "a topic in memory has no files: --%s says nothing of it",
 			   arguments->file_option);
@@ -94,6 +106,38 @@ static void set_storage(struct arguments *arguments, const char *arg, struct arg
 		argp_error(state, "--storage: '%s' is neither disk nor memory", arg);
 	arguments->storage = arg;
 	arguments->sized = true;
+}
+
+static void set_count(struct argp_state *state, const char *option, const char *text, uint64_t max,
+		      uint64_t *out)
+{
+	struct arguments *arguments = state->input;
+
+	if (mr_argument_number(text, 1, max, out) < 0)
+		argp_error(state, "--%s: '%s' is no number from 1 to %" PRIu64, option, text, max);
+	arguments->sized = true;
+}
+
+/* What only topics on several hosts have. */
+static error_t parse_replica_options(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case OPTION_REPLICAS:
+		set_count(state, "replicas", arg, HOSTS_MAX, &arguments->replicas);
+		return 0;
+	case OPTION_MIN_INSYNC_REPLICAS:
+		set_count(state, "min-insync-replicas", arg, HOSTS_MAX,
+			  &arguments->min_insync_replicas);
+		return 0;
+	case OPTION_LEADERS:
+		arguments->leaders = arg;
+		arguments->sized = true;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
 }
 
 /* What only files have. */
@@ -117,7 +161,7 @@ static error_t parse_file_options(int key, char *arg, struct argp_state *state)
 		set_size(state, "segment-bytes", arg, mr_argument_bytes, &arguments->segment_bytes);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_replica_options(key, arg, state);
 	}
 }
 
@@ -133,10 +177,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		arguments->json = true;
 		return 0;
 	case OPTION_PARTITIONS:
-		if (mr_argument_number(arg, 1, MR_PARTITIONS_MAX, &arguments->partitions) < 0)
-			argp_error(state, "--partitions: '%s' is no number from 1 to %d", arg,
-				   MR_PARTITIONS_MAX);
-		arguments->sized = true;
+		set_count(state, "partitions", arg, MR_PARTITIONS_MAX, &arguments->partitions);
 		return 0;
 	case OPTION_STORAGE:
 		set_storage(arguments, arg, state);
@@ -166,6 +207,14 @@ static const struct argp_option options[] = {
 	 "create: memory of each partition, a power of two, as in 64MiB; in memory all that is "
 	 "kept",
 	 0},
+	{"replicas", OPTION_REPLICAS, "N", 0,
+	 "create: on so many hosts, this one and its peers (default: as configured)", 0},
+	{"min-insync-replicas", OPTION_MIN_INSYNC_REPLICAS, "N", 0,
+	 "create: a record is committed when so many have it on their disks (default: 1 of 2, 2 of "
+	 "more)",
+	 0},
+	{"leaders", OPTION_LEADERS, "WHO", 0,
+	 "create: spread (partitions in turn over the hosts) or the name of one host", 0},
 	MR_CLI_OPTION_SOCKET,
 	MR_CLI_OPTION_JSON,
 	{0},
@@ -179,57 +228,44 @@ static const struct argp argp = {
 	       "\vExamples:\n"
 	       "  millrace topic create trades --partitions 4 --retention 7d\n"
 	       "  millrace topic create quotes --storage memory --tail-bytes 64MiB\n"
+	       "  millrace topic create orders --replicas 2 --min-insync-replicas 2\n"
+	       "  millrace topic create audit --replicas 2 --leaders a\n"
 	       "  millrace topic list\n"
 	       "  millrace topic describe trades --json\n"
 	       "  millrace topic delete trades",
 };
 
-/* The request as JSON text that the caller frees; NULL: no memory, or a name that is no UTF-8. */
-static char *make_request(const struct arguments *arguments)
+static void set_number(json_t *request, const char *name, uint64_t value)
+{
+	if (value)
+		json_object_set_new(request, name, json_integer((json_int_t)value));
+}
+
+/* NULL: a name that is no UTF-8. */
+static json_t *make_request(const struct arguments *arguments)
 {
 	char verb[32];
 	json_t *request;
-	char *text;
 
 	snprintf(verb, sizeof(verb), "topic.%s", arguments->verb);
 	request = json_pack("{s:s}", "do", verb);
-	if (arguments->name &&
-	    json_object_set_new(request, "name", json_string(arguments->name)) < 0) {
+	if ((arguments->name &&
+	     json_object_set_new(request, "name", json_string(arguments->name)) < 0) ||
+	    (arguments->leaders &&
+	     json_object_set_new(request, "leaders", json_string(arguments->leaders)) < 0)) {
 		json_decref(request);
 		return NULL;
 	}
-	if (arguments->partitions)
-		json_object_set_new(request, "partitions",
-				    json_integer((json_int_t)arguments->partitions));
-	if (arguments->retention_ms)
-		json_object_set_new(request, "retention_ms",
-				    json_integer((json_int_t)arguments->retention_ms));
-	if (arguments->retention_bytes)
-		json_object_set_new(request, "retention_bytes",
-				    json_integer((json_int_t)arguments->retention_bytes));
-	if (arguments->segment_bytes)
-		json_object_set_new(request, "segment_bytes",
-				    json_integer((json_int_t)arguments->segment_bytes));
+	set_number(request, "partitions", arguments->partitions);
+	set_number(request, "retention_ms", arguments->retention_ms);
+	set_number(request, "retention_bytes", arguments->retention_bytes);
+	set_number(request, "segment_bytes", arguments->segment_bytes);
+	set_number(request, "tail_bytes", arguments->tail_bytes);
+	set_number(request, "replicas", arguments->replicas);
+	set_number(request, "min_insync_replicas", arguments->min_insync_replicas);
 	if (arguments->storage)
 		json_object_set_new(request, "storage", json_string(arguments->storage));
-	if (arguments->tail_bytes)
-		json_object_set_new(request, "tail_bytes",
-				    json_integer((json_int_t)arguments->tail_bytes));
-	text = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	return text;
-}
-
-static json_int_t number(const json_t *object, const char *name)
-{
-	return json_integer_value(json_object_get(object, name));
-}
-
-static const char *word(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
+	return request;
 }
 
 static void print_list(const json_t *reply)
@@ -238,10 +274,12 @@ static void print_list(const json_t *reply)
 	size_t i;
 	json_t *topic;
 
-	printf("%-40s %-7s %10s %14s %14s\n", "topic", "storage", "partitions", "records", "bytes");
+	printf("%-40s %-7s %10s %8s %14s %14s\n", "topic", "storage", "partitions", "replicas",
+	       "records", "bytes");
 	json_array_foreach(topics, i, topic)
 	{
 		const json_t *partitions = json_object_get(topic, "partitions");
+		const json_t *replicas = json_object_get(topic, "replicas");
 		json_int_t records = 0;
 		json_int_t bytes = 0;
 		size_t k;
@@ -249,11 +287,14 @@ static void print_list(const json_t *reply)
 
 		json_array_foreach(partitions, k, one)
 		{
-			records += number(one, "high_watermark") - number(one, "log_start_offset");
-			bytes += number(one, "bytes");
+			records += mr_ask_number(one, "high_watermark") -
+				   mr_ask_number(one, "log_start_offset");
+			bytes += mr_ask_number(one, "bytes");
 		}
-		printf("%-40s %-7s %10zu %14" JSON_INTEGER_FORMAT " %14" JSON_INTEGER_FORMAT "\n",
-		       word(topic, "name"), word(topic, "storage"), json_array_size(partitions),
+		printf("%-40s %-7s %10zu %8zu %14" JSON_INTEGER_FORMAT " %14" JSON_INTEGER_FORMAT
+		       "\n",
+		       mr_ask_word(topic, "name"), mr_ask_word(topic, "storage"),
+		       json_array_size(partitions), replicas ? json_array_size(replicas) : 1,
 		       records, bytes);
 	}
 }
@@ -268,9 +309,10 @@ static void print_limit(const char *words, json_int_t value, const char *unit)
 
 static void print_disk(const json_t *topic)
 {
-	print_limit("kept: by age", number(topic, "retention_ms"), "ms");
-	print_limit(", by size", number(topic, "retention_bytes"), "bytes a partition");
-	printf("; segments of %" JSON_INTEGER_FORMAT " bytes\n\n", number(topic, "segment_bytes"));
+	print_limit("kept: by age", mr_ask_number(topic, "retention_ms"), "ms");
+	print_limit(", by size", mr_ask_number(topic, "retention_bytes"), "bytes a partition");
+	printf("; segments of %" JSON_INTEGER_FORMAT " bytes\n\n",
+	       mr_ask_number(topic, "segment_bytes"));
 }
 
 /* What it promises and what not, whenever it is shown: nobody shall learn it from a loss. */
@@ -284,7 +326,34 @@ static void print_memory(const json_t *topic)
 	       "are overwritten;\n"
 	       "  a consumer that falls behind them is told which offsets it missed\n"
 	       "  acks: memory, which producers must ask for; disk and committed are refused\n\n",
-	       number(topic, "tail_bytes"));
+	       mr_ask_number(topic, "tail_bytes"));
+}
+
+/* Where its copies are, and who leads now. */
+static void print_replicas(const json_t *topic)
+{
+	const json_t *replicas = json_object_get(topic, "replicas");
+	char room[400];
+	size_t i;
+	json_t *one;
+
+	if (!replicas)
+		return;
+	printf("replicas: %s; leaders: %s; committed when %" JSON_INTEGER_FORMAT
+	       " of them have it on disk\n\n",
+	       mr_ask_words(replicas, room, sizeof(room)), mr_ask_word(topic, "leaders"),
+	       mr_ask_number(topic, "min_insync_replicas"));
+	printf("%9s %-12s %-9s %12s  %s\n", "partition", "leader", "here", "epoch", "in sync");
+	json_array_foreach(json_object_get(topic, "partitions"), i, one)
+	{
+		const char *leader = mr_ask_word(one, "leader");
+
+		printf("%9" JSON_INTEGER_FORMAT " %-12s %-9s %12" JSON_INTEGER_FORMAT "  %s\n",
+		       mr_ask_number(one, "partition"), leader[0] ? leader : "nobody",
+		       mr_ask_word(one, "role"), mr_ask_number(one, "leader_epoch"),
+		       mr_ask_words(json_object_get(one, "isr"), room, sizeof(room)));
+	}
+	printf("\n");
 }
 
 static void print_topic(const json_t *topic)
@@ -292,33 +361,37 @@ static void print_topic(const json_t *topic)
 	size_t i;
 	json_t *one;
 
-	printf("topic %s, id %s\n", word(topic, "name"), word(topic, "id"));
-	if (strcmp(word(topic, "storage"), "memory") == 0)
+	printf("topic %s, id %s\n", mr_ask_word(topic, "name"), mr_ask_word(topic, "id"));
+	if (strcmp(mr_ask_word(topic, "storage"), "memory") == 0)
 		print_memory(topic);
 	else
 		print_disk(topic);
+	print_replicas(topic);
 	printf("%9s %6s %-9s %12s %12s %12s %12s %14s\n", "partition", "worker", "state", "start",
 	       "flushed", "committed", "end", "bytes");
 	json_array_foreach(json_object_get(topic, "partitions"), i, one)
 	{
 		printf("%9" JSON_INTEGER_FORMAT " %6" JSON_INTEGER_FORMAT " %-9s",
-		       number(one, "partition"), number(one, "worker"), word(one, "state"));
-		printf(" %12" JSON_INTEGER_FORMAT, number(one, "log_start_offset"));
+		       mr_ask_number(one, "partition"), mr_ask_number(one, "worker"),
+		       mr_ask_word(one, "state"));
+		printf(" %12" JSON_INTEGER_FORMAT, mr_ask_number(one, "log_start_offset"));
 		if (json_object_get(one, "flushed_offset"))
-			printf(" %12" JSON_INTEGER_FORMAT, number(one, "flushed_offset"));
+			printf(" %12" JSON_INTEGER_FORMAT, mr_ask_number(one, "flushed_offset"));
 		else
 			printf(" %12s", "never");
 		printf(" %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
 		       " %14" JSON_INTEGER_FORMAT "\n",
-		       number(one, "high_watermark"), number(one, "log_end_offset"),
-		       number(one, "bytes"));
-		if (word(one, "reason")[0])
-			printf("%9s %s\n", "", word(one, "reason"));
+		       mr_ask_number(one, "high_watermark"), mr_ask_number(one, "log_end_offset"),
+		       mr_ask_number(one, "bytes"));
+		if (mr_ask_word(one, "reason")[0])
+			printf("%9s %s\n", "", mr_ask_word(one, "reason"));
 	}
 }
 
-static void print_reply(const struct arguments *arguments, const json_t *reply)
+static void print_reply(const json_t *reply, const void *arg)
 {
+	const struct arguments *arguments = arg;
+
 	if (strcmp(arguments->verb, "list") == 0)
 		print_list(reply);
 	else if (strcmp(arguments->verb, "delete") == 0)
@@ -327,51 +400,14 @@ static void print_reply(const struct arguments *arguments, const json_t *reply)
 		print_topic(reply);
 }
 
-static int show(const struct arguments *arguments, const char *reply)
-{
-	json_error_t problem;
-	json_t *json;
-
-	if (arguments->json) {
-		printf("%s\n", reply);
-		return mr_cli_finish_output(MR_EXIT_DONE);
-	}
-	json = json_loads(reply, 0, &problem);
-	if (!json) {
-		struct mr_error err;
-
-		mr_error_set(&err, -EBADMSG, "the engine's answer is no JSON: %s", problem.text);
-		return mr_cli_fail(&err);
-	}
-	print_reply(arguments, json);
-	json_decref(json);
-	return mr_cli_finish_output(MR_EXIT_DONE);
-}
-
 int mr_command_topic(int argc, char **argv)
 {
 	struct arguments arguments = {0};
-	struct mr_connection *connection;
-	struct mr_error err;
-	char *request;
-	char *reply = NULL;
-	int code;
+	struct mr_ask ask = {.command = "topic", .print = print_reply, .arg = &arguments};
 
 	mr_cli_parse(&argp, argc, argv, &arguments);
-	request = make_request(&arguments);
-	if (!request) {
-		mr_error_set(&err, -EINVAL, "the topic's name is no UTF-8");
-		return mr_cli_fail(&err);
-	}
-	code = mr_cli_connect(arguments.socket, "topic", &connection);
-	if (code == MR_EXIT_DONE) {
-		if (mr_connection_admin(connection, request, &reply, &err) < 0)
-			code = mr_cli_fail(&err);
-		else
-			code = show(&arguments, reply);
-	}
-	mr_disconnect(connection);
-	free(request);
-	free(reply);
-	return code;
+	ask.socket = arguments.socket;
+	ask.json = arguments.json;
+	ask.request = make_request(&arguments);
+	return mr_cli_ask(&ask);
 }

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asking the engine and showing what it says (ask.h).
+ */
+#include "ask.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "cli.h"
+#include "connection.h"
+
+json_int_t mr_ask_number(const json_t *object, const char *name)
+{
+	return json_integer_value(json_object_get(object, name));
+}
+
+const char *mr_ask_word(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+const char *mr_ask_words(const json_t *list, char *room, size_t bytes)
+{
+	size_t used = 0;
+	size_t i;
+	json_t *one;
+
+	snprintf(room, bytes, "none");
+	json_array_foreach(list, i, one)
+	{
+		const char *text = json_string_value(one);
+		int n = snprintf(room + used, bytes - used, "%s%s", i ? ", " : "",
+				 text ? text : "");
+
+		if (n < 0 || (size_t)n >= bytes - used)
+			break; /* cut: for people */
+		used += (size_t)n;
+	}
+	return room;
+}
+
+static const char *scaled(double value, const double *steps, const char *const *units, size_t count,
+			  char room[24])
+{
+	size_t i = 0;
+
+	while (i + 1 < count && value >= steps[i]) {
+		value /= steps[i];
+		i++;
+	}
+	snprintf(room, 24, i && value < 100 ? "%.1f %s" : "%.0f %s", value, units[i]);
+	return room;
+}
+
+const char *mr_ask_amount(json_int_t value, char room[24])
+{
+	static const double steps[] = {1000, 1000, 1000, 1000, 1000};
+	static const char *const units[] = {"", "k", "M", "G", "T"};
+
+	scaled((double)value, steps, units, mr_array_count(units), room);
+	if (value < 1000)
+		snprintf(room, 24, "%" JSON_INTEGER_FORMAT, value);
+	return room;
+}
+
+const char *mr_ask_bytes(json_int_t value, char room[24])
+{
+	static const double steps[] = {1000, 1000, 1000, 1000, 1000};
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+
+	return scaled((double)value, steps, units, mr_array_count(units), room);
+}
+
+const char *mr_ask_span(json_int_t ms, char room[24])
+{
+	static const double steps[] = {1000, 60, 60, 24};
+	static const char *const units[] = {"ms", "s", "min", "h", "d"};
+
+	return scaled((double)ms, steps, units, mr_array_count(units), room);
+}
+
+static int show(const struct mr_ask *ask, const char *reply)
+{
+	json_error_t problem;
+	struct mr_error err;
+	json_t *json;
+
+	if (ask->json) {
+		printf("%s\n", reply);
+		return mr_cli_finish_output(MR_EXIT_DONE);
+	}
+	json = json_loads(reply, 0, &problem);
+	if (!json) {
+		mr_error_set(&err, -EBADMSG, "the engine's answer is no JSON: %s", problem.text);
+		return mr_cli_fail(&err);
+	}
+	ask->print(json, ask->arg);
+	json_decref(json);
+	return mr_cli_finish_output(MR_EXIT_DONE);
+}
+
+int mr_cli_ask(const struct mr_ask *ask)
+{
+	char *request = ask->request ? json_dumps(ask->request, JSON_COMPACT) : NULL;
+	struct mr_connection *connection = NULL;
+	struct mr_error err;
+	char *reply = NULL;
+	int code;
+
+	json_decref(ask->request);
+	if (!request) {
+		mr_error_set(&err, -EINVAL, "a name is no UTF-8");
+		return mr_cli_fail(&err);
+	}
+	code = mr_cli_connect(ask->socket, ask->command, &connection);
+	if (code == MR_EXIT_DONE) {
+		if (mr_connection_admin(connection, request, &reply, &err) < 0)
+			code = mr_cli_fail(&err);
+		else
+			code = show(ask, reply);
+	}
+	mr_disconnect(connection);
+	free(request);
+	free(reply);
+	return code;
+}

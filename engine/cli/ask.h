@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A question to the engine: JSON there, JSON back, shown as it is or in words.
+ */
+#ifndef MR_ASK_H
+#define MR_ASK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct mr_ask {
+	const char *socket;  /* NULL: the usual places */
+	const char *command; /* names the client */
+	json_t *request;     /* taken; NULL: some text in it is no UTF-8 */
+	bool json;	     /* show the answer as it is */
+	void (*print)(const json_t *reply, const void *arg);
+	const void *arg;
+};
+
+/* Asks and shows. Returns the exit code. */
+int mr_cli_ask(const struct mr_ask *ask);
+
+/* Of an object in an answer: 0 and "" where there is none. */
+json_int_t mr_ask_number(const json_t *object, const char *name);
+const char *mr_ask_word(const json_t *object, const char *name);
+/* "a, b" of a list of words; "none". */
+const char *mr_ask_words(const json_t *list, char *room, size_t bytes);
+/* "12", "1.5 k", "3.2 M": at most 8 characters and the unit's. */
+const char *mr_ask_amount(json_int_t value, char room[24]);
+/* The same of bytes: "12 B", "1.5 kB". */
+const char *mr_ask_bytes(json_int_t value, char room[24]);
+/* "0 ms", "3.2 s", "5 min", "2.1 h". */
+const char *mr_ask_span(json_int_t ms, char room[24]);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * millrace peers: the other hosts of the cluster and the connections with them; who leads which
+ * partition, who is in sync, and by how much the others lag.
+ */
+#include <string.h>
+
+#include "ask.h"
+#include "cli.h"
+
+struct arguments {
+	const char *socket;
+	bool json;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case MR_CLI_SOCKET:
+		arguments->socket = arg;
+		return 0;
+	case MR_CLI_JSON:
+		arguments->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "peers takes no arguments: '%s'", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	MR_CLI_OPTION_SOCKET,
+	MR_CLI_OPTION_JSON,
+	{0},
+};
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.doc = "Show the peers of this host and how replicas stand. Lags are what the leader "
+	       "knows: "
+	       "ask there for a partition that this host follows. Bytes are those of whole groups, "
+	       "so at most as many as it says."
+	       "\vExamples:\n"
+	       "  millrace peers\n"
+	       "  millrace peers --json",
+};
+
+static void print_traffic(const json_t *peer)
+{
+	const json_t *per_record = json_object_get(peer, "sent_bytes_per_record");
+	const json_t *batches = json_object_get(peer, "sent_batch_bytes");
+	char sent[24];
+	char received[24];
+
+	if (json_object_get(peer, "sent_bytes_per_second"))
+		printf("  now: %s/s there, %s/s back\n",
+		       mr_ask_bytes(mr_ask_number(peer, "sent_bytes_per_second"), sent),
+		       mr_ask_bytes(mr_ask_number(peer, "received_bytes_per_second"), received));
+	printf("  since the start: %s there, %s back",
+	       mr_ask_bytes(mr_ask_number(peer, "sent_bytes"), sent),
+	       mr_ask_bytes(mr_ask_number(peer, "received_bytes"), received));
+	if (per_record && json_integer_value(batches) > 0)
+		printf("; %.1f bytes on the wire for each record sent, %.2f %% more than their "
+		       "batches",
+		       json_real_value(per_record),
+		       100.0 *
+			       (double)(mr_ask_number(peer, "sent_bytes") -
+					json_integer_value(batches)) /
+			       (double)json_integer_value(batches));
+	printf("\n");
+}
+
+static void print_peer(const json_t *peer)
+{
+	bool connected = json_is_true(json_object_get(peer, "connected"));
+	const char *address = mr_ask_word(peer, "address");
+	const char *error = mr_ask_word(peer, "last_error");
+	char room[24];
+
+	printf("%s (number %" JSON_INTEGER_FORMAT ")%s%s\n", mr_ask_word(peer, "node"),
+	       mr_ask_number(peer, "number"), address[0] ? " at " : "", address);
+	printf("  %s for %s", connected ? "connected" : "not connected",
+	       mr_ask_span(mr_ask_number(peer, "since_ms"), room));
+	if (connected)
+		printf(", %s", mr_ask_word(peer, "security"));
+	if (json_object_get(peer, "rtt_us"))
+		printf(", round trip %.2f ms", (double)mr_ask_number(peer, "rtt_us") / 1000);
+	printf("\n");
+	print_traffic(peer);
+	if (error[0])
+		printf("  last error: %s\n", error);
+	printf("\n");
+}
+
+static void print_lag(const json_t *row)
+{
+	json_int_t records = mr_ask_number(row, "lag_records");
+	char a[24];
+	char b[24];
+	char c[24];
+
+	if (!records) {
+		printf("nothing missing");
+		return;
+	}
+	printf("lacks %s record%s", mr_ask_amount(records, a), records == 1 ? "" : "s");
+	if (json_object_get(row, "lag_bytes"))
+		printf(", at most %s", mr_ask_bytes(mr_ask_number(row, "lag_bytes"), b));
+	if (json_object_get(row, "lag_ms"))
+		printf(", behind for %s", mr_ask_span(mr_ask_number(row, "lag_ms"), c));
+}
+
+static void print_followers(const json_t *partition)
+{
+	char room[24];
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(json_object_get(partition, "followers"), i, one)
+	{
+		bool in_sync = json_is_true(json_object_get(one, "in_sync"));
+
+		printf("    %s: %s", mr_ask_word(one, "node"), in_sync ? "in sync" : "NOT in sync");
+		if (json_object_get(one, "since_ms"))
+			printf(" for %s", mr_ask_span(mr_ask_number(one, "since_ms"), room));
+		printf(", ");
+		print_lag(one);
+		printf("\n");
+	}
+}
+
+static void print_partition(const json_t *partition)
+{
+	const char *role = mr_ask_word(partition, "role");
+	const char *leader = mr_ask_word(partition, "leader");
+	const json_t *waits = json_object_get(partition, "waits_for");
+	char room[400];
+
+	printf("  %s/%" JSON_INTEGER_FORMAT ": ", mr_ask_word(partition, "topic"),
+	       mr_ask_number(partition, "partition"));
+	printf("leader %s, epoch %" JSON_INTEGER_FORMAT ", in sync: %s",
+	       leader[0] ? leader : "nobody", mr_ask_number(partition, "leader_epoch"),
+	       mr_ask_words(json_object_get(partition, "isr"), room, sizeof(room)));
+	if (strcmp(role, "follower") == 0) {
+		printf("; this host %s, ", mr_ask_word(partition, "step"));
+		print_lag(partition);
+	}
+	printf("\n");
+	if (waits)
+		printf("    waits for word of %s since this start: one of them may have been "
+		       "promoted\n",
+		       mr_ask_words(waits, room, sizeof(room)));
+	print_followers(partition);
+}
+
+static void print_peers(const json_t *reply, const void *arg)
+{
+	const json_t *partitions = json_object_get(reply, "partitions");
+	const json_t *peers = json_object_get(reply, "peers");
+	size_t i;
+	json_t *one;
+
+	(void)arg;
+	printf("this host: %s (number %" JSON_INTEGER_FORMAT "), cluster %s\n\n",
+	       mr_ask_word(reply, "node"), mr_ask_number(reply, "number"),
+	       mr_ask_word(reply, "cluster"));
+	if (!json_array_size(peers))
+		printf("no peers: the configuration names none\n\n");
+	json_array_foreach(peers, i, one) print_peer(one);
+	if (json_array_size(partitions))
+		printf("replicated partitions\n");
+	json_array_foreach(partitions, i, one) print_partition(one);
+	json_array_foreach(json_object_get(reply, "same_name"), i, one)
+		printf("\ntopic %s on %s is another one than here: both were made, delete one of "
+		       "them\n",
+		       mr_ask_word(one, "topic"), mr_ask_word(one, "node"));
+}
+
+int mr_command_peers(int argc, char **argv)
+{
+	struct arguments arguments = {0};
+	struct mr_ask ask = {.command = "peers", .print = print_peers};
+
+	mr_cli_parse(&argp, argc, argv, &arguments);
+	ask.socket = arguments.socket;
+	ask.json = arguments.json;
+	ask.request = json_pack("{s:s}", "do", "peers.describe");
+	return mr_cli_ask(&ask);
+}

@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold of two hosts that keep copies of each other's records: what is published on one is
+read on the other, either may be killed and comes back to the same bytes, leaders change places on a
+person's word, and nothing that was acknowledged is gone."""
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import support
+
+
+class Host:
+    """One engine with its own data and socket, known to the other by name."""
+
+    def __init__(self, test, name, number, ports, **more):
+        self.test, self.name, self.number = test, name, number
+        self.directory = os.path.join(test.directory, name)
+        os.mkdir(self.directory)
+        self.data = os.path.join(self.directory, "data")
+        self.socket = os.path.join(self.directory, "s")
+        self.engine = None
+        peers = "".join(f'  {other}: {{number: {i}, address: "127.0.0.1:{port}"}}\n'
+                        for i, (other, port) in enumerate(ports.items()) if other != name)
+        settings = "".join(f"{key}: {value}\n" for key, value in more.items())
+        self.config = test.file(os.path.join(name, "millrace.yaml"),
+                                f"node: {name}\nnumber: {number}\n"
+                                f"listen: 127.0.0.1:{ports[name]}\npeers:\n{peers}{settings}")
+
+    def start(self):
+        with open(os.path.join(self.directory, "log"), "ab") as log:
+            self.engine = self.test.start("serve", "--config", self.config, "--data", self.data,
+                                          "--socket", self.socket, stdout=log, stderr=log)
+        self.test.wait_for(self.is_ready, f"host {self.name} to be ready")
+        return self
+
+    def is_ready(self):
+        if self.engine.poll() is not None:
+            self.test.fail(f"host {self.name} ended: {self.log()}")
+        return self.run("topic", "list").code == 0
+
+    def log(self):
+        with open(os.path.join(self.directory, "log"), encoding="utf-8") as file:
+            return file.read()
+
+    def kill(self):
+        self.test.stop(self.engine, signal.SIGKILL)
+
+    def stop(self):
+        return self.test.stop(self.engine)
+
+    def run(self, command, *words, stdin=b""):
+        return self.test.run_command(command, *words, "--socket", self.socket, stdin=stdin)
+
+    def good(self, command, *words, stdin=b""):
+        ran = self.run(command, *words, stdin=stdin)
+        self.test.assertEqual(ran.code, 0, ran)
+        return ran
+
+    def put(self, topic, values):
+        """Acknowledged when committed."""
+        report = self.good("put", topic, "--json",
+                           stdin="".join(f"{value}\n" for value in values)).json()
+        self.test.assertEqual(report["acknowledged"], len(values), report)
+
+    def values(self, topic):
+        return [row["value"] for row in self.good("tail", topic, "--json").json_lines()]
+
+    def topics(self):
+        return [row["name"] for row in self.good("topic", "list", "--json").json()["topics"]]
+
+    def partition(self, topic, number=0):
+        return self.good("topic", "describe", topic, "--json").json()["partitions"][number]
+
+    def peer(self):
+        return self.good("peers", "--json").json()["peers"][0]
+
+    def batches(self, topic):
+        """Of its log, while it is stopped: each with its checksum, without where it lies."""
+        ran = self.test.run_command("dump", self.data, "--topic", topic, "--json")
+        self.test.assertEqual(ran.code, 0, ran)
+        return [row for row in ran.json_lines() if row["what"] == "batch"]
+
+
+class Replicas(support.Program):
+    def setUp(self):
+        super().setUp()
+        names = ("a", "b")
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets)}
+        for one in sockets:
+            one.close()
+        self.a, self.b = (Host(self, name, i, ports) for i, name in enumerate(names))
+
+    def start_both(self):
+        self.a.start()
+        self.b.start()
+        self.wait_for(lambda: self.a.peer()["connected"] and self.b.peer()["connected"],
+                      "the hosts to find each other")
+
+    def create(self, name, *words, on=None):
+        (on or self.a).good("topic", "create", name, "--replicas", "2", *words)
+        self.wait_for(lambda: name in self.a.topics() and name in self.b.topics(),
+                      f"topic {name} to be on both")
+
+    def wait_for_values(self, host, topic, expected):
+        self.wait_for(lambda: host.values(topic) == expected,
+                      f"{len(expected)} records of {topic} on {host.name}")
+
+    def wait_for_isr(self, host, topic, names, number=0):
+        self.wait_for(lambda: host.partition(topic, number).get("isr") == names,
+                      f"{topic}/{number} to have in sync {names}: "
+                      f"{host.partition(topic, number)}")
+
+    # ---- the way through -----------------------------------------------------------------
+
+    def test_what_is_published_on_one_is_read_on_the_other(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        values = [str(i) for i in range(1000)]
+        self.a.put("t", values)
+        self.wait_for_values(self.b, "t", values)
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.assertEqual(self.a.partition("t")["leader"], "a")
+        self.wait_for(lambda: "nothing missing" in self.a.good("peers").out, "a to know it")
+        said = self.a.good("peers").out
+        self.assertRegex(said, r"(?m)^b \(number 1\)")
+        self.assertRegex(said, r"connected for .*plain")
+        self.assertRegex(said, r"t/0: leader a, epoch \d+, in sync: a, b")
+        self.assertRegex(said, r"b: in sync.*nothing missing")
+        self.assertEqual(self.a.good("status", "--json").json()["on_one_disk"], [])
+
+    def test_a_follower_that_is_killed_comes_back_to_the_same_bytes(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.b.kill()
+        self.a.put("t", range(100, 200))  # goes on when the ISR is confirmed without b
+        self.assertEqual(self.a.partition("t")["isr"], ["a"])
+        alone = self.a.good("status", "--json").json()["on_one_disk"]
+        self.assertEqual([(row["topic"], row["records"]) for row in alone], [("t", 100)])
+        self.assertRegex(self.a.good("status").out, r"t/0: 100 records, .* for ")
+        self.assertRegex(self.a.good("peers").out, r"not connected for")
+        self.b.start()
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.wait_for_values(self.b, "t", [str(i) for i in range(200)])
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.assertEqual(self.a.batches("t"), self.b.batches("t"))
+
+    def test_leaders_change_places_on_a_persons_word(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        said = self.a.good("promote", "t/0", "--to", "b").out
+        self.assertEqual(said, "b leads t/0\n")
+        for host in (self.a, self.b):
+            self.wait_for(lambda host=host: host.partition("t")["leader"] == "b",
+                          f"{host.name} to know the new leader")
+        self.b.put("t", range(100, 200))
+        self.wait_for_values(self.a, "t", [str(i) for i in range(200)])
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.assertEqual(self.a.batches("t"), self.b.batches("t"))
+
+    def test_a_leader_that_is_gone_is_replaced_on_two_words_only(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.a.kill()
+        self.wait_for(lambda: not self.b.peer()["connected"], "b to notice")
+        refused = self.b.run("promote", "t/0")
+        self.assertNotEqual(refused.code, 0, refused)
+        self.assertIn("accept-loss", refused.err)
+        self.assertEqual(self.b.run("promote", "t/0", "--accept-loss").code, 2)
+        self.b.good("promote", "t/0", "--accept-loss", "--old-leader-is-stopped")
+        self.b.put("t", range(100, 200))
+        said = self.b.good("status").out
+        self.assertRegex(said, r"t/0 from a to b: loss accepted; in sync were a, b")
+        self.a.start()
+        self.wait_for_isr(self.b, "t", ["a", "b"])
+        self.wait_for_values(self.a, "t", [str(i) for i in range(200)])
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.assertEqual(self.a.batches("t"), self.b.batches("t"))
+
+    def test_what_the_old_leader_had_alone_is_cut_off_and_counted(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.b.kill()
+        self.a.put("t", range(100, 150))  # alone
+        self.a.kill()
+        self.b.start()
+        self.b.good("promote", "t/0", "--accept-loss", "--old-leader-is-stopped")
+        self.b.put("t", range(1000, 1010))
+        self.a.start()
+        self.wait_for_isr(self.b, "t", ["a", "b"])
+        expected = [str(i) for i in [*range(100), *range(1000, 1010)]]
+        self.wait_for_values(self.a, "t", expected)
+        self.assertEqual(self.b.values("t"), expected)
+        self.assertRegex(self.a.log(), r"cut off a log.*topic=t partition=0 records=50 from=100")
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.assertEqual(self.a.batches("t"), self.b.batches("t"))
+
+    def test_both_end_and_go_on(self):
+        self.start_both()
+        self.create("t", "--partitions", "2")  # one leads each
+        self.a.put("t", range(50))
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.start_both()
+        for host in (self.a, self.b):
+            self.wait_for(lambda host=host: [host.partition("t", i)["leader"] for i in (0, 1)] ==
+                          ["a", "b"], "the leaders of before")
+            self.wait_for(lambda host=host: len(host.values("t")) == 50, "all records")
+
+    def test_a_group_goes_on_where_another_host_left_off(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.a.put("t", range(100))
+        self.wait_for_values(self.b, "t", [str(i) for i in range(100)])
+        self.assertEqual(self.read_as_group(self.a, 60), (0, 59))
+        self.wait_for_commits()
+        self.assertEqual(self.read_as_group(self.b, 20), (60, 79))
+        self.wait_for_commits()
+        self.assertEqual(self.read_as_group(self.a, 5), (80, 84))
+        self.wait_for_commits()
+        self.b.kill()
+        self.b.start()  # what is committed it hears from its leader
+        self.wait_for_values(self.b, "t", [str(i) for i in range(100)])
+        self.assertEqual(self.read_as_group(self.b, 5), (85, 89))
+
+    def read_as_group(self, host, count):
+        """First and last offset that the group read there."""
+        rows = host.good("tail", "t", "--json", "--group", "g", "--count",
+                         str(count)).json_lines()
+        self.assertEqual(len(rows), count)
+        return rows[0]["offset"], rows[-1]["offset"]
+
+    def wait_for_commits(self):
+        """Each host has written down every commit of both."""
+        def written(host):
+            ran = host.run("topic", "describe", "__offsets", "--json")
+            return ran.json()["partitions"][0]["high_watermark"] if ran.code == 0 else 0
+        self.wait_for(lambda: written(self.a) == written(self.b) > 0, "commits to be on both")
+
+    # ---- topics --------------------------------------------------------------------------
+
+    def test_a_topic_made_while_one_was_away_is_there_when_it_comes(self):
+        self.a.start()
+        self.a.good("topic", "create", "early", "--replicas", "2", "--leaders", "a")
+        self.a.put("early", range(10))
+        self.b.start()
+        self.wait_for(lambda: "early" in self.b.topics(), "the topic to be on b")
+        self.wait_for_values(self.b, "early", [str(i) for i in range(10)])
+        self.wait_for_isr(self.a, "early", ["a", "b"])
+
+    def test_a_deleted_topic_goes_everywhere_also_where_nobody_was_home(self):
+        self.start_both()
+        self.create("t")
+        self.create("u")
+        self.b.good("topic", "delete", "t")
+        self.wait_for(lambda: "t" not in self.a.topics(), "t to be gone on a")
+        self.b.kill()
+        self.a.good("topic", "delete", "u")
+        self.b.start()
+        self.wait_for(lambda: "u" not in self.b.topics(), "u to be gone on b")
+        self.assertNotIn("u", self.a.topics())
+        self.assertNotIn("t", self.a.topics())
+
+    def test_one_name_given_twice_is_said_and_nothing_is_mixed(self):
+        self.a.start()
+        self.a.good("topic", "create", "t", "--replicas", "2", "--leaders", "a")
+        self.a.stop()
+        self.b.start()
+        self.b.good("topic", "create", "t")
+        self.b.put("t", ["b's own"])
+        self.a.start()
+        self.wait_for(lambda: "is another one here" in self.b.log(), "b to say so")
+        self.assertIn("topic t on a is another one than here", self.b.good("peers").out)
+        self.assertEqual(self.b.values("t"), ["b's own"])
+        self.b.good("topic", "delete", "t")
+        self.b.stop()
+        self.b.start()
+        self.wait_for(lambda: "t" in self.b.topics(), "a's topic to come in its place")
+        self.assertEqual(self.b.good("peers", "--json").json()["same_name"], [])
+
+    def test_wrong_wishes_are_refused(self):
+        self.start_both()
+        for words, sentence in ((("--replicas", "3"), "expected at most 2"),
+                                (("--replicas", "2", "--leaders", "c"), "expected spread"),
+                                (("--replicas", "2", "--min-insync-replicas", "3"), "fewer"),
+                                (("--replicas", "2", "--storage", "memory"), "no replicas"),
+                                (("--replicas", "0"), "no number from 1")):
+            ran = self.a.run("topic", "create", "t", *words)
+            self.assertIn(ran.code, (1, 2), ran)
+            self.assertIn(sentence, ran.err)
+        self.assertEqual(self.a.topics(), [])
+        self.a.good("topic", "create", "lone")
+        for words, sentence in ((("lone/0",), "no replicas"), (("none/0",), "does not exist"),
+                                (("lone",), "no partition"), (("lone/7",), "no replicas")):
+            ran = self.a.run("promote", *words)
+            self.assertIn(ran.code, (1, 2), ran)
+            self.assertIn(sentence, ran.err)
+
+
+if __name__ == "__main__":
+    support.main()
