@@ -214,7 +214,7 @@ static void take_parcel(struct rig *rig, struct rig_parcel *parcel)
 	rig->back++;
 	rig->failed += parcel->parcel.status != 0;
 	rig->last_status = parcel->parcel.status;
-	rig->last_offset = parcel->parcel.entry.offset;
+	rig->last_entry = parcel->parcel.entry;
 	if (parcel->bytes) /* whoever still reads it is found out */
 		memset(parcel->bytes, 0xdd, parcel->parcel.entry.bytes);
 	if (!parcel->parcel.catch_up) {
@@ -355,7 +355,7 @@ void rig_send_flushed(struct rig *rig, uint32_t node, uint8_t topic, int32_t par
 	send_parcel(rig, parcel);
 }
 
-static uint32_t encode_batch(uint64_t offset, uint32_t value_bytes, uint8_t *bytes, size_t room)
+uint32_t rig_encode_batch(uint64_t offset, uint32_t value_bytes, uint8_t *bytes, size_t room)
 {
 	struct mr_test_batch batch = {.base_offset = offset,
 				      .leader_epoch = 5,
@@ -377,7 +377,7 @@ void rig_send_batches(struct rig *rig, uint32_t node, uint8_t topic, int32_t par
 	parcel->bytes = malloc(room);
 	for (uint32_t i = 0; i < batches; i++) {
 		uint8_t *at = parcel->bytes + entry->bytes;
-		uint32_t bytes = encode_batch(base + i, value_bytes, at, room - entry->bytes);
+		uint32_t bytes = rig_encode_batch(base + i, value_bytes, at, room - entry->bytes);
 
 		parcel->parcel.pieces[i] = (struct iovec){at, bytes};
 		entry->bytes += bytes;
@@ -428,8 +428,8 @@ void rig_check_batches(const struct mr_feed_item *item)
 		wanted = malloc(header.total_bytes + 256);
 		for (uint32_t less = 0; less < 256; less++) /* the value is all but the rest */
 			if (header.total_bytes > less &&
-			    encode_batch(offset - 1, header.total_bytes - less, wanted,
-					 header.total_bytes + 256) == header.total_bytes)
+			    rig_encode_batch(offset - 1, header.total_bytes - less, wanted,
+					     header.total_bytes + 256) == header.total_bytes)
 				break;
 		cr_assert_arr_eq(at, wanted, header.total_bytes);
 		free(wanted);

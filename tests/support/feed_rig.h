@@ -69,7 +69,7 @@ struct rig {
 	struct rig_parcel *parcels; /* all, newest first */
 	uint32_t out, back, failed; /* parcels */
 	int last_status;
-	uint64_t last_offset; /* of a parcel that came back: in order within each partition */
+	struct mr_feed_entry last_entry; /* of the last that came back */
 };
 
 struct rig *rig_start(uint32_t node, const struct rig_tuning *tuning);
@@ -107,6 +107,8 @@ void rig_send_batches(struct rig *rig, uint32_t node, uint8_t topic, int32_t par
 		      uint64_t base, uint32_t batches, uint32_t value_bytes);
 void rig_send_catch_up(struct rig *rig, uint32_t node, uint8_t topic, int32_t partition,
 		       uint64_t from, uint32_t bytes, uint64_t limit);
+/* One of those batches. */
+uint32_t rig_encode_batch(uint64_t offset, uint32_t value_bytes, uint8_t *bytes, size_t room);
 /* So many are back in all, none is out, and the last had that status. */
 void rig_parcels_back(struct rig *rig, uint32_t count, int status);
 
