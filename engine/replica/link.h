@@ -23,9 +23,6 @@
 /* "10.0.0.2:7420", "[::1]:7420", "host.example:7420". -EINVAL names what is wrong with it. */
 #define MR_LINK_ADDRESS_MAX 300
 int mr_link_check_address(const char *address, struct mr_error *err);
-/* Whether it can be nothing but this very host: plain TCP is let in there without asking. A name
- * can be anything, "localhost" too. */
-bool mr_link_is_loopback(const char *address);
 
 /* ---- whom to trust -------------------------------------------------------------------------- */
 

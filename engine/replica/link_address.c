@@ -8,7 +8,6 @@
  * that is closed does not wait for a name server. Numeric addresses need no thread.
  */
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "base/address.h"
 #include "link_state.h"
 
 #define LOOKUPS_MAX    64u
@@ -29,122 +28,43 @@
 /* ---- what an address looks like -----------------------------------------------------------------
  */
 
-static int malformed(struct mr_error *err, const char *address, const char *what)
+static int malformed(struct mr_error *err, const char *address)
 {
-	mr_error_set(err, -EINVAL, "address '%.200s': %s", address, what);
+	mr_error_set(err, -EINVAL, "'%.200s' is no address of a host", address);
 	mr_error_hint(err, "write it as 10.0.0.2:7420, [fd00::2]:7420 or host.example:7420");
 	return -EINVAL;
 }
 
-/* Labels of letters, digits, '-' and '_', of 1 to 63 bytes; the last one is no number, since such
- * a name is an IPv4 address that was mistyped. */
-static bool is_name(const char *host)
-{
-	bool number = true;
-	size_t label = 0;
-
-	for (const char *p = host; *p; p++) {
-		if (*p == '.') {
-			if (label == 0)
-				return false;
-			label = 0;
-			number = true;
-			continue;
-		}
-		if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
-			return false;
-		number = number && isdigit((unsigned char)*p);
-		if (++label > 63)
-			return false;
-	}
-	return label > 0 && !number;
-}
-
-/* An IPv6 address, perhaps with "%eth0" behind it. */
-static bool is_ipv6(const char *host)
-{
-	char plain[MR_LINK_HOST_MAX + 1];
-	struct in6_addr address;
-
-	snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(host, "%"), host);
-	return inet_pton(AF_INET6, plain, &address) == 1;
-}
-
-static int take_host(const char *address, const char *host, size_t bytes, struct mr_link_place *out,
-		     struct mr_error *err)
-{
-	bool brackets = bytes > 0 && host[0] == '[';
-	struct in_addr ipv4;
-
-	if (brackets && host[bytes - 1] != ']')
-		return malformed(err, address, "'[' without ']' before the port");
-	if (brackets) {
-		host++;
-		bytes -= 2;
-	}
-	if (bytes == 0)
-		return malformed(err, address, "no host before the port");
-	if (bytes > MR_LINK_HOST_MAX)
-		return malformed(err, address, "the host's name is too long");
-	memcpy(out->host, host, bytes);
-	out->host[bytes] = '\0';
-	if (brackets && !is_ipv6(out->host))
-		return malformed(err, address, "what is in the brackets is no IPv6 address");
-	if (!brackets && strchr(out->host, ':'))
-		return malformed(err, address, "an IPv6 address stands in brackets");
-	out->numeric = brackets || inet_pton(AF_INET, out->host, &ipv4) == 1;
-	if (!out->numeric && !is_name(out->host))
-		return malformed(err, address, "the host is neither an address nor a name");
-	return 0;
-}
-
 int mr_link_split(const char *address, struct mr_link_place *out, struct mr_error *err)
 {
-	const char *colon = strrchr(address, ':');
-	size_t digits;
-	long port;
+	char with_port[MR_LINK_ADDRESS_MAX];
+	size_t bytes = strlen(address);
+	struct in_addr ipv4;
+	uint16_t port;
+	bool any_port;
 
-	if (strlen(address) >= MR_LINK_ADDRESS_MAX)
-		return malformed(err, address, "it is too long");
-	if (!colon || strchr(colon, ']'))
-		return malformed(err, address, "no port");
-	digits = strspn(colon + 1, "0123456789");
-	if (digits == 0 || digits > 5 || colon[1 + digits] != '\0')
-		return malformed(err, address, "the port is no number from 1 to 65535");
-	port = strtol(colon + 1, NULL, 10);
-	if (port > 65535)
-		return malformed(err, address, "the port is no number from 1 to 65535");
-	snprintf(out->port, sizeof(out->port), "%u", (unsigned int)(uint16_t)port);
-	return take_host(address, address, (size_t)(colon - address), out, err);
+	if (bytes < 2 || bytes >= sizeof(with_port))
+		return malformed(err, address);
+	memcpy(with_port, address, bytes + 1);
+	any_port = strcmp(address + bytes - 2, ":0") == 0;
+	if (any_port)
+		with_port[bytes - 1] = '1';
+	if (mr_address_parse(with_port, out->host, &port) < 0)
+		return malformed(err, address);
+	snprintf(out->port, sizeof(out->port), "%u", any_port ? 0u : port);
+	out->numeric = strchr(out->host, ':') || inet_pton(AF_INET, out->host, &ipv4) == 1;
+	return 0;
 }
 
 int mr_link_check_address(const char *address, struct mr_error *err)
 {
-	struct mr_link_place place;
-	int r = mr_link_split(address, &place, err);
-
-	if (r == 0 && strcmp(place.port, "0") == 0)
-		return malformed(err, address, "the port is no number from 1 to 65535");
-	return r;
-}
-
-bool mr_link_is_loopback(const char *address)
-{
-	struct mr_link_place place;
-	struct in_addr ipv4;
-	struct in6_addr ipv6;
-
-	if (mr_link_split(address, &place, NULL) < 0)
-		return false;
-	if (inet_pton(AF_INET, place.host, &ipv4) == 1)
-		return ntohl(ipv4.s_addr) >> 24 == 127;
-	return inet_pton(AF_INET6, place.host, &ipv6) == 1 && IN6_IS_ADDR_LOOPBACK(&ipv6);
+	return mr_address_parse(address, NULL, NULL) < 0 ? malformed(err, address) : 0;
 }
 
 void mr_link_address_text(const struct sockaddr *address, socklen_t bytes,
 			  char text[MR_LINK_ADDRESS_MAX])
 {
-	char host[MR_LINK_HOST_MAX + 1];
+	char host[MR_ADDRESS_HOST_MAX + 1];
 	char port[16];
 	const char *shape = address->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s";
 

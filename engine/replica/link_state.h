@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/address.h"
 #include "link.h"
 
-#define MR_LINK_HOST_MAX     253  /* of a name, RFC 1035 */
 #define MR_LINK_PIECES_MAX   1024 /* what one sendmsg() takes */
 #define MR_LINK_SILENCE_MS   10000
 #define MR_LINK_SECURITY_MAX 96
@@ -20,7 +20,7 @@
  */
 
 struct mr_link_place {
-	char host[MR_LINK_HOST_MAX + 1]; /* without brackets */
+	char host[MR_ADDRESS_HOST_MAX + 1]; /* without brackets */
 	char port[6];
 	bool numeric;
 };

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What must hold of `millrace cert init`: what it makes works in any TLS library, is secret where it
-must be, nothing is ever written over, and a run that fails leaves nothing behind."""
+"""What must hold of `millrace cert init`: what it makes works in any TLS library, is secret where
+it must be, nothing is ever written over, and a run that fails leaves nothing behind."""
 import os
 import socket
 import ssl
