@@ -784,12 +784,13 @@ static void turn_partition(struct mr_worker *worker, struct mr_worker_partition 
 static const struct mr_worker_partition *look_where_it_rang(struct mr_worker *worker)
 {
 	struct mr_worker_lane *lane = worker->rung >= 0 ? *rung_lane(worker) : NULL;
+	struct mr_worker_partition *partition = lane ? lane->partition : NULL;
 
-	if (!lane)
+	if (!partition)
 		return NULL;
-	lane->partition->next_lane = lane->place;
-	turn_partition(worker, lane->partition);
-	return lane->partition;
+	partition->next_lane = lane->place;
+	turn_partition(worker, partition); /* the lane may be gone after it */
+	return partition;
 }
 
 static uint32_t turn(struct mr_worker *worker)
