@@ -84,13 +84,16 @@ static const char *whose(const struct feed_connection *connection)
 	return connection->peer ? connection->peer->name : mr_link_address(connection->link);
 }
 
-/* Nobody here has it any more: parcels come back, workers and control hear of it. */
-static int let_go(struct feed_connection *connection, const char *why)
+/*
+ * Nobody here has it any more: parcels come back, workers and control hear of it. 'more': something
+ * is to be said on it yet; -ENOMEM: it cannot be.
+ */
+static int let_go(struct feed_connection *connection, const char *why, bool more)
 {
 	struct mr_feed *feed = connection->feed;
 	struct mr_feed_peer *peer = connection->peer;
 	bool was_up = connection->stage == FEED_STAGE_UP;
-	int r = feed_send_clear(connection);
+	int r = feed_send_clear(connection, more);
 
 	if (!peer)
 		feed->strangers -= connection->stage < FEED_STAGE_LEAVING;
@@ -120,7 +123,7 @@ void feed_connection_end(struct feed_connection *connection, const char *why)
 	if (connection->stage < FEED_STAGE_UP)
 		feed_peer_refused(connection->feed, connection->claimed, why);
 	if (connection->stage < FEED_STAGE_LEAVING)
-		(void)let_go(connection, why); /* no more is sent */
+		(void)let_go(connection, why, false);
 	connection->stage = FEED_STAGE_OVER;
 }
 
@@ -141,7 +144,7 @@ void feed_connection_refuse(struct feed_connection *connection, enum mr_feed_ref
 		feed_peer_refused(feed, connection->claimed, why);
 	if (connection->claimed)
 		feed_count(&connection->claimed->figures.refused, 1);
-	if (let_go(connection, why) < 0) {
+	if (let_go(connection, why, true) < 0) {
 		connection->stage = FEED_STAGE_OVER; /* half a message went out: no more can */
 		return;
 	}

@@ -380,9 +380,11 @@ void feed_send_deinit(struct feed_connection *connection); /* after feed_send_cl
 void feed_send_parcel(struct mr_feed *feed, struct mr_feed_parcel *parcel);
 /* 'encoded' bytes stand in sending.urgent. */
 void feed_send_urgent(struct feed_connection *connection, size_t encoded, bool last);
-/* Parcels that wait or are under way come back, and notices are forgotten; a message that is under
-   way stays whole. -ENOMEM: it does not. */
-int feed_send_clear(struct feed_connection *connection);
+/*
+ * Parcels that wait or are under way come back, notices are forgotten. With 'more' to be sent the
+ * message that is under way stays whole; -ENOMEM: it does not.
+ */
+int feed_send_clear(struct feed_connection *connection, bool more);
 int feed_send_notice(struct feed_connection *connection, struct feed_notice *notice);
 /* All parcels of one partition come back. */
 int feed_send_purge(struct feed_connection *connection, const struct feed_key *key);

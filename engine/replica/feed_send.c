@@ -701,13 +701,13 @@ int feed_send_purge(struct feed_connection *connection, const struct feed_key *k
 	return r;
 }
 
-int feed_send_clear(struct feed_connection *connection)
+int feed_send_clear(struct feed_connection *connection, bool more)
 {
 	struct feed_sending *sending = &connection->sending;
 	struct feed_flow *flow;
-	int r = copy_rest(connection);
+	int r = more ? copy_rest(connection) : 0;
 
-	if (r < 0)
+	if (r < 0 || !more)
 		send_all_back(connection->feed, &sending->parcels, -ENOTCONN);
 	while ((flow = feed_table_any(&connection->flows))) {
 		feed_table_remove(&connection->flows, &flow->key);
