@@ -81,6 +81,13 @@ static void break_at(struct recovery *re, size_t usable)
 	re->usable = usable;
 }
 
+/* Whatever segment i holds behind: the next one, which is open, begins there. */
+static void end_at_next(struct recovery *re, size_t i)
+{
+	segment_of(re, i)->end_offset = re->found[i + 1].header.base_offset;
+	segment_of(re, i)->end_position = re->found[i + 1].header.base_position;
+}
+
 /* Does segment i belong here and continue the one before it? */
 static int check_place(struct recovery *re, size_t i)
 {
@@ -127,10 +134,8 @@ static int open_segments(struct recovery *re, struct mr_error *err)
 			break_at(re, i);
 			return 0;
 		}
-		if (i > 0) {
-			segment_of(re, i - 1)->end_offset = found->header.base_offset;
-			segment_of(re, i - 1)->end_position = found->header.base_position;
-		}
+		if (i > 0)
+			end_at_next(re, i - 1);
 	}
 	return 0;
 }
@@ -399,8 +404,7 @@ static int load_indexes(struct recovery *re, struct mr_error *err)
 			r = rebuild_index(re, i, err);
 		if (r < 0)
 			return r;
-		segment->end_offset = re->found[i + 1].header.base_offset;
-		segment->end_position = re->found[i + 1].header.base_position;
+		end_at_next(re, i);
 	}
 	return 0;
 }
@@ -428,6 +432,8 @@ static void load_partial_index(struct recovery *re)
 	}
 	segment->end_offset = 0;
 	segment->end_position = 0;
+	if (re->first + 1 < re->usable) /* else it is the one that is written */
+		end_at_next(re, re->first);
 }
 
 /* ---- where to begin ------------------------------------------------------ */
