@@ -633,9 +633,6 @@ static void take_snapshot(struct mr_hosted *hosted, const struct mr_worker_snaps
 		.previous_crc = snapshot->log.end_crc,
 		.producers = snapshot->producers,
 		.producer_count = snapshot->producer_count,
-		.producers_offset = snapshot->producers_offset > snapshot->log.end_offset
-					    ? snapshot->producers_offset
-					    : snapshot->log.end_offset,
 		.epochs = snapshot->epochs,
 		.epoch_count = snapshot->epoch_count,
 	};

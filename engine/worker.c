@@ -432,7 +432,6 @@ static void take_snapshot(struct mr_worker_partition *partition)
 		if (partition->state.producers[i].producer_id >= 0)
 			snapshot->producers[count++] = partition->state.producers[i];
 	snapshot->producer_count = count;
-	snapshot->producers_offset = partition->state.producers_offset;
 	snapshot->epoch_count = partition->state.epochs.count;
 	memcpy(snapshot->epochs, partition->state.epochs.entries,
 	       snapshot->epoch_count * sizeof(*snapshot->epochs));

@@ -76,7 +76,6 @@ struct mr_worker_snapshot {
 	uint64_t log_start;
 	struct mr_producer_entry *producers;
 	uint32_t producer_count;
-	uint64_t producers_offset;
 	struct mr_epoch *epochs;
 	uint32_t epoch_count;
 };

@@ -6,7 +6,7 @@
  *	head		magic u32, version u32, bytes u64 (of all, with the checksum),
  *			generation u64, engine start u64, log id 16 bytes, next producer id i64,
  *			commits offset u64, partitions u32, commits u32
- *	partitions	88 bytes each, and right behind each its producers, 112 bytes each,
+ *	partitions	80 bytes each, and right behind each its producers, 112 bytes each,
  *			and its leader epochs, 12 bytes each (version 1: 72 bytes, no epochs)
  *	commits		topic id 16 bytes, partition i32, name's bytes u32, offset u64, name
  *	checksum	CRC-32C of all before it, u32
@@ -28,7 +28,7 @@
 
 #define HEAD_BYTES	     80u
 #define PARTITION_BYTES_V1   72u
-#define PARTITION_BYTES	     88u
+#define PARTITION_BYTES	     80u
 #define PRODUCER_BYTES	     112u
 #define EPOCH_BYTES	     12u
 #define COMMIT_BYTES	     32u
@@ -153,13 +153,6 @@ static void put_producer(struct cursor *c, const struct mr_producer_entry *entry
 	}
 }
 
-/* Up to where the producers are known. */
-static uint64_t known_to(const struct mr_checkpoint_partition *partition)
-{
-	return partition->producers_offset > partition->offset ? partition->producers_offset
-							       : partition->offset;
-}
-
 static void put_partition(struct cursor *c, const struct mr_checkpoint_partition *partition)
 {
 	put(c, partition->topic_id, sizeof(partition->topic_id));
@@ -172,7 +165,6 @@ static void put_partition(struct cursor *c, const struct mr_checkpoint_partition
 	put_u32(c, partition->previous_crc);
 	put_u32(c, partition->producer_count);
 	put_u64(c, partition->clean ? FLAG_CLEAN : 0);
-	put_u64(c, known_to(partition));
 	put_u32(c, partition->epoch_count);
 	put_u32(c, 0);
 	for (uint32_t i = 0; i < partition->producer_count; i++)
@@ -306,14 +298,12 @@ static int get_partition(struct cursor *c, uint32_t version,
 	partition->previous_crc = get_u32(c);
 	count = get_u32(c);
 	partition->clean = get_u64(c) & FLAG_CLEAN; /* other bits: room to grow */
-	partition->producers_offset = partition->offset;
 	if (version > 1) {
-		partition->producers_offset = get_u64(c);
 		epoch_count = get_u32(c);
 		(void)get_u32(c); /* room to grow */
 	}
 	if (partition->partition < 0 || partition->log_start > partition->offset ||
-	    partition->position % MR_BLOCK_BYTES || partition->producers_offset < partition->offset)
+	    partition->position % MR_BLOCK_BYTES)
 		return -EBADMSG;
 	r = get_producers(c, count, partition);
 	return r < 0 ? r : get_epochs(c, epoch_count, partition);
@@ -504,9 +494,6 @@ int mr_checkpoint_take_tables(struct mr_checkpoint_partition *to,
 			to->producers[to->producer_count++] = partition->producers[i];
 	to->epoch_count = partition->epochs.count;
 	memcpy(to->epochs, partition->epochs.entries, to->epoch_count * sizeof(*to->epochs));
-	to->producers_offset = partition->producers_offset > partition->log_end
-				       ? partition->producers_offset
-				       : partition->log_end;
 	return 0;
 }
 

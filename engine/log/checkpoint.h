@@ -39,8 +39,6 @@ struct mr_checkpoint_partition {
 	bool clean;	       /* the engine let go of it here: nothing was written behind */
 	uint32_t producer_count;
 	uint32_t epoch_count;
-	uint64_t producers_offset; /* the producers are as of here where that is beyond 'offset'
-				      (struct mr_partition) */
 	struct mr_producer_entry *producers; /* owned by the checkpoint */
 	struct mr_epoch *epochs; /* owned; each begins below 'offset', perhaps below log_start */
 };
@@ -103,7 +101,8 @@ int mr_checkpoint_decode_state(const uint8_t *bytes, size_t count,
 			       struct mr_checkpoint_partition *out, struct mr_error *err);
 /*
  * Makes of a leader's state the entry of a log that begins anew at 'offset', which is not above the
- * state's own: mr_log_truncate() with reset. What it says of producers reaches further.
+ * state's own: mr_log_truncate() with reset. What it says of producers may reach further: recovery
+ * takes that back, and the log's batches bring it again.
  */
 void mr_checkpoint_begin_anew(struct mr_checkpoint_partition *state, uint64_t offset);
 

@@ -291,7 +291,6 @@ bool mr_partition_lead(struct mr_partition *partition, int32_t leader_epoch, uin
 {
 	mr_assert(leader_epoch > partition->leader_epoch);
 	mr_assert(isr & (UINT64_C(1) << partition->self));
-	mr_assert(partition->log_end >= partition->producers_offset);
 	partition->leader_epoch = leader_epoch;
 	partition->epoch_start = partition->log_end;
 	partition->leads = true;
@@ -375,8 +374,6 @@ static void remember(struct mr_partition *partition, int64_t producer_id, int16_
 {
 	struct mr_producer_entry *entry;
 
-	if (partition->log_end < partition->producers_offset)
-		return; /* known already, or known to be forgotten */
 	entry = (struct mr_producer_entry *)mr_partition_find_producer(partition, producer_id);
 	if (!entry)
 		entry = new_entry(partition, producer_id);

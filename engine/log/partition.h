@@ -54,9 +54,6 @@ struct mr_partition {
 	uint32_t min_insync_replicas;
 	struct mr_epochs epochs; /* of the log: who appends a batch notes its epoch there first */
 	struct mr_producer_entry *producers; /* open addressing by id: walk all producers_max */
-	uint64_t producers_offset; /* they are as of here where the log has not come as far: it
-				      began anew with what its leader knew. Batches below change
-				      nothing */
 	uint32_t producers_max;	   /* places in the table, a power of two */
 	uint32_t producers_limit;  /* of them in use at most, so that lookups are short */
 	uint32_t producer_count;

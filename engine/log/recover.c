@@ -448,7 +448,8 @@ static int newest_first(const void *a, const void *b)
 
 /*
  * What an entry was at 'offset', as far as it remembers. One that was written while later records
- * were not flushed would claim records that the crash took.
+ * were not flushed would claim records that the crash took; one that a leader gave to a log that
+ * begins anew, records that have yet to come. What is forgotten here stands in batches behind.
  */
 static bool trim_producer(struct mr_producer_entry *entry, uint64_t offset)
 {
@@ -472,13 +473,6 @@ static bool trim_producer(struct mr_producer_entry *entry, uint64_t offset)
 	return true;
 }
 
-/* Up to where the log's producers are known. */
-static uint64_t known_to(const struct mr_checkpoint_partition *checkpoint)
-{
-	return checkpoint->producers_offset > checkpoint->offset ? checkpoint->producers_offset
-								 : checkpoint->offset;
-}
-
 /* As many as the table takes, the newest first. */
 static int restore_producers(struct recovery *re, struct mr_error *err)
 {
@@ -494,7 +488,7 @@ static int restore_producers(struct recovery *re, struct mr_error *err)
 	memcpy(entries, checkpoint->producers, checkpoint->producer_count * sizeof(*entries));
 	qsort(entries, checkpoint->producer_count, sizeof(*entries), newest_first);
 	for (uint32_t i = 0; i < checkpoint->producer_count; i++) {
-		if (!trim_producer(&entries[i], known_to(checkpoint)))
+		if (!trim_producer(&entries[i], checkpoint->offset))
 			continue;
 		/* one that does not fit or cannot be is forgotten: its next batch is a base */
 		(void)mr_partition_restore_producer(re->partition, &entries[i]);
@@ -556,7 +550,6 @@ static int begin(struct recovery *re, struct mr_error *err)
 	re->partition->log_end = re->expected.offset;
 	if (!re->from_checkpoint)
 		return 0;
-	re->partition->producers_offset = known_to(re->checkpoint);
 	for (uint32_t i = 0; i < re->checkpoint->epoch_count; i++)
 		/* they rise, as the checkpoint's decoding has seen */
 		(void)mr_epochs_note(&re->partition->epochs, re->checkpoint->epochs[i].leader_epoch,

@@ -59,7 +59,6 @@ static void make(struct mr_checkpoint *checkpoint)
 		p->producers = calloc(i + 1, sizeof(*p->producers));
 		for (uint32_t k = 0; k < i; k++)
 			fill_producer(&p->producers[k], 100 + k);
-		p->producers_offset = p->offset + 7 * i;
 		p->epoch_count = 2 * i;
 		p->epochs = calloc(2 * i + 1, sizeof(*p->epochs));
 		for (uint32_t k = 0; k < 2 * i; k++)
@@ -153,7 +152,7 @@ Test(checkpoint, finds_a_partition_by_topic_and_number)
 	mr_checkpoint_deinit(&a);
 }
 
-/* What version 1 wrote: no epochs, and producers as of the offset. */
+/* What version 1 wrote: no epochs. */
 static uint8_t *encode_version_1(const struct mr_checkpoint *checkpoint, size_t *count)
 {
 	uint8_t *bytes, *from, *to;
@@ -168,8 +167,8 @@ static uint8_t *encode_version_1(const struct mr_checkpoint *checkpoint, size_t 
 		const struct mr_checkpoint_partition *p = &checkpoint->partitions[i];
 
 		memmove(to, from, 72);
-		memmove(to + 72, from + 88, 112 * p->producer_count);
-		from += 88 + 112 * p->producer_count + 12 * p->epoch_count;
+		memmove(to + 72, from + 80, 112 * p->producer_count);
+		from += 80 + 112 * p->producer_count + 12 * p->epoch_count;
 		to += 72 + 112 * p->producer_count;
 	}
 	memmove(to, from, *count - (size_t)(from - bytes));
@@ -190,10 +189,8 @@ Test(checkpoint, one_of_version_1_is_read)
 	make(&a);
 	bytes = encode_version_1(&a, &count);
 	cr_assert_eq(mr_checkpoint_decode(bytes, count, &b, &err), 0, "%s", err.what);
-	for (uint32_t i = 0; i < 3; i++) {
+	for (uint32_t i = 0; i < 3; i++)
 		a.partitions[i].epoch_count = 0;
-		a.partitions[i].producers_offset = a.partitions[i].offset;
-	}
 	assert_same(&a, &b);
 	free(bytes);
 	mr_checkpoint_deinit(&a);
@@ -274,7 +271,7 @@ Test(checkpoint, a_state_comes_back_and_every_flipped_bit_is_seen)
 	mr_checkpoint_deinit(&a);
 }
 
-/* Its producers are known further than its log reaches; of epochs only what is before its start. */
+/* Of epochs only what is before its start; recovery looks at the producers. */
 Test(checkpoint, a_log_begins_anew_with_what_its_leader_knew)
 {
 	struct mr_checkpoint a;
@@ -288,7 +285,6 @@ Test(checkpoint, a_log_begins_anew_with_what_its_leader_knew)
 	cr_assert_eq(p->position, 0);
 	cr_assert_eq(p->group_number, 1);
 	cr_assert_eq(p->previous_crc, 0);
-	cr_assert_eq(p->producers_offset, 62 + 14);
 	cr_assert_eq(p->producer_count, 2);
 	cr_assert_eq(p->epoch_count, 3);
 	mr_checkpoint_deinit(&a);
