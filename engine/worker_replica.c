@@ -526,7 +526,10 @@ void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition 
 			mr_worker_parcels_send_entry(worker, replica, action.node, &action.entry);
 		else if (action.kind == MR_ACTION_TRUNCATE)
 			ask_truncation(worker, replica, &action);
-		else
+		else if (action.kind == MR_ACTION_KEEP_STATE)
+			mr_replica_keeps_state(&replica->machine, 0,
+					       0); /* none: not handed out yet */
+		else if (action.kind != MR_ACTION_DROP_STATE)
 			coordinate(worker, replica, &action);
 	}
 	mr_worker_parcels_send_batches(worker, replica);

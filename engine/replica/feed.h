@@ -68,8 +68,9 @@ struct mr_feed_parcel {
 	   how much at most, entry.end_offset what is flushed (0: not known); on return
 	   entry.offset, end_offset and bytes are what was sent */
 	bool catch_up;
-	int status;  /* back: 0: sent; -ENOTCONN: not; catch_up: -ERANGE: no longer kept,
-			-ENODATA: nothing whole there yet, -EIO, -EBADMSG */
+	int status;  /* back: 0: sent; -ENOTCONN: not; -EPROTONOSUPPORT: the peer's version knows no
+			such kind; catch_up: -ERANGE: no longer kept, -ENODATA: nothing whole there
+			yet, -EIO, -EBADMSG */
 	void *owner; /* the worker's own */
 };
 

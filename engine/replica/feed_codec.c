@@ -383,6 +383,8 @@ union fields {
 	struct mr_feed_open_fields open;
 	struct mr_feed_forward_fields forward;
 	struct mr_feed_forwarded_fields forwarded;
+	struct mr_feed_ask_state_fields ask_state;
+	struct mr_feed_state_fields state;
 };
 static_assert(sizeof(union fields) + sizeof(struct mr_feed_entry_head) == MR_FEED_ENTRY_BYTES_MAX,
 	      "the longest head of an entry");
@@ -398,8 +400,28 @@ static const uint8_t field_bytes[] = {
 	[MR_FEED_OPEN] = sizeof(struct mr_feed_open_fields),
 	[MR_FEED_FORWARD] = sizeof(struct mr_feed_forward_fields),
 	[MR_FEED_FORWARDED] = sizeof(struct mr_feed_forwarded_fields),
+	[MR_FEED_ASK_STATE] = sizeof(struct mr_feed_ask_state_fields),
+	[MR_FEED_STATE] = sizeof(struct mr_feed_state_fields),
 };
 static_assert(mr_array_count(field_bytes) == MR_FEED_KIND_COUNT, "a size for each kind");
+
+static enum mr_feed_kind last_kind(uint8_t version)
+{
+	return version < 2 ? MR_FEED_FORWARDED : MR_FEED_KIND_COUNT - 1;
+}
+
+bool mr_feed_speaks(uint8_t version, enum mr_feed_kind kind)
+{
+	return kind <= last_kind(version);
+}
+
+/* How long the piece of a state is that begins at entry->at. */
+static uint32_t piece_bytes(const struct mr_feed_entry *entry)
+{
+	uint32_t left = entry->at < entry->total_bytes ? entry->total_bytes - entry->at : 0;
+
+	return left < MR_FEED_STATE_PIECE_MAX ? left : MR_FEED_STATE_PIECE_MAX;
+}
 
 /* What a kind does not use is zero, and zero is within the bounds of everything. */
 static int check_entry(const struct mr_feed_item *item, struct mr_error *err)
@@ -408,6 +430,8 @@ static int check_entry(const struct mr_feed_item *item, struct mr_error *err)
 	bool batches = mr_feed_has_batches(entry->kind);
 	bool no_epoch = entry->kind == MR_FEED_OPEN;
 	bool no_session = no_epoch || entry->kind == MR_FEED_STALE;
+	bool state = entry->kind == MR_FEED_STATE;
+	bool piece = state || entry->kind == MR_FEED_ASK_STATE;
 	const struct {
 		const char *field;
 		int64_t found, least, most;
@@ -420,8 +444,18 @@ static int check_entry(const struct mr_feed_item *item, struct mr_error *err)
 		{"high_watermark", (int64_t)entry->high_watermark, 0, INT64_MAX},
 		{"log_start", (int64_t)entry->log_start, 0, INT64_MAX},
 		{"credit_bytes", (int64_t)entry->credit_bytes, 0, INT64_MAX},
-		{"bytes", entry->bytes, batches ? MR_BATCH_HEADER_BYTES : 0,
-		 batches ? MR_FEED_PAYLOAD_BYTES_MAX : 0},
+		{"total_bytes", entry->total_bytes, state, state ? MR_FEED_STATE_BYTES_MAX : 0},
+		{"at", entry->at, 0,
+		 state	 ? (int64_t)entry->total_bytes - 1
+		 : piece ? MR_FEED_STATE_BYTES_MAX
+			 : 0},
+		{"bytes", entry->bytes,
+		 batches ? MR_BATCH_HEADER_BYTES
+		 : state ? piece_bytes(entry)
+			 : 0,
+		 batches ? MR_FEED_PAYLOAD_BYTES_MAX
+		 : state ? piece_bytes(entry)
+			 : 0},
 		{"partition", item->partition, 0, MR_PARTITIONS_MAX - 1},
 		{"producer_id", entry->producer_id, 0, INT64_MAX},
 		{"sequence", entry->sequence, 0, INT32_MAX},
@@ -478,6 +512,16 @@ static union fields fields_of(const struct mr_feed_item *item)
 		fields.forwarded.sequence = (int32_t)htole32((uint32_t)entry->sequence);
 		fields.forwarded.refused = htole32(entry->refused);
 		break;
+	case MR_FEED_ASK_STATE:
+		fields.ask_state.offset = htole64(entry->offset);
+		fields.ask_state.at = htole32(entry->at);
+		break;
+	case MR_FEED_STATE:
+		fields.state.offset = htole64(entry->offset);
+		fields.state.log_start = htole64(entry->log_start);
+		fields.state.at = htole32(entry->at);
+		fields.state.total_bytes = htole32(entry->total_bytes);
+		break;
 	case MR_FEED_STALE:
 	case MR_FEED_KIND_COUNT:
 		break;
@@ -528,6 +572,17 @@ static uint32_t load_fields(const union fields *fields, struct mr_feed_item *ite
 		entry->sequence = (int32_t)le32toh((uint32_t)fields->forwarded.sequence);
 		entry->refused = le32toh(fields->forwarded.refused);
 		break;
+	case MR_FEED_ASK_STATE:
+		entry->offset = le64toh(fields->ask_state.offset);
+		entry->at = le32toh(fields->ask_state.at);
+		return le32toh(fields->ask_state.reserved);
+	case MR_FEED_STATE:
+		entry->offset = le64toh(fields->state.offset);
+		entry->log_start = le64toh(fields->state.log_start);
+		entry->at = le32toh(fields->state.at);
+		entry->total_bytes = le32toh(fields->state.total_bytes);
+		entry->bytes = piece_bytes(entry);
+		break;
 	case MR_FEED_STALE:
 	case MR_FEED_KIND_COUNT:
 		break;
@@ -567,6 +622,7 @@ int mr_feed_add(struct mr_feed_writer *writer, const struct mr_feed_item *item)
 	mr_assert(entry->kind >= MR_FEED_ASK);
 	mr_assert(entry->kind < MR_FEED_KIND_COUNT);
 	mr_assert(check_entry(item, NULL) == 0);
+	mr_assert(mr_feed_speaks(writer->version, entry->kind));
 	bytes = ENTRY_HEAD_BYTES + field_bytes[entry->kind];
 	if (bytes > writer->head_bytes_max - writer->head_bytes ||
 	    entry->bytes > MR_FEED_PAYLOAD_BYTES_MAX - writer->payload_bytes ||
@@ -616,6 +672,7 @@ int mr_feed_read(struct mr_feed_reader *reader, const struct mr_feed_header *hea
 		.batches = body + header->head_bytes,
 		.payload_end = body + count,
 		.left = header->entry_count,
+		.last_kind = last_kind(header->version),
 	};
 	return 0;
 }
@@ -675,7 +732,10 @@ static int walk_batches(const uint8_t *at, struct mr_feed_entry *entry, struct m
 	return 0;
 }
 
-/* Finds the entry's batches in the payload. Those that are forwarded have no place yet. */
+/*
+ * Finds the entry's batches, or piece of a state, in the payload. Batches that are forwarded have
+ * no place yet.
+ */
 static int take_batches(struct mr_feed_reader *reader, struct mr_feed_item *item,
 			struct mr_error *err)
 {
@@ -683,7 +743,7 @@ static int take_batches(struct mr_feed_reader *reader, struct mr_feed_item *item
 	int r = check_range("bytes of an entry's batches", bytes, 0,
 			    reader->payload_end - reader->batches, err);
 
-	if (r == 0)
+	if (r == 0 && mr_feed_has_batches(item->entry.kind))
 		r = walk_batches(reader->batches, &item->entry, err);
 	if (r == 0 && item->entry.kind == MR_FEED_FORWARD)
 		r = check_range("base offset of a forwarded batch", (int64_t)item->entry.offset, 0,
@@ -708,7 +768,7 @@ static int take_head(struct mr_feed_reader *reader, struct mr_feed_item *item, s
 				    "feed message has %zu bytes for an entry's head, expected %zu",
 				    left, sizeof(head));
 	memcpy(&head, reader->at, sizeof(head));
-	r = check_range("kind of an entry", head.kind, MR_FEED_ASK, MR_FEED_KIND_COUNT - 1, err);
+	r = check_range("kind of an entry", head.kind, MR_FEED_ASK, reader->last_kind, err);
 	if (r < 0)
 		return r;
 	if (left - sizeof(head) < field_bytes[head.kind])
@@ -747,7 +807,7 @@ int mr_feed_next(struct mr_feed_reader *reader, struct mr_feed_item *item, struc
 	if (reader->left == 0)
 		return check_end(reader, err);
 	r = take_head(reader, item, err);
-	if (r == 0 && mr_feed_has_batches(item->entry.kind))
+	if (r == 0 && item->entry.bytes > 0)
 		r = take_batches(reader, item, err);
 	if (r < 0)
 		return r;

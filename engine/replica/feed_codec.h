@@ -79,7 +79,8 @@ struct mr_feed_item {
 	struct mr_feed_entry entry;
 	uint8_t topic_id[16];	/* OPEN: what the channel is */
 	int32_t partition;	/* OPEN */
-	const uint8_t *batches; /* BATCHES, decoded: entry.bytes of them, borrowed */
+	const uint8_t *batches; /* BATCHES, decoded: entry.bytes of them, borrowed; STATE: the
+				   piece's */
 };
 
 /* A message of entries in the making; owned by the sending thread. */
@@ -92,6 +93,8 @@ struct mr_feed_writer {
 	uint8_t version;
 };
 
+/* Whether a peer of that version knows such entries; else they are not said to it. */
+bool mr_feed_speaks(uint8_t version, enum mr_feed_kind kind);
 /* In 'capacity' bytes at 'bytes': of a header and an entry's head at least. */
 void mr_feed_begin(struct mr_feed_writer *writer, uint8_t version, uint8_t *bytes, size_t capacity);
 /*
@@ -134,6 +137,7 @@ struct mr_feed_reader {
 	const uint8_t *batches; /* ...here on */
 	const uint8_t *payload_end;
 	uint32_t left; /* entries not read yet */
+	enum mr_feed_kind last_kind; /* that the version knows */
 };
 
 /* Both checksums are right from here on. */

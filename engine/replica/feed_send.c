@@ -182,7 +182,10 @@ static void place_flow(struct feed_connection *connection, struct feed_flow *flo
 	struct mr_feed_parcel *parcel;
 
 	while (flow->place == FEED_FLOW_IDLE && (parcel = first_parcel(&flow->parcels))) {
-		if (!mr_feed_has_batches(parcel->entry.kind)) {
+		if (!mr_feed_speaks(connection->version, parcel->entry.kind)) {
+			feed_list_take(&flow->parcels);
+			send_back(connection->feed, parcel, -EPROTONOSUPPORT);
+		} else if (!mr_feed_has_batches(parcel->entry.kind)) {
 			flow->place = FEED_FLOW_SMALL;
 			flow_list_add(&connection->small, flow);
 		} else if (is_ready(parcel)) {

@@ -4,39 +4,21 @@
  * tells it. Runs on the partition's worker, or in the simulator; owns nothing but its struct, and
  * drives the partition and the epoch table that it was given.
  *
- * In order: the register and our claims on it; the leader; the follower; what to do next.
+ * In order: the register and our claims on it; the leader; the follower; what to do next. What one
+ * replica hands to another that begins anew is in protocol_state.c.
  */
 #include "protocol.h"
 
 #include <string.h>
 
 #include "check.h"
+#include "protocol_parts.h"
 
 #define EPOCHS_A_ROUND 64 /* node i takes only epochs that are i mod 64 (R2) */
-
-static uint64_t bit(uint32_t node)
-{
-	return UINT64_C(1) << node;
-}
-
-static bool holds(uint64_t nodes, uint32_t node)
-{
-	return (nodes & bit(node)) != 0;
-}
 
 static uint32_t count_of(uint64_t nodes)
 {
 	return (uint32_t)__builtin_popcountll(nodes);
-}
-
-static bool is_member(const struct mr_replica *replica)
-{
-	return holds(replica->known.isr, replica->options.self);
-}
-
-static bool passed(const struct mr_replica *replica, uint64_t since_ns, uint64_t span_ns)
-{
-	return replica->now_ns - since_ns >= span_ns;
 }
 
 bool mr_replica_leads(const struct mr_replica *replica)
@@ -62,7 +44,7 @@ static void begin_log(struct mr_replica *replica, uint64_t log_start, uint64_t l
 }
 
 /* A new agreement with the leader begins; one that was under way is void. */
-static void begin_asking(struct mr_replica *replica)
+void mr_replica_begin_asking(struct mr_replica *replica)
 {
 	replica->session++;
 	replica->step = replica->truncating ? MR_FOLLOW_TRUNCATE : MR_FOLLOW_ASK;
@@ -73,6 +55,7 @@ static void begin_asking(struct mr_replica *replica)
 	replica->told_credit = 0;
 	replica->leader_watermark = 0; /* of a log that may part from ours */
 	replica->behind_ns = 0;
+	replica->coming_got = 0;
 }
 
 static void lead(struct mr_replica *replica)
@@ -102,7 +85,7 @@ static void follow(struct mr_replica *replica)
 	replica->role = MR_ROLE_FOLLOWER;
 	replica->leader_gone = false;
 	replica->leader_log_start = 0;
-	begin_asking(replica);
+	mr_replica_begin_asking(replica);
 	mr_partition_follow(replica->partition, replica->known.leader_epoch);
 }
 
@@ -114,6 +97,11 @@ static void step_down(struct mr_replica *replica)
 
 /* ---- the register
  * ------------------------------------------------------------------------------- */
+
+static bool ever_led(const struct mr_replica *replica)
+{
+	return replica->known.leader_epoch > 0;
+}
 
 /* Whether the register says that this engine leads, by an election that it proposed itself (R2). */
 static bool won(const struct mr_replica *replica)
@@ -154,8 +142,9 @@ static void learn(struct mr_replica *replica, const struct mr_coord_state *state
 	replica->known = *state;
 	replica->proposing = MR_PROPOSING_NOTHING;
 	replica->proposed_isr = 0;
-	if (replica->options.lost_data && !is_member(replica))
-		replica->options.lost_data = false; /* R7: out of it; back only by R3 */
+	/* R7: out of it; back only by R3. Where nobody ever led there is nothing to lose */
+	if (replica->options.lost_data && (!is_member(replica) || !ever_led(replica)))
+		replica->options.lost_data = false;
 	take_role(replica, epoch_before);
 }
 
@@ -240,7 +229,8 @@ static int32_t next_epoch(const struct mr_replica *replica)
 static bool want_election(struct mr_replica *replica, struct mr_coord_proposal *out)
 {
 	if (replica->role == MR_ROLE_LEADER || !replica->leader_gone || replica->resigned ||
-	    replica->options.lost_data || replica->truncating || !is_member(replica))
+	    replica->options.lost_data || replica->void_log || replica->truncating ||
+	    !is_member(replica))
 		return false;
 	*out = next_state(replica);
 	replica->claimed_epoch = next_epoch(replica);
@@ -367,6 +357,7 @@ static void receive_ask(struct mr_replica_peer *peer, const struct mr_feed_entry
 		return; /* an old one, or one that was doubled on the way */
 	peer->fetching = false;
 	peer->answer_due = true;
+	peer->state_due = false;
 	peer->session = entry->session;
 	peer->asked_epoch = entry->last_epoch;
 }
@@ -486,20 +477,21 @@ static struct mr_feed_entry answer(const struct mr_replica *replica,
 /* ---- the follower
  * ------------------------------------------------------------------------------- */
 
-static void truncate_to(struct mr_replica *replica, uint64_t offset, bool reset)
+void mr_replica_truncate_to(struct mr_replica *replica, uint64_t offset, bool reset, bool state)
 {
 	replica->step = MR_FOLLOW_TRUNCATE;
 	replica->truncate_offset = offset;
 	replica->truncate_reset = reset;
+	replica->truncate_state = state;
 }
 
 /*
  * Nothing here is known to be the leader's: its log begins behind our end, or all of its epochs are
- * newer than ours, and retention took the older ones.
+ * newer than ours, and it forgot the older ones; or there is nothing here that counts.
  */
 static bool parted_before(const struct mr_replica *replica, const struct mr_feed_entry *entry)
 {
-	return replica->partition->log_end < entry->log_start ||
+	return replica->void_log || replica->partition->log_end < entry->log_start ||
 	       (entry->last_epoch == MR_EPOCH_NONE &&
 		mr_epochs_last(&replica->partition->epochs) != MR_EPOCH_NONE);
 }
@@ -524,19 +516,24 @@ static void receive_answer(struct mr_replica *replica, const struct mr_feed_entr
 	bool reset = parted_before(replica, entry);
 	uint64_t cut = reset ? entry->log_start : common_end(partition, entry);
 
-	if (replica->step == MR_FOLLOW_TRUNCATE || replica->fetch_heard)
+	if (replica->step == MR_FOLLOW_TRUNCATE || replica->step == MR_FOLLOW_STATE ||
+	    replica->fetch_heard)
 		return;
 	if (entry->last_epoch > mr_epochs_last(&partition->epochs)) {
 		replica->refused++; /* not asked for */
 		return;
 	}
-	if (cut < partition->high_watermark) {
+	if (cut < partition->high_watermark && !replica->void_log) {
 		replica->refused++; /* I4: what consumers may have read is not cut away */
 		return;
 	}
 	replica->leader_log_start = entry->log_start;
-	if (reset || cut < partition->log_end) {
-		truncate_to(replica, cut, reset);
+	if (reset) {
+		mr_replica_begin_anew(replica, cut);
+		return;
+	}
+	if (cut < partition->log_end) {
+		mr_replica_truncate_to(replica, cut, false, false);
 		return;
 	}
 	replica->step = MR_FOLLOW_FETCH;
@@ -549,9 +546,10 @@ void mr_replica_truncated(struct mr_replica *replica, uint64_t log_start, uint64
 	begin_log(replica, log_start, log_end);
 	(void)mr_partition_follow_watermark(replica->partition, replica->shown);
 	replica->truncating = false;
+	replica->void_log = false;
 	replica->truncations++;
 	if (replica->role == MR_ROLE_FOLLOWER)
-		begin_asking(replica);
+		mr_replica_begin_asking(replica);
 }
 
 static void hear_watermark(struct mr_replica *replica, uint64_t offset)
@@ -572,7 +570,7 @@ static void note_behind(struct mr_replica *replica, uint64_t sent_offset)
 	if (!replica->behind_ns)
 		replica->behind_ns = replica->now_ns;
 	else if (passed(replica, replica->behind_ns, replica->options.ask_again_ns))
-		begin_asking(replica);
+		mr_replica_begin_asking(replica);
 }
 
 static void note_heard(struct mr_replica *replica)
@@ -655,6 +653,13 @@ static bool follower_says(struct mr_replica *replica, struct mr_feed_entry *entr
 		replica->said_ns = replica->now_ns;
 		return true;
 	}
+	if (replica->step == MR_FOLLOW_STATE && again) {
+		*entry = follower_entry(replica, MR_FEED_ASK_STATE);
+		entry->offset = replica->coming_got ? replica->coming_offset : 0;
+		entry->at = replica->coming_got;
+		replica->said_ns = replica->now_ns;
+		return true;
+	}
 	if (replica->step != MR_FOLLOW_FETCH)
 		return false;
 	if (!replica->fetch_heard) {
@@ -688,11 +693,12 @@ void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t in
 	peer->fetching = false;
 	peer->answer_due = false;
 	peer->watermark_due = false;
+	peer->state_due = false;
 	peer->stale_epoch = 0;
 	peer->session = 0;
 	peer->incarnation = incarnation;
 	if (replica->role == MR_ROLE_FOLLOWER && replica->known.leader == (int32_t)node)
-		begin_asking(replica);
+		mr_replica_begin_asking(replica);
 }
 
 void mr_replica_disconnected(struct mr_replica *replica, uint32_t node)
@@ -704,7 +710,7 @@ void mr_replica_disconnected(struct mr_replica *replica, uint32_t node)
 	peer->fetching = false;
 	peer->answer_due = false;
 	if (replica->role == MR_ROLE_FOLLOWER && replica->known.leader == (int32_t)node)
-		begin_asking(replica);
+		mr_replica_begin_asking(replica);
 }
 
 static void receive_as_leader(struct mr_replica *replica, uint32_t node,
@@ -725,6 +731,9 @@ static void receive_as_leader(struct mr_replica *replica, uint32_t node,
 		break;
 	case MR_FEED_FLUSHED:
 		receive_flushed(replica, node, entry);
+		break;
+	case MR_FEED_ASK_STATE:
+		mr_replica_asked_for_state(replica, node, entry);
 		break;
 	default:
 		replica->refused++; /* only a leader says that */
@@ -776,6 +785,8 @@ static bool leader_says(struct mr_replica *replica, uint32_t node, struct mr_fee
 		peer->answer_due = false;
 		return true;
 	}
+	if (mr_replica_says_state(replica, node, entry))
+		return true;
 	if (!peer->fetching ||
 	    !(peer->watermark_due || replica->partition->high_watermark > peer->told_watermark ||
 	      passed(replica, peer->told_ns, replica->options.heartbeat_ns)))
@@ -817,6 +828,21 @@ static bool wants_to_read(struct mr_replica *replica)
 	return true;
 }
 
+/*
+ * Never beside an election that may be won: a leader's epoch begins at its log's end. Where nobody
+ * ever led, who holds nothing begins at 0: then somebody vouches for that.
+ */
+static bool wants_truncation(struct mr_replica *replica)
+{
+	if (replica->truncating || replica->proposing != MR_PROPOSING_NOTHING)
+		return false;
+	if (replica->void_log && replica->known.version > 0 && !ever_led(replica)) {
+		mr_replica_truncate_to(replica, 0, true, false);
+		return true;
+	}
+	return replica->role == MR_ROLE_FOLLOWER && replica->step == MR_FOLLOW_TRUNCATE;
+}
+
 struct mr_replica_action mr_replica_next(struct mr_replica *replica, uint64_t sendable)
 {
 	struct mr_replica_action action = {.kind = MR_ACTION_NOTHING};
@@ -831,12 +857,14 @@ struct mr_replica_action mr_replica_next(struct mr_replica *replica, uint64_t se
 		note_proposal(replica, &action.proposal);
 		return action;
 	}
-	/* never beside an election that may be won: a leader's epoch begins at its log's end */
-	if (replica->role == MR_ROLE_FOLLOWER && replica->step == MR_FOLLOW_TRUNCATE &&
-	    !replica->truncating && replica->proposing == MR_PROPOSING_NOTHING) {
+	action.kind = mr_replica_about_state(replica);
+	if (action.kind != MR_ACTION_NOTHING)
+		return action;
+	if (wants_truncation(replica)) {
 		action.kind = MR_ACTION_TRUNCATE;
 		action.offset = replica->truncate_offset;
 		action.reset = replica->truncate_reset;
+		action.state = replica->truncate_state;
 		replica->shown = replica->partition->high_watermark;
 		replica->truncating = true;
 		return action;
@@ -870,6 +898,7 @@ void mr_replica_init(struct mr_replica *replica, const struct mr_replica_options
 		.now_ns = now_ns,
 		.known = {.leader = MR_NODE_NONE},
 		.read_due = true,
+		.void_log = options->lost_data,
 	};
 	begin_log(replica, log_start, log_end);
 }
@@ -884,7 +913,7 @@ void mr_replica_time(struct mr_replica *replica, uint64_t now_ns)
 	if (replica->role == MR_ROLE_FOLLOWER && replica->step == MR_FOLLOW_FETCH &&
 	    replica->fetch_heard &&
 	    passed(replica, replica->heard_ns, replica->options.ask_again_ns))
-		begin_asking(replica);
+		mr_replica_begin_asking(replica);
 	if (replica->role != MR_ROLE_LEADER)
 		return;
 	for (; left; left &= left - 1) {

@@ -19,6 +19,11 @@
  * Messages may be lost, doubled, reordered and late. Each carries the leader epoch, and those that
  * belong to one agreement of a follower with its leader its session number, which the follower
  * chooses anew for each agreement: what fits neither is dropped. Only the register decides.
+ *
+ * A follower begins anew at its leader's log start where nothing that it holds is known to be the
+ * leader's. Then it needs what that log no longer says: the last sequences of producers, and the
+ * older leader epochs. That is the leader's *state*: its checkpoint's entry, so of nothing but what
+ * is committed, in pieces that the follower asks for one by one. Who begins anew is in no ISR.
  */
 #ifndef MR_PROTOCOL_H
 #define MR_PROTOCOL_H
@@ -40,17 +45,20 @@ struct mr_feed_entry {
 	uint32_t session;     /* all but STALE */
 	int32_t last_epoch;   /* ASK, ANSWER: MR_EPOCH_NONE or an epoch */
 	uint64_t offset;     /* ASK, FETCH: log end; ANSWER: that epoch's end; BATCHES: base offset;
-				FLUSHED: flushed; WATERMARK: all below was sent */
+				FLUSHED: flushed; WATERMARK: all below was sent; STATE: that it is
+				of; ASK_STATE: of the pieces that came already */
 	uint64_t end_offset; /* BATCHES: behind the last record */
 	uint64_t high_watermark; /* BATCHES, WATERMARK */
-	uint64_t log_start;	 /* ANSWER, WATERMARK */
+	uint64_t log_start;	 /* ANSWER, WATERMARK, STATE */
 	uint64_t credit_bytes; /* FETCH, FLUSHED: bytes of batches of this session that may be sent
 				  in all */
-	uint32_t bytes;	       /* BATCHES, FORWARD: of the batches */
+	uint32_t bytes;	       /* BATCHES, FORWARD: of the batches; STATE: of the piece */
 	/* FORWARDED; its session is that of FORWARD, and the protocol knows neither */
 	int64_t producer_id;
 	int32_t sequence;
 	uint32_t refused;
+	uint32_t at;	       /* ASK_STATE, STATE: where in the whole state the piece begins */
+	uint32_t total_bytes;  /* STATE: of the whole */
 };
 
 static inline bool mr_feed_has_batches(enum mr_feed_kind kind)
@@ -71,7 +79,11 @@ struct mr_replica_options {
 	uint64_t ask_again_ns; /* what is not answered is said again */
 	uint64_t heartbeat_ns; /* a leader with nothing to send says where it is; well below
 				  ask_again_ns */
-	bool lost_data;	       /* R7: leaves every ISR, and leads nothing, before it answers */
+	bool lost_data;	       /* R7: leaves every ISR, and leads nothing, before it answers; then
+				  it begins anew. So it is for whoever has no entry in the
+				  checkpoint (checkpoint.h), and its log counts as empty, from 0 to
+				  0 */
+	uint32_t state_bytes_max; /* a larger state does not fit here; 0: MR_FEED_STATE_BYTES_MAX */
 };
 
 enum mr_role {
@@ -85,6 +97,7 @@ enum mr_follow_step {
 	MR_FOLLOW_ASK,	    /* ASK is to be sent, or sent and not answered */
 	MR_FOLLOW_TRUNCATE, /* the log is being cut */
 	MR_FOLLOW_FETCH,    /* agreed: FETCH is to be sent, or batches come */
+	MR_FOLLOW_STATE,    /* it begins anew: the leader's state comes in pieces */
 };
 
 /* A leader's view of another replica. */
@@ -106,6 +119,9 @@ struct mr_replica_peer {
 			       */
 	uint64_t mark_ns;
 	uint64_t caught_up_ns;
+	bool state_due; /* ASK_STATE came: a piece is to be sent */
+	uint32_t state_at;
+	uint64_t state_offset; /* of the pieces that it has */
 };
 
 /*
@@ -139,6 +155,8 @@ struct mr_replica {
 	uint64_t said_ns; /* when ASK or FETCH was last sent; 0: not yet */
 	uint64_t truncate_offset;
 	bool truncate_reset;
+	bool truncate_state; /* with the state that came */
+	bool void_log;	     /* nobody vouches for what is here: it begins anew first */
 	uint64_t shown;		   /* the high watermark before that: it does not go back */
 	bool truncating;	   /* the action was handed out */
 	bool fetch_heard;	   /* the leader answered FETCH */
@@ -150,6 +168,15 @@ struct mr_replica {
 	uint64_t taken_bytes; /* of this session */
 	uint64_t behind_ns;   /* since when the leader has sent more than came; 0: no */
 	struct mr_replica_peer peers[MR_NODES_MAX];
+	/* the state that this host keeps for others while it leads, ... */
+	uint64_t kept_offset;
+	uint32_t kept_bytes; /* 0: none */
+	bool keeping;	     /* the action was handed out */
+	uint64_t kept_ns;    /* when it was last asked for */
+	/* ... and the one that comes from its leader */
+	uint64_t coming_offset;
+	uint32_t coming_bytes;
+	uint32_t coming_got; /* all before it is here */
 	/* for people */
 	uint64_t elections, truncations, shrinks, expansions, refused;
 };
@@ -193,6 +220,20 @@ bool mr_replica_flushed(struct mr_replica *replica);
  */
 void mr_replica_truncated(struct mr_replica *replica, uint64_t log_start, uint64_t log_end);
 
+/*
+ * As leader, after MR_ACTION_KEEP_STATE: 'bytes' of it are kept (mr_checkpoint_encode_state()), of
+ * the newest entry that is in the checkpoint; 'offset' is the entry's. 0 bytes: not now.
+ */
+void mr_replica_keeps_state(struct mr_replica *replica, uint64_t offset, uint32_t bytes);
+/*
+ * A piece of STATE came. MR_TAKE_APPEND: entry->bytes of it stand at entry->at of the whole;
+ * nothing else is to be told.
+ */
+enum mr_take mr_replica_take_state(struct mr_replica *replica, uint32_t node,
+				   const struct mr_feed_entry *entry);
+/* Instead of mr_replica_truncated(): the state is none (decoding says why); nothing was done. */
+void mr_replica_refused_state(struct mr_replica *replica);
+
 /* ---- what to do --------------------------------------------------------------------------------
  */
 
@@ -202,13 +243,18 @@ struct mr_replica_action {
 		MR_ACTION_READ,	    /* the register, again */
 		MR_ACTION_PROPOSE,  /* 'proposal' to the coordinator */
 		MR_ACTION_TRUNCATE, /* the log to 'offset', with the whole batch that holds it;
-				       with 'reset' all of it, to begin anew there. Then
+				       with 'reset' all of it, to begin anew there, with
+				       'state' by what came of that. Then
 				       mr_replica_truncated() */
-		MR_ACTION_SEND,	    /* 'entry' to 'node' */
+		MR_ACTION_SEND,	    /* 'entry' to 'node'; with STATE entry.bytes of the state that
+				       is kept, from entry.at on */
+		MR_ACTION_KEEP_STATE, /* for others: then mr_replica_keeps_state(), by and by */
+		MR_ACTION_DROP_STATE, /* nobody wants what is kept any more */
 	} kind;
 	uint32_t node;
 	uint64_t offset;
 	bool reset;
+	bool state;
 	struct mr_coord_proposal proposal;
 	struct mr_feed_entry entry;
 };

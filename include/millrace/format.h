@@ -461,8 +461,8 @@ struct mr_commit {
  * keep this form in every version, so that any two hosts can tell each other why not.
  */
 #define MR_FEED_MAGIC	       0x4446524du /* MRFD */
-#define MR_FEED_VERSION	       1	   /* spoken by this engine, and the oldest one it speaks */
-#define MR_FEED_VERSION_OLDEST 1
+#define MR_FEED_VERSION	       2 /* spoken by this engine, and the oldest one it speaks */
+#define MR_FEED_VERSION_OLDEST 1 /* which knows kinds up to MR_FEED_FORWARDED */
 #define MR_FEED_VERSION_HELLO  1 /* of a hello's and a refusal's form, for ever */
 
 #define MR_FEED_HEAD_BYTES_MAX	  (1u << 20)
@@ -472,6 +472,8 @@ struct mr_commit {
 #define MR_FEED_NAME_MAX	  64u
 #define MR_FEED_SENTENCE_MAX	  320u
 #define MR_FEED_NOTICE_MAX	  (1u << 20)
+#define MR_FEED_STATE_BYTES_MAX	  (1u << 30)
+#define MR_FEED_STATE_PIECE_MAX	  (256u << 10) /* all but the last are as long */
 
 enum mr_feed_message {
 	MR_FEED_HELLO = 1,   /* the first, both ways: struct mr_feed_hello_head and a name */
@@ -536,6 +538,9 @@ enum mr_feed_kind {
 	MR_FEED_OPEN,	   /* either: which partition a channel is; the protocol never sees it */
 	MR_FEED_FORWARD,   /* follower: record batches of its own producers, for the leader's log */
 	MR_FEED_FORWARDED, /* leader: how much of that it will take, or what it refused */
+	/* from version 2 on */
+	MR_FEED_ASK_STATE, /* follower: I begin anew; the piece of your state from a byte on */
+	MR_FEED_STATE,	   /* leader: it, as payload: what its log says no longer */
 	MR_FEED_KIND_COUNT,
 };
 
@@ -618,5 +623,25 @@ struct mr_feed_forwarded_fields {
 	uint32_t refused;      /* 20 enum mr_feed_forward_refusal */
 };
 static_assert(sizeof(struct mr_feed_forwarded_fields) == 24, "feed forwarded size");
+
+struct mr_feed_ask_state_fields {
+	uint64_t offset;   /*  0 of the state whose pieces came already */
+	uint32_t at;	   /*  8 */
+	uint32_t reserved; /* 12 zero */
+};
+static_assert(sizeof(struct mr_feed_ask_state_fields) == 16, "feed ask state size");
+
+/*
+ * The piece's bytes are the payload: the rest of the whole, or MR_FEED_STATE_PIECE_MAX. Together
+ * the pieces are a partition's entry as in a checkpoint (engine/log/checkpoint.c), which begins
+ * with magic, version and size, and ends with a checksum.
+ */
+struct mr_feed_state_fields {
+	uint64_t offset;      /*  0 everything below it is committed; not below log_start */
+	uint64_t log_start;   /*  8 where the follower's log is to begin */
+	uint32_t at;	      /* 16 */
+	uint32_t total_bytes; /* 20 of the whole, 1 to MR_FEED_STATE_BYTES_MAX */
+};
+static_assert(sizeof(struct mr_feed_state_fields) == 24, "feed state size");
 
 #endif

@@ -14,7 +14,6 @@
 #include "fuzz.h"
 
 #define INPUT_BYTES_MAX 65536u
-#define VERSION		MR_FEED_VERSION
 
 static uint8_t again[INPUT_BYTES_MAX + 64];
 
@@ -60,14 +59,22 @@ static void check_item(const struct mr_feed_item *item, const uint8_t *body, siz
 		     entry->credit_bytes) <= INT64_MAX);
 	fuzz_demand(entry->producer_id >= 0 && entry->sequence >= 0);
 	fuzz_demand(entry->refused < MR_FEED_FORWARD_REFUSAL_COUNT);
-	fuzz_demand((item->batches != NULL) == mr_feed_has_batches(entry->kind));
+	fuzz_demand((item->batches != NULL) ==
+		    (mr_feed_has_batches(entry->kind) || entry->kind == MR_FEED_STATE));
+	fuzz_demand(entry->at <= MR_FEED_STATE_BYTES_MAX);
+	fuzz_demand(entry->total_bytes <= MR_FEED_STATE_BYTES_MAX);
 	if (!item->batches) {
 		fuzz_demand(entry->bytes == 0);
 		return;
 	}
 	fuzz_demand(item->batches >= body);
 	fuzz_demand(entry->bytes <= count - (size_t)(item->batches - body));
-	walk(item);
+	if (mr_feed_has_batches(entry->kind)) {
+		walk(item);
+		return;
+	}
+	fuzz_demand(entry->bytes > 0 && entry->bytes <= MR_FEED_STATE_PIECE_MAX);
+	fuzz_demand(entry->bytes <= entry->total_bytes - entry->at);
 }
 
 static void try_entries(const struct mr_feed_header *header, const uint8_t *message, size_t count)
@@ -85,9 +92,10 @@ static void try_entries(const struct mr_feed_header *header, const uint8_t *mess
 		check_refused(r, &err);
 		return;
 	}
-	mr_feed_begin(&writer, VERSION, again, sizeof(again));
+	mr_feed_begin(&writer, header->version, again, sizeof(again));
 	while ((r = mr_feed_next(&reader, &item, &err)) > 0) {
 		check_item(&item, body, body_bytes);
+		fuzz_demand(header->version > 1 || item.entry.kind <= MR_FEED_FORWARDED);
 		fuzz_demand(mr_feed_add(&writer, &item) == 0);
 	}
 	if (r < 0) {
@@ -151,7 +159,7 @@ static void try_notice(const struct mr_feed_header *header, const uint8_t *messa
 	}
 	fuzz_demand(body_bytes >= 1 && body_bytes <= MR_FEED_NOTICE_MAX);
 	fuzz_demand(memchr(body, 0, body_bytes) == NULL);
-	mr_feed_encode_notice(VERSION, (const char *)body, body_bytes, again);
+	mr_feed_encode_notice(header->version, (const char *)body, body_bytes, again);
 	fuzz_demand(memcmp(again, message, MR_FEED_HEADER_BYTES) == 0);
 }
 
@@ -181,8 +189,8 @@ static void try_message(const uint8_t *message, size_t count, uint8_t agreed)
 /* The bytes of entries' heads at 'heads', as far as they can be that; counts them. */
 static uint32_t walk_heads(const uint8_t *heads, size_t count, uint16_t *entries)
 {
-	static const uint8_t head_bytes[MR_FEED_KIND_COUNT] = {0,  32, 40, 32, 28, 32,
-							       40, 16, 36, 20, 40};
+	static const uint8_t head_bytes[MR_FEED_KIND_COUNT] = {0,  32, 40, 32, 28, 32, 40,
+							       16, 36, 20, 40, 32, 40};
 	uint32_t at = 0;
 
 	*entries = 0;
@@ -204,7 +212,7 @@ static void seal(uint8_t *message, size_t count)
 
 	memcpy(&header, message, sizeof(header));
 	header.magic = MR_FEED_MAGIC;
-	header.version = VERSION;
+	header.version = header.version % 2 ? 1 : MR_FEED_VERSION;
 	header.kind = (uint8_t)(header.kind >= 128 ? MR_FEED_NOTICE : header.kind % 3 + 1);
 	header.entry_count = 0;
 	header.head_bytes = (uint32_t)(count - sizeof(header));
@@ -232,14 +240,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
 
 	if (count > INPUT_BYTES_MAX)
 		return 0;
-	try_message(data, count, VERSION);
+	try_message(data, count, 1);
+	try_message(data, count, MR_FEED_VERSION);
 	try_message(data, count, 0);
 	if (count < MR_FEED_HEADER_BYTES)
 		return 0;
 	copy = malloc(count);
 	memcpy(copy, data, count);
 	seal(copy, count);
-	try_message(copy, count, VERSION);
+	try_message(copy, count, copy[4]);
 	free(copy);
 	return 0;
 }

@@ -42,7 +42,9 @@ class Cut(support.Program):
         return ran.json_lines()
 
     def groups(self):
-        return [row for row in self.dump("groups") if row.get("what") == "group"]
+        """Of the second run: below that is the checkpoint's, and never cut."""
+        return [row for row in self.dump("groups")
+                if row.get("what") == "group" and row["base_offset"] >= 4000]
 
     def cut(self, offset):
         ran = subprocess.run([CUT_LOG, self.data, self.log, str(offset)], capture_output=True,
@@ -113,7 +115,7 @@ class Cut(support.Program):
 
     def test_cut_twice_each_inside_a_segment_and_no_checkpoint(self):
         self.fill()
-        for part in (3, 2):
+        for part in (3, 1):
             groups = self.groups()
             end = groups[len(groups) * part // 4]["base_offset"]
             self.cut(end)

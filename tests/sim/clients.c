@@ -28,6 +28,7 @@ struct client {
 	uint32_t host;
 	uint64_t incarnation;
 	int32_t leader_epoch;
+	uint64_t quiet_until_ns; /* it does nothing meanwhile: retention may take all it wrote */
 	struct sent sent[UNANSWERED_MAX]; /* to that host in this epoch, oldest first */
 	uint32_t sent_count;
 };
@@ -146,6 +147,10 @@ void sim_clients_step(struct sim *sim)
 	for (int i = 0; i < SIM_CLIENTS; i++) {
 		struct client *client = &sim->clients->clients[i];
 
+		if (sim->faults && sim_random(sim, 1000) < 2)
+			client->quiet_until_ns = sim->now_ns + sim_random(sim, MS(600));
+		if (sim->faults && sim->now_ns < client->quiet_until_ns)
+			continue;
 		if (!client->attached || !still_there(sim, client))
 			attach(sim, client);
 		if (!client->attached)

@@ -3,68 +3,14 @@
  * One host of the simulated cluster: what a worker does with the protocol, in the same order, over
  * the rig that tests use for a log (tests/support/log_rig.h).
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
-#include "replay.h"
-#include "truncate.h"
 #include "world.h"
 
 #define ACTIONS_A_TURN 32
 #define WINDOW_BYTES   4096u
-#define SEGMENT_BYTES  (16u << 10) /* logs roll often, and are cut across segments */
-#define GROUP_BYTES    (4u << 10)
-#define BATCH_BYTES    (2u << 10)
-
-/* ---- what its log holds
- * --------------------------------------------------------------------------- */
-
-void sim_log_add(struct sim_log *log, const uint8_t *bytes, const struct mr_batch_header *header)
-{
-	struct sim_batch *batch;
-
-	if (log->count == log->room) {
-		log->room = log->room ? 2 * log->room : 256;
-		log->batches = realloc(log->batches, log->room * sizeof(*log->batches));
-		mr_assert(log->batches);
-	}
-	batch = &log->batches[log->count++];
-	batch->header = *header;
-	batch->bytes = malloc(header->total_bytes);
-	mr_assert(batch->bytes);
-	memcpy(batch->bytes, bytes, header->total_bytes);
-}
-
-void sim_log_clear(struct sim_log *log)
-{
-	for (size_t i = 0; i < log->count; i++)
-		free(log->batches[i].bytes);
-	log->count = 0;
-}
-
-size_t sim_log_find(const struct sim_log *log, uint64_t offset)
-{
-	size_t low = 0, high = log->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (log->batches[middle].header.base_offset < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < log->count && log->batches[low].header.base_offset == offset ? low
-										  : log->count;
-}
-
-static int read_back(const uint8_t *bytes, const struct mr_batch_header *header, void *arg)
-{
-	sim_log_add(arg, bytes, header);
-	return 0;
-}
 
 /* ---- starting and ending
  * ---------------------------------------------------------------------------- */
@@ -72,29 +18,6 @@ static int read_back(const uint8_t *bytes, const struct mr_batch_header *header,
 uint64_t sim_host_now(const struct sim *sim, uint32_t node)
 {
 	return sim->now_ns + sim->hosts[node].skew_ns;
-}
-
-/* Recovers the log on its disk, and reads back what it holds. */
-static void open_log(struct sim *sim, struct sim_host *host)
-{
-	struct mr_test_rig_options options = mr_test_rig_defaults();
-	struct mr_replay_options replay = {.batch = read_back, .arg = &host->log};
-	struct mr_error err = {0};
-
-	options.replicated = true;
-	options.producers_max = 16;
-	options.segment_bytes = SEGMENT_BYTES;
-	options.log.group_bytes = GROUP_BYTES;
-	options.log.batch_bytes_max = BATCH_BYTES;
-	mr_io_fake_allow(host->disk, MR_IO_FAKE_ALL);
-	mr_test_rig_open(&host->rig, &options, host->disk, NULL);
-	sim_log_clear(&host->log);
-	host->noted = 0;
-	replay.from_offset = host->rig.recovered.log_start;
-	replay.end_offset = host->rig.recovered.start.offset;
-	if (mr_log_replay(host->rig.files, &replay, &err) < 0)
-		sim_broken(sim, "a recovered log cannot be read: %s", err.what);
-	host->durable = host->rig.recovered.start.offset;
 }
 
 void sim_host_start(struct sim *sim, uint32_t node)
@@ -109,12 +32,12 @@ void sim_host_start(struct sim *sim, uint32_t node)
 		.lag_max_ns = MS(120),
 		.ask_again_ns = MS(50),
 		.heartbeat_ns = MS(12),
-		.lost_data = host->lost_data,
 	};
 
 	mr_assert(!host->alive);
 	host->skew_ns = sim_random(sim, MS(100000)); /* no two clocks agree */
-	open_log(sim, host);
+	sim_disk_open(sim, node);
+	options.lost_data = host->lost_data;
 	mr_replica_init(&host->replica, &options, &host->rig.partition,
 			host->rig.recovered.log_start, host->rig.recovered.start.offset,
 			sim_host_now(sim, node));
@@ -137,10 +60,9 @@ void sim_host_crash(struct sim *sim, uint32_t node)
 
 	mr_assert(host->alive);
 	note_life(sim, host);
-	host->lost_data = host->replica.options.lost_data; /* not told to the register yet */
 	sim->coverage->torn += host->rig.partition.flushed < host->rig.partition.log_end;
 	mr_io_fake_crash(host->disk, sim_random(sim, UINT64_MAX));
-	mr_test_rig_close(&host->rig);
+	sim_disk_close(host);
 	host->alive = false;
 	sim_network_lose(sim, node);
 	sim_coordinator_end(sim, node);
@@ -158,16 +80,24 @@ void sim_host_new_disk(struct sim *sim, uint32_t node)
 	sim_log_clear(&host->log);
 }
 
+void sim_host_lose_checkpoint(struct sim *sim, uint32_t node)
+{
+	struct sim_host *host = &sim->hosts[node];
+
+	mr_assert(!host->alive);
+	(void)mr_io_remove(host->disk, "checkpoint.0", NULL); /* perhaps there is none */
+	(void)mr_io_remove(host->disk, "checkpoint.1", NULL);
+	(void)mr_io_sync_directory(host->disk, ".", NULL);
+	host->durable = 0;
+	host->lost_data = true;
+	sim_log_clear(&host->log);
+}
+
 void sim_host_free(struct sim *sim, struct sim_host *host)
 {
-	if (host->alive) {
+	if (host->alive)
 		note_life(sim, host);
-		mr_test_rig_close(&host->rig);
-	}
-	sim_log_clear(&host->log);
-	free(host->log.batches);
-	if (host->disk)
-		mr_io_close(host->disk);
+	sim_disk_free(host);
 }
 
 /* ---- appending
@@ -227,10 +157,14 @@ void sim_host_receive(struct sim *sim, uint32_t node, uint32_t from,
 	struct sim_host *host = &sim->hosts[node];
 
 	mr_replica_time(&host->replica, sim_host_now(sim, node));
-	if (entry->kind != MR_FEED_BATCHES)
+	if (entry->kind == MR_FEED_STATE) {
+		if (mr_replica_take_state(&host->replica, from, entry) == MR_TAKE_APPEND)
+			sim_disk_take_state(sim, node, entry, bytes);
+	} else if (entry->kind != MR_FEED_BATCHES) {
 		mr_replica_received(&host->replica, from, entry);
-	else if (mr_replica_take(&host->replica, from, entry) == MR_TAKE_APPEND)
+	} else if (mr_replica_take(&host->replica, from, entry) == MR_TAKE_APPEND) {
 		take_batches(sim, node, entry, bytes);
+	}
 	sim_observer_look(sim, node);
 }
 
@@ -271,32 +205,6 @@ static void send_batches(struct sim *sim, uint32_t node, uint32_t to)
 	mr_replica_sent(&host->replica, to, &entry);
 }
 
-/* The log is closed, cut and recovered, as a chore would do it with the worker's partition. */
-static void truncate(struct sim *sim, uint32_t node, uint64_t offset, bool reset)
-{
-	struct sim_host *host = &sim->hosts[node];
-	struct mr_truncation truncation = {
-		.offset = offset,
-		.reset = reset,
-		.segment_bytes = host->rig.options.segment_bytes,
-	};
-	struct mr_error err = {0};
-
-	memcpy(truncation.topic_id, mr_test_topic_id, sizeof(truncation.topic_id));
-	memcpy(truncation.log_id, mr_test_log_id, sizeof(truncation.log_id));
-	mr_test_rig_close(&host->rig);
-	if (mr_log_truncate(host->disk, RIG_DIRECTORY, &truncation, &err) < 0)
-		sim_broken(sim, "host %u cannot cut its log at %llu: %s", node,
-			   (unsigned long long)offset, err.what);
-	open_log(sim, host);
-	if (host->rig.recovered.start.offset > offset)
-		sim_broken(sim, "host %u was cut at %llu and ends at %llu", node,
-			   (unsigned long long)offset,
-			   (unsigned long long)host->rig.recovered.start.offset);
-	mr_replica_truncated(&host->replica, host->rig.recovered.log_start,
-			     host->rig.recovered.start.offset);
-}
-
 static uint64_t sendable(const struct sim *sim, uint32_t node)
 {
 	uint64_t nodes = 0;
@@ -306,25 +214,43 @@ static uint64_t sendable(const struct sim *sim, uint32_t node)
 	return nodes;
 }
 
-static void act(struct sim *sim, uint32_t node)
+static void send_entry(struct sim *sim, uint32_t node, const struct mr_replica_action *action)
 {
-	struct sim_host *host = &sim->hosts[node];
+	const uint8_t *bytes = NULL;
 
-	for (int i = 0; i < ACTIONS_A_TURN; i++) {
-		struct mr_replica_action action =
-			mr_replica_next(&host->replica, sendable(sim, node));
+	if (action->entry.kind == MR_FEED_STATE)
+		bytes = sim->hosts[node].kept + action->entry.at;
+	sim_network_send(sim, node, action->node, &action->entry, bytes);
+}
 
-		if (action.kind == MR_ACTION_NOTHING)
-			return;
-		if (action.kind == MR_ACTION_READ)
-			sim_coordinator_read(sim, node);
-		else if (action.kind == MR_ACTION_PROPOSE)
-			sim_coordinator_propose(sim, node, &action.proposal);
-		else if (action.kind == MR_ACTION_TRUNCATE)
-			truncate(sim, node, action.offset, action.reset);
-		else
-			sim_network_send(sim, node, action.node, &action.entry, NULL);
+/* False: there is nothing more to do, or nobody any more to do it. */
+static bool act(struct sim *sim, uint32_t node)
+{
+	struct mr_replica_action action =
+		mr_replica_next(&sim->hosts[node].replica, sendable(sim, node));
+
+	switch (action.kind) {
+	case MR_ACTION_NOTHING:
+		return false;
+	case MR_ACTION_READ:
+		sim_coordinator_read(sim, node);
+		return true;
+	case MR_ACTION_PROPOSE:
+		sim_coordinator_propose(sim, node, &action.proposal);
+		return true;
+	case MR_ACTION_TRUNCATE:
+		return sim_disk_truncate(sim, node, &action);
+	case MR_ACTION_SEND:
+		send_entry(sim, node, &action);
+		return true;
+	case MR_ACTION_KEEP_STATE:
+		sim_disk_keep_state(sim, node);
+		return true;
+	case MR_ACTION_DROP_STATE:
+		sim_disk_drop_state(sim, node);
+		return true;
 	}
+	return false;
 }
 
 static void turn_log(struct sim *sim, struct sim_host *host)
@@ -346,7 +272,6 @@ static void turn_log(struct sim *sim, struct sim_host *host)
 	if (host->rig.partition.flushed > before)
 		(void)mr_replica_flushed(&host->replica); /* the observer looks at it */
 	host->durable = host->rig.partition.flushed;
-	host->lost_data = host->replica.options.lost_data;
 }
 
 void sim_host_turn(struct sim *sim, uint32_t node)
@@ -355,7 +280,12 @@ void sim_host_turn(struct sim *sim, uint32_t node)
 
 	mr_replica_time(&host->replica, sim_host_now(sim, node));
 	turn_log(sim, host);
-	act(sim, node);
+	sim_disk_turn(sim, node);
+	for (int i = 0; i < ACTIONS_A_TURN && act(sim, node); i++)
+		;
+	if (!host->alive)
+		return;
+	host->lost_data = host->replica.void_log || host->replica.options.lost_data;
 	for (uint32_t i = 0; i < sim->hosts_count; i++)
 		if (sim_network_linked(sim, node, i))
 			send_batches(sim, node, i);

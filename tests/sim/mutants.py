@@ -13,7 +13,9 @@ import subprocess
 import sys
 
 PROTOCOL = "engine/replica/protocol.c"
+STATE = "engine/replica/protocol_state.c"
 PARTITION = "engine/log/partition.c"
+RECOVER = "engine/log/recover.c"
 SEEDS = "20000"
 SECONDS = "60"
 
@@ -21,7 +23,7 @@ SECONDS = "60"
 MUTANTS = {
     "anybody-is-elected": (
         PROTOCOL,
-        "replica->truncating || !is_member(replica))",
+        "replica->truncating ||\n	    !is_member(replica))",
         "replica->truncating)",
         "R2: only a member of the ISR of that very version may lead",
     ),
@@ -71,17 +73,18 @@ MUTANTS = {
     "truncates-once": (
         PROTOCOL,
         "	if (replica->role == "
-        "MR_ROLE_FOLLOWER)\n		begin_asking(replica);\n}\n\n"
+        "MR_ROLE_FOLLOWER)\n		mr_replica_begin_asking(replica);\n}\n\n"
         "static void hear_watermark",
-        "	if (replica->role == MR_ROLE_FOLLOWER) {\n		begin_asking(replica);\n"
+        "	if (replica->role == MR_ROLE_FOLLOWER) {\n"
+        "		mr_replica_begin_asking(replica);\n"
         "		replica->step = MR_FOLLOW_FETCH;\n	}\n}\n\n"
         "static void hear_watermark",
         "R5, KIP-279: asked again until both agree",
     ),
     "never-truncates": (
         PROTOCOL,
-        "	if (reset || cut < partition->log_end) {\n"
-        "		truncate_to(replica, cut, reset);\n"
+        "	if (cut < partition->log_end) {\n"
+        "		mr_replica_truncate_to(replica, cut, false, false);\n"
         "		return;\n	}\n",
         "",
         "R5: what the leader does not have goes",
@@ -131,6 +134,33 @@ MUTANTS = {
         "	if (lowest < partition->epoch_start || lowest <= partition->high_watermark)",
         "	if (lowest <= partition->high_watermark)",
         "I4: no high watermark before the epoch's start is committed",
+    ),
+    "checkpoint-of-what-is-not-committed": (
+        PARTITION,
+        "	return offset <= partition->high_watermark;",
+        "	return offset <= partition->flushed;",
+        "R5, I6: a checkpoint that a truncation makes wrong",
+    ),
+    "begins-anew-without-the-state": (
+        STATE,
+        "	} else if (log_start == 0) {\n"
+        "		mr_replica_truncate_to(replica, 0, true, false);",
+        "	} else if (log_start + 1 > 0) {\n"
+        "		mr_replica_truncate_to(replica, log_start, true, false);",
+        "I6: producers whose records retention took are told to who begins anew",
+    ),
+    "a-state-from-before-the-log-start": (
+        STATE,
+        "return replica->kept_bytes > 0 && "
+        "replica->kept_offset >= replica->partition->log_start;",
+        "return replica->kept_bytes > 0;",
+        "I6: no record is in neither the state nor the log",
+    ),
+    "a-start-forgets-older-epochs": (
+        RECOVER,
+        "i < re->checkpoint->epoch_count; i++)",
+        "i < (re->checkpoint->epoch_count & 0); i++)",
+        "R5: the table of epochs reaches further back than what recovery reads",
     ),
 }
 

@@ -251,6 +251,7 @@ void sim_observer_look(struct sim *sim, uint32_t node)
 {
 	if (!sim->hosts[node].alive)
 		return;
+	sim->hosts[node].log_start = sim->hosts[node].rig.partition.log_start;
 	look_at_durable(sim, node);
 	look_at_leader(sim, node);
 	look_at_shown(sim, node);
@@ -259,9 +260,22 @@ void sim_observer_look(struct sim *sim, uint32_t node)
 /* ---- I1, I2
  * --------------------------------------------------------------------------------------- */
 
+static uint64_t holders_of_batch(const struct sim *sim, const struct mr_batch_header *header)
+{
+	const struct sim_observer *observer = sim->observer;
+	uint64_t holders = place_of(observer->names, observer->name_room, header->base_offset,
+				    header->leader_epoch)
+				   ->holders;
+
+	for (uint32_t i = 0; i < sim->hosts_count; i++)
+		if (header->base_offset < sim->hosts[i].log_start)
+			holders |= UINT64_C(1) << i;
+	return holders;
+}
+
 /*
  * Which hosts ever had the batch that this record lies in on stable storage: what is answered is
- * committed, and retention may have let go of it since.
+ * committed, and retention may have let go of it since; or they began anew where it was gone.
  */
 static uint64_t holders_of(const struct sim *sim, int64_t producer, int32_t sequence)
 {
@@ -272,9 +286,7 @@ static uint64_t holders_of(const struct sim *sim, int64_t producer, int32_t sequ
 
 		if (header->producer_id == producer && header->base_sequence <= sequence &&
 		    sequence < header->base_sequence + header->record_count)
-			return place_of(observer->names, observer->name_room, header->base_offset,
-					header->leader_epoch)
-				->holders;
+			return holders_of_batch(sim, header);
 	}
 	return 0;
 }

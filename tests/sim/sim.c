@@ -110,7 +110,10 @@ static void kill_or_start(struct sim *sim, uint32_t node)
 		sim_host_crash(sim, node);
 	} else if (sim_chance(sim, 20) && may_lose_disk(sim, node)) {
 		sim->coverage->disks_lost++;
-		sim_host_new_disk(sim, node);
+		if (sim_chance(sim, 70))
+			sim_host_new_disk(sim, node);
+		else
+			sim_host_lose_checkpoint(sim, node);
 		sim_host_start(sim, node);
 	} else {
 		sim_host_start(sim, node);
@@ -240,12 +243,15 @@ static void tell(const struct sim_coverage *coverage)
 		return;
 	printf("for 1,000 seeds: %.0f elections, %.0f truncations, %.0f torn tails, %.0f shrinks "
 	       "and %.0f expansions of the ISR, %.0f crashes, %.0f disks lost, %.0f cuts, %.0f "
-	       "answers of the coordinator lost, %.0f producers that sent again\n",
+	       "answers of the coordinator lost, %.0f producers that sent again, %.0f segments "
+	       "dropped, %.0f logs begun anew, %.0f checkpoints\n",
 	       (double)coverage->elections / thousands, (double)coverage->truncations / thousands,
 	       (double)coverage->torn / thousands, (double)coverage->shrinks / thousands,
 	       (double)coverage->expansions / thousands, (double)coverage->crashes / thousands,
 	       (double)coverage->disks_lost / thousands, (double)coverage->cuts / thousands,
-	       (double)coverage->unknown / thousands, (double)coverage->resent / thousands);
+	       (double)coverage->unknown / thousands, (double)coverage->resent / thousands,
+	       (double)coverage->dropped / thousands, (double)coverage->begun_anew / thousands,
+	       (double)coverage->checkpoints / thousands);
 }
 
 static int usage(const char *name)

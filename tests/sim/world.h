@@ -6,6 +6,7 @@
  *looks at everything after each step. One partition: partitions share nothing but their hosts.
  *
  *	host.c		a host: one worker's turn around the protocol, power cuts, new disks
+ *	disk.c		what it does with its disk: log, checkpoint, retention, truncation
  *	network.c	messages on their way
  *	coordinator.c	the register, sessions, incarnations
  *	clients.c	producers
@@ -45,6 +46,11 @@ struct sim_host {
 	struct mr_io *disk;
 	struct mr_test_rig rig;
 	struct mr_replica replica;
+	struct mr_checkpoint checkpoint;       /* as its disk has it */
+	struct mr_checkpoint_partition pending; /* to be in it when it is final */
+	bool is_pending;
+	uint8_t *kept, *coming; /* states (protocol.h) */
+	size_t kept_bytes, coming_bytes;
 	struct sim_log log;
 	uint64_t incarnation;	   /* of its engine: counts starts */
 	uint64_t skew_ns;	   /* its clock's */
@@ -54,14 +60,15 @@ struct sim_host {
 	uint64_t epoch_start;	   /* observer: its log's end when it began to lead ... */
 	int32_t led_epoch;	   /* ... this epoch */
 	size_t noted;		   /* batches of its log that the observer knows to be durable */
+	uint64_t log_start;	   /* as the observer saw it last */
 	bool alive;
-	bool lost_data; /* its disk is new, and the register may not say so yet */
+	bool lost_data; /* it lost what it had, and holds nothing yet that counts */
 };
 
 struct sim_coverage {
 	uint64_t runs, steps, delivered, completions, answered;
 	uint64_t elections, truncations, torn, shrinks, expansions, crashes, cuts, disks_lost,
-		unknown, resent;
+		unknown, resent, dropped, begun_anew, checkpoints;
 };
 
 struct sim {
@@ -95,6 +102,8 @@ __attribute__((noreturn, format(printf, 2, 3))) void sim_broken(const struct sim
 void sim_host_start(struct sim *sim, uint32_t node);
 void sim_host_crash(struct sim *sim, uint32_t node);	/* power cut */
 void sim_host_new_disk(struct sim *sim, uint32_t node); /* of a dead one: all it had is gone */
+/* Of a dead one: its checkpoint is gone, and with it what vouches for its log. */
+void sim_host_lose_checkpoint(struct sim *sim, uint32_t node);
 void sim_host_turn(struct sim *sim, uint32_t node);
 void sim_host_free(struct sim *sim, struct sim_host *host);
 uint64_t sim_host_now(const struct sim *sim, uint32_t node);
@@ -105,8 +114,26 @@ void sim_host_receive(struct sim *sim, uint32_t node, uint32_t from,
 		      const struct mr_feed_entry *entry, const uint8_t *bytes);
 void sim_log_add(struct sim_log *log, const uint8_t *bytes, const struct mr_batch_header *header);
 void sim_log_clear(struct sim_log *log);
+/* What is below 'offset'; how many batches. Not all of them may be known to be durable yet. */
+size_t sim_log_drop(struct sim_log *log, uint64_t offset);
 /* The batch that begins at 'offset'; count if there is none. */
 size_t sim_log_find(const struct sim_log *log, uint64_t offset);
+
+/* ---- disk.c -------------------------------------------------------------------------------------
+ */
+
+/* Recovers what is on the disk, and reads back what it holds; says whether that counts. */
+void sim_disk_open(struct sim *sim, uint32_t node);
+void sim_disk_close(struct sim_host *host); /* the disk stays */
+void sim_disk_free(struct sim_host *host);
+/* Checkpoint and retention, now and then. */
+void sim_disk_turn(struct sim *sim, uint32_t node);
+/* MR_ACTION_TRUNCATE; false: the power went in the midst of it. */
+bool sim_disk_truncate(struct sim *sim, uint32_t node, const struct mr_replica_action *action);
+void sim_disk_keep_state(struct sim *sim, uint32_t node);
+void sim_disk_drop_state(struct sim *sim, uint32_t node);
+void sim_disk_take_state(struct sim *sim, uint32_t node, const struct mr_feed_entry *entry,
+			 const uint8_t *bytes);
 
 /* ---- network.c ----------------------------------------------------------------------------------
  */

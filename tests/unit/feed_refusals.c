@@ -430,8 +430,9 @@ Test(feed_refusals, a_second_hello)
 static size_t make_header(uint8_t kind, uint16_t entries, uint32_t heads, uint32_t payload,
 			  uint8_t *bytes)
 {
+	bool hello = kind == MR_FEED_HELLO || kind == MR_FEED_REFUSE;
 	struct mr_feed_header header = {.magic = MR_FEED_MAGIC,
-					.version = MR_FEED_VERSION,
+					.version = hello ? MR_FEED_VERSION_HELLO : MR_FEED_VERSION,
 					.kind = kind,
 					.entry_count = entries,
 					.head_bytes = heads,

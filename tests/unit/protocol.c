@@ -17,8 +17,8 @@
 static struct mr_partition partition;
 static struct mr_replica replica;
 
-/* This is node 0, with a log from 'log_start' to 'log_end'. */
-static void begin(uint64_t log_start, uint64_t log_end)
+/* This is node 0, with a log from 'log_start' to 'log_end', or one that does not count. */
+static void begin_with(uint64_t log_start, uint64_t log_end, bool lost_data)
 {
 	struct mr_replica_options options = {
 		.self = 0,
@@ -29,10 +29,17 @@ static void begin(uint64_t log_start, uint64_t log_end)
 		.lag_max_ns = MS(1000),
 		.ask_again_ns = MS(200),
 		.heartbeat_ns = MS(50),
+		.lost_data = lost_data,
+		.state_bytes_max = 10 * MR_FEED_STATE_PIECE_MAX,
 	};
 
 	cr_assert_eq(mr_partition_init(&partition, 8, 2, NULL), 0);
 	mr_replica_init(&replica, &options, &partition, log_start, log_end, MS(1));
+}
+
+static void begin(uint64_t log_start, uint64_t log_end)
+{
+	begin_with(log_start, log_end, false);
 }
 
 static void end(void)
@@ -180,18 +187,130 @@ Test(protocol, cuts_where_the_greatest_common_epoch_ends_and_asks_again)
 	end();
 }
 
-Test(protocol, a_log_that_ended_before_the_leaders_begins_is_begun_anew)
+/* Of the leader's state as of 'offset', whose log begins at 'log_start'. */
+static enum mr_take give_piece(uint32_t session, uint64_t offset, uint64_t log_start, uint32_t at,
+			       uint32_t bytes, uint32_t total_bytes)
+{
+	struct mr_feed_entry entry = {
+		.kind = MR_FEED_STATE,
+		.leader_epoch = 65,
+		.session = session,
+		.offset = offset,
+		.log_start = log_start,
+		.at = at,
+		.bytes = bytes,
+		.total_bytes = total_bytes,
+	};
+
+	return mr_replica_take_state(&replica, LEADER, &entry);
+}
+
+/* A follower out of the ISR that has asked for the first piece; its log ended at 40. */
+static uint32_t ask_for_state(void)
 {
 	struct mr_feed_entry entry;
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
+	mr_replica_connected(&replica, LEADER, 9);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, 2, 40, 50);
+	entry = next_said(LEADER, MR_FEED_ASK_STATE);
+	cr_assert_eq(entry.at, 0);
+	return entry.session;
+}
+
+Test(protocol, a_log_that_ended_before_the_leaders_begins_is_begun_anew)
+{
 	struct mr_replica_action action;
+	struct mr_feed_entry entry;
+	uint32_t session = ask_for_state();
+
+	cr_assert_eq(give_piece(session, 70, 50, 0, 100, 250), MR_TAKE_APPEND);
+	entry = next_said(LEADER, MR_FEED_ASK_STATE);
+	cr_assert_eq(entry.at, 100);
+	cr_assert_eq(entry.offset, 70);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert_eq(give_piece(session, 70, 51, 100, 150, 250), MR_TAKE_APPEND);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert(action.reset);
+	cr_assert(action.state);
+	cr_assert_eq(action.offset, 51, "as the leader said last");
+	(void)next(MR_ACTION_NOTHING);
+	mr_epochs_truncate(&partition.epochs, 0);
+	note_epoch(4, 45); /* as the state says */
+	mr_replica_truncated(&replica, 51, 51);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	cr_assert_eq(entry.last_epoch, 4);
+	cr_assert_eq(entry.offset, 51);
+	answer(&entry, 4, 90, 51);
+	cr_assert_eq(next_said(LEADER, MR_FEED_FETCH).offset, 51);
+	end();
+}
+
+/* Lost, doubled, late, of another state: the pieces are those of one state, in order, once. */
+Test(protocol, pieces_of_a_state_come_in_order_and_of_one_state)
+{
+	uint32_t session = ask_for_state();
+
+	cr_assert_eq(give_piece(session + 1, 70, 50, 0, 100, 250), MR_TAKE_DROP, "session");
+	cr_assert_eq(give_piece(session, 70, 50, 100, 100, 250), MR_TAKE_DROP, "not the first");
+	cr_assert_eq(give_piece(session, 70, 50, 0, 100, 250), MR_TAKE_APPEND);
+	cr_assert_eq(give_piece(session, 70, 50, 200, 50, 250), MR_TAKE_DROP, "a gap");
+	cr_assert_eq(give_piece(session, 71, 50, 100, 100, 250), MR_TAKE_DROP, "another");
+	cr_assert_eq(give_piece(session, 70, 50, 100, 100, 251), MR_TAKE_DROP, "another");
+	(void)next_said(LEADER, MR_FEED_ASK_STATE);
+	(void)next(MR_ACTION_NOTHING);
+	mr_replica_time(&replica, MS(300));
+	cr_assert_eq(next_said(LEADER, MR_FEED_ASK_STATE).at, 100, "it was lost: once more");
+	cr_assert_eq(give_piece(session, 70, 50, 100, 100, 250), MR_TAKE_APPEND);
+	cr_assert_eq(give_piece(session, 70, 50, 100, 100, 250), MR_TAKE_DROP, "doubled");
+	cr_assert_eq(give_piece(session, 80, 50, 0, 100, 300), MR_TAKE_APPEND, "a newer one");
+	cr_assert_eq(next_said(LEADER, MR_FEED_ASK_STATE).at, 100);
+	cr_assert_eq(give_piece(session, 70, 50, 200, 50, 250), MR_TAKE_DROP, "the older one");
+	cr_assert_eq(replica.refused, 0);
+	end();
+}
+
+Test(protocol, a_state_that_cannot_be_is_refused)
+{
+	uint32_t session = ask_for_state(), most = 10 * MR_FEED_STATE_PIECE_MAX;
+
+	cr_assert_eq(give_piece(session, 70, 50, 0, 0, 250), MR_TAKE_DROP);
+	cr_assert_eq(give_piece(session, 70, 50, 0, 100, most + 1), MR_TAKE_DROP, "no room");
+	cr_assert_eq(give_piece(session, 70, 50, 0, 251, 250), MR_TAKE_DROP);
+	cr_assert_eq(give_piece(session, 70, 50, 251, 1, 250), MR_TAKE_DROP);
+	cr_assert_eq(give_piece(session, 49, 50, 0, 100, 250), MR_TAKE_DROP,
+		     "records between the two would be known to nobody");
+	cr_assert_eq(replica.refused, 5);
+	cr_assert_eq(give_piece(session, 50, 50, 0, 1, 1), MR_TAKE_APPEND);
+	cr_assert(next(MR_ACTION_TRUNCATE).state);
+	mr_replica_refused_state(&replica);
+	cr_assert_eq(next_said(LEADER, MR_FEED_ASK).offset, 40, "all is as it was");
+	end();
+}
+
+/* While it begins anew a replica is less than it was: who is in sync has to be more than that. */
+Test(protocol, who_begins_anew_leaves_the_isr_first)
+{
+	struct mr_replica_action action;
+	struct mr_feed_entry entry;
 
 	begin(0, 40);
 	note_epoch(2, 0);
 	entry = follow_and_ask();
 	answer(&entry, 2, 40, 50);
-	action = next(MR_ACTION_TRUNCATE);
-	cr_assert(action.reset);
-	cr_assert_eq(action.offset, 50);
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.isr, ALL & ~1u);
+	cr_assert_eq(action.proposal.wanted.leader, LEADER);
+	(void)next(MR_ACTION_NOTHING);
+	tell_state(MR_COORD_ACCEPTED, 4, LEADER, 65, ALL & ~1u);
+	mr_replica_time(&replica, MS(300));
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, 2, 40, 50);
+	(void)next_said(LEADER, MR_FEED_ASK_STATE);
 	end();
 }
 
@@ -203,8 +322,13 @@ Test(protocol, records_of_epochs_that_the_leader_forgot_are_not_kept)
 
 	begin(0, 60);
 	note_epoch(2, 0);
-	entry = follow_and_ask();
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
+	mr_replica_connected(&replica, LEADER, 9);
+	entry = next_said(LEADER, MR_FEED_ASK);
 	answer(&entry, MR_EPOCH_NONE, 50, 50);
+	(void)next_said(LEADER, MR_FEED_ASK_STATE);
+	cr_assert_eq(give_piece(entry.session, 60, 50, 0, 8, 8), MR_TAKE_APPEND);
 	action = next(MR_ACTION_TRUNCATE);
 	cr_assert(action.reset, "the records below 50 may be others than the leader had there");
 	cr_assert_eq(action.offset, 50);
@@ -317,13 +441,142 @@ Test(protocol, who_lost_its_data_leaves_first)
 {
 	struct mr_replica_action action;
 
-	begin(0, 0);
-	replica.options.lost_data = true;
+	begin_with(0, 0, true);
 	(void)next(MR_ACTION_READ);
 	tell_state(MR_COORD_STATE, 3, 0, 64, ALL);
 	action = next(MR_ACTION_PROPOSE);
 	cr_assert_eq(action.proposal.wanted.isr, ALL & ~1u);
 	cr_assert_eq(action.proposal.wanted.leader, MR_NODE_NONE);
+	end();
+}
+
+/* R7: then it begins anew, also where it looks as if it could go on: nobody vouches for that. */
+Test(protocol, who_lost_its_data_begins_anew)
+{
+	struct mr_replica_action action;
+	struct mr_feed_entry entry;
+
+	begin_with(0, 0, true);
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
+	mr_replica_connected(&replica, LEADER, 9);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, MR_EPOCH_NONE, 90, 0);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert(action.reset);
+	cr_assert_not(action.state, "the leader's log has everything");
+	cr_assert_eq(action.offset, 0);
+	mr_replica_truncated(&replica, 0, 0);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, MR_EPOCH_NONE, 90, 0);
+	(void)next_said(LEADER, MR_FEED_FETCH);
+	end();
+}
+
+/* A new partition: each of its hosts holds nothing, and says so on its disk before it counts. */
+Test(protocol, where_nobody_ever_led_there_is_nothing_to_lose)
+{
+	struct mr_replica_action action;
+
+	begin_with(0, 0, true);
+	(void)next(MR_ACTION_READ);
+	(void)next(MR_ACTION_NOTHING);
+	tell_state(MR_COORD_STATE, 1, MR_NODE_NONE, 0, ALL);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert(action.reset);
+	cr_assert_eq(action.offset, 0);
+	(void)next(MR_ACTION_NOTHING);
+	mr_replica_truncated(&replica, 0, 0);
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.leader, 0);
+	cr_assert_eq(action.proposal.wanted.isr, ALL);
+	end();
+}
+
+/* ---- a state for others -------------------------------------------------- */
+
+static void ask_piece(uint32_t session, uint64_t offset, uint32_t at)
+{
+	struct mr_feed_entry entry = {.kind = MR_FEED_ASK_STATE,
+				      .leader_epoch = 64,
+				      .session = session,
+				      .offset = offset,
+				      .at = at};
+
+	mr_replica_received(&replica, LEADER, &entry);
+}
+
+/* Leads a log from 20 to 40, and LEADER has asked for its state. */
+static void be_asked_for_state(void)
+{
+	begin(20, 40);
+	lead();
+	mr_replica_connected(&replica, LEADER, 9);
+	receive(LEADER, MR_FEED_ASK, 7, 0);
+	(void)next_said(LEADER, MR_FEED_ANSWER);
+	ask_piece(6, 0, 0);
+	cr_assert_eq(replica.refused, 1, "of another agreement");
+	(void)next(MR_ACTION_NOTHING);
+	ask_piece(7, 0, 0);
+	(void)next(MR_ACTION_KEEP_STATE);
+	(void)next(MR_ACTION_NOTHING);
+}
+
+Test(protocol, a_state_goes_out_in_pieces_as_it_is_asked_for)
+{
+	const uint32_t piece = MR_FEED_STATE_PIECE_MAX;
+	struct mr_feed_entry entry;
+
+	be_asked_for_state();
+	mr_replica_keeps_state(&replica, 30, piece + 5);
+	entry = next_said(LEADER, MR_FEED_STATE);
+	cr_assert_eq(entry.session, 7);
+	cr_assert_eq(entry.offset, 30);
+	cr_assert_eq(entry.log_start, 20);
+	cr_assert_eq(entry.at, 0);
+	cr_assert_eq(entry.bytes, piece);
+	cr_assert_eq(entry.total_bytes, piece + 5);
+	(void)next(MR_ACTION_NOTHING);
+	ask_piece(7, 30, piece);
+	entry = next_said(LEADER, MR_FEED_STATE);
+	cr_assert_eq(entry.at, piece);
+	cr_assert_eq(entry.bytes, 5);
+	ask_piece(7, 29, piece);
+	cr_assert_eq(next_said(LEADER, MR_FEED_STATE).at, 0, "its pieces are of another");
+	ask_piece(7, 30, piece + 5);
+	cr_assert_eq(next_said(LEADER, MR_FEED_STATE).at, 0, "there is no such piece");
+	mr_replica_time(&replica, MS(900));
+	(void)next(MR_ACTION_NOTHING);
+	mr_replica_time(&replica, MS(1100));
+	(void)next(MR_ACTION_DROP_STATE);
+	(void)next(MR_ACTION_NOTHING);
+	end();
+}
+
+/* Between the two would be records that neither the state nor the log knows (I6). */
+Test(protocol, a_state_from_before_the_log_start_is_not_sent)
+{
+	be_asked_for_state();
+	mr_replica_keeps_state(&replica, 30, 5);
+	partition.log_start = 31;
+	(void)next(MR_ACTION_DROP_STATE);
+	(void)next(MR_ACTION_KEEP_STATE);
+	mr_replica_keeps_state(&replica, 35, 5);
+	cr_assert_eq(next_said(LEADER, MR_FEED_STATE).log_start, 31);
+	end();
+}
+
+Test(protocol, no_state_now_is_no_answer)
+{
+	be_asked_for_state();
+	mr_replica_keeps_state(&replica, 0, 0);
+	(void)next(MR_ACTION_NOTHING);
+	ask_piece(7, 0, 0);
+	(void)next(MR_ACTION_KEEP_STATE);
+	tell_state(MR_COORD_STATE, 5, LEADER, 65, ALL);
+	mr_replica_keeps_state(&replica, 30, 5);
+	(void)next(MR_ACTION_DROP_STATE);
+	cr_assert_eq(next_said(LEADER, MR_FEED_ASK).leader_epoch, 65, "it follows now");
 	end();
 }
 
