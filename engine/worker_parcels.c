@@ -137,9 +137,9 @@ static bool find(const struct mr_worker_partition *partition, const struct mr_ta
 /* Batches that follow each other in one group are one piece. False: no piece is left. */
 static bool add_piece(struct mr_feed_parcel *parcel, const uint8_t *at, uint32_t bytes)
 {
-	struct iovec *last = &parcel->pieces[parcel->piece_count - 1];
+	struct iovec *last = parcel->piece_count ? &parcel->pieces[parcel->piece_count - 1] : NULL;
 
-	if (parcel->piece_count > 0 && (const uint8_t *)last->iov_base + last->iov_len == at) {
+	if (last && (const uint8_t *)last->iov_base + last->iov_len == at) {
 		last->iov_len += bytes;
 		return true;
 	}
