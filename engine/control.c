@@ -258,9 +258,10 @@ static void keep_time(struct mr_control *control)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static bool workers_asleep(struct mr_control *control)
+/* All are told that this thread sleeps, also after one that has something. */
+static bool others_asleep(struct mr_control *control)
 {
-	bool quiet = true;
+	bool quiet = mr_control_peers_sleep(control);
 	uint32_t i;
 
 	for (i = 0; i < control->worker_count; i++)
@@ -271,7 +272,7 @@ static bool workers_asleep(struct mr_control *control)
 static void one_round(struct mr_control *control, int timeout_ms)
 {
 	struct epoll_event events[EVENTS_A_TURN];
-	bool quiet = mr_control_peers_sleep(control) & workers_asleep(control);
+	bool quiet = others_asleep(control);
 	uint32_t i;
 	int count, n;
 
