@@ -6,6 +6,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "io_fault.h"
@@ -284,6 +285,42 @@ Test(truncate, behind_damage_is_refused)
 	mr_io_fake_flip_bit(io, RIG_DIRECTORY "/00000000000000000000.log", (4096 + 4096 + 70) * 8);
 	cr_assert_eq(cut_on(io, 4, false), -EBADMSG, "group 2 is damaged");
 	mr_io_close(io);
+}
+
+/* What goes need not be whole. */
+Test(truncate, at_damage_all_before_it_stays)
+{
+	begin();
+	put_many(6);
+	mr_test_rig_close(&rig);
+	mr_io_fake_flip_bit(io, RIG_DIRECTORY "/00000000000000000000.log",
+			    (4096 + 4 * 4096 + 70) * 8);
+	cr_assert_eq(cut_on(io, 5, false), -EBADMSG, "group 5 is damaged, and would stay");
+	cr_assert_eq(cut_on(io, 4, false), 0, "%s", err.what);
+	mr_test_rig_open(&rig, &options, io, NULL);
+	check_log(0, 4);
+	end();
+}
+
+/* An index names groups: those that went are found by nobody. */
+Test(truncate, forgets_the_index_of_the_segment_that_it_cuts)
+{
+	static const char path[] = RIG_DIRECTORY "/00000000000000000000.index";
+	size_t bytes;
+	void *index;
+
+	begin();
+	while (mr_log_files_count(rig.files) < 3)
+		mr_test_rig_put(&rig, 4, 1000);
+	mr_test_rig_close(&rig);
+	index = mr_io_fake_bytes(io, path, &bytes);
+	cr_assert_not_null(index, "nothing is tried");
+	free(index);
+	cr_assert_eq(cut_on(io, 8, false), 0, "%s", err.what);
+	cr_assert_null(mr_io_fake_bytes(io, path, &bytes));
+	mr_test_rig_open(&rig, &options, io, NULL);
+	check_log(0, 8);
+	end();
 }
 
 Test(truncate, forgets_the_epochs_that_go)
