@@ -88,6 +88,7 @@ void mr_control_added(struct mr_hosted *hosted)
 		mr_worker_partition_free(hosted->cut_part);
 		hosted->cut_part = NULL;
 		end_cut(hosted);
+		mr_control_make_spare(hosted); /* there was nothing to give it to before */
 	}
 	if (hosted->remove_posted)
 		mr_control_post_removal(hosted);
