@@ -152,6 +152,20 @@ static void give_up(struct mr_hosted *hosted, int status, const struct mr_error 
 		mr_control_remove_partition(hosted, -ESHUTDOWN);
 }
 
+/*
+ * A log that has begun anew has an entry in the checkpoint again, durably, before a record is in it
+ * (checkpoint.h): from here on it counts.
+ */
+static int vouch_anew(struct mr_hosted *hosted, const struct cut_chore *work, struct mr_error *err)
+{
+	mr_checkpoint_partition_deinit(&hosted->last);
+	memset(&hosted->last, 0, sizeof(hosted->last));
+	if (mr_control_remember_start(hosted, &work->recovered, &work->state) < 0)
+		return mr_error_set(err, -ENOMEM, "no memory for the state of a partition");
+	hosted->last.leader_epoch = hosted->leader_epoch;
+	return mr_control_vouch(hosted->control, err);
+}
+
 /* The new one takes the old one's place. */
 static void change_places(struct mr_hosted *hosted, struct cut_chore *work)
 {
@@ -162,7 +176,9 @@ static void change_places(struct mr_hosted *hosted, struct cut_chore *work)
 	hosted->leader_epoch = work->recovered.leader_epoch > hosted->leader_epoch
 				       ? work->recovered.leader_epoch
 				       : hosted->leader_epoch;
-	r = mr_control_make_part(hosted, &work->recovered, &work->state, &err);
+	r = hosted->cut_reset ? vouch_anew(hosted, work, &err) : 0;
+	if (r == 0)
+		r = mr_control_make_part(hosted, &work->recovered, &work->state, &err);
 	if (r == 0)
 		r = mr_worker_partitions_populate(&hosted->part, 1, &err);
 	if (r < 0) {

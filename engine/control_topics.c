@@ -166,7 +166,7 @@ static int make_partitions(struct mr_control *control, struct mr_topic *topic, s
  * Its entries are in the checkpoint, in both slots, before any of its logs counts for something: a
  * replica without one would be taken for one that lost what it had (R7).
  */
-static int vouch(struct mr_control *control, struct mr_error *err)
+int mr_control_vouch(struct mr_control *control, struct mr_error *err)
 {
 	struct pollfd bell = {.fd = mr_chores_fd(control->chores), .events = POLLIN};
 
@@ -194,7 +194,7 @@ int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic,
 	}
 	r = make_partitions(control, topic, err);
 	if (r == 0 && mr_topic_replicated(topic))
-		r = vouch(control, err);
+		r = mr_control_vouch(control, err);
 	if (r == 0)
 		r = mr_control_save_catalogue(control, err);
 	if (r < 0) {

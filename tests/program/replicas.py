@@ -4,10 +4,9 @@
 read on the other, either may be killed and comes back to the same bytes, leaders change places on a
 person's word, and nothing that was acknowledged is gone."""
 import os
-import re
+import shutil
 import signal
 import socket
-import subprocess
 
 import support
 
@@ -216,6 +215,36 @@ class Replicas(support.Program):
             self.wait_for(lambda host=host: [host.partition("t", i)["leader"] for i in (0, 1)] ==
                           ["a", "b"], "the leaders of before")
             self.wait_for(lambda host=host: len(host.values("t")) == 50, "all records")
+
+    def begins_anew(self, lose):
+        """b loses something, and is back in sync with all of it only by copying."""
+        self.start_both()
+        self.create("t", "--leaders", "a", "--min-insync-replicas", "1")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.b.kill()
+        lose()
+        self.b.start()
+        self.wait_for(lambda: "t" in self.b.topics(), "the topic to be on b")
+        self.wait_for_values(self.b, "t", [str(i) for i in range(100)])
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.a.put("t", range(100, 200))
+        self.wait_for_values(self.b, "t", [str(i) for i in range(200)])
+        self.b.stop()
+        self.b.start()  # and it knows that it has all
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.assertEqual(self.b.log().count("cut off a log"), 1)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.assertEqual(self.a.batches("t"), self.b.batches("t"))
+
+    def test_a_host_with_a_new_disk_gets_everything_again(self):
+        self.begins_anew(lambda: shutil.rmtree(self.b.data))
+
+    def test_a_host_that_lost_its_checkpoint_trusts_no_log_of_its_own(self):
+        def lose():
+            for slot in ("checkpoint.0", "checkpoint.1"):
+                os.remove(os.path.join(self.b.data, slot))
+        self.begins_anew(lose)
 
     def test_a_group_goes_on_where_another_host_left_off(self):
         self.start_both()
