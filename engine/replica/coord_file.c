@@ -4,8 +4,9 @@
  * little-endian, no padding:
  *
  *	head		magic u32, version u32, registers u32, promotions u32
- *	registers	64 bytes each: topic id 16, partition i32, leader i32, owner i32, leader
- *			epoch i32, version u64, incarnation u64, isr u64, replicas u64
+ *	registers	64 bytes each: topic id 16, partition i32, leader i32, owner i16, flags u16
+ *			(1: blank), leader epoch i32, version u64, incarnation u64, isr u64,
+ *			replicas u64
  *	promotions	64 bytes each: topic id 16, partition i32, from i32, to i32, taken over u32,
  *			version u64, isr u64, wall clock ms i64, min_insync_replicas u32, 0 u32
  *	checksum	CRC-32C of all before it, u32
@@ -26,6 +27,7 @@
 #define HEAD_BYTES     16u
 #define ROW_BYTES      64u
 #define CRC_BYTES      4u
+#define FLAG_BLANK     0x10000u
 #define PROMOTIONS_MAX 1000000u
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -81,7 +83,7 @@ static uint8_t *put_register(uint8_t *at, const struct mr_register *reg)
 {
 	at = put_key(at, &reg->key);
 	at = put_u32(at, (uint32_t)reg->now.state.leader);
-	at = put_u32(at, (uint32_t)reg->now.owner);
+	at = put_u32(at, (uint32_t)reg->now.owner | (reg->blank ? FLAG_BLANK : 0));
 	at = put_u32(at, (uint32_t)reg->now.state.leader_epoch);
 	at = put_u64(at, reg->now.state.version);
 	at = put_u64(at, reg->now.state.leader_incarnation);
@@ -155,10 +157,12 @@ static int get_register(struct mr_coord_static *us, const uint8_t **at, struct m
 	struct mr_register *reg;
 	struct mr_coord_key key;
 	uint64_t replicas;
+	uint32_t owner;
 
 	get_key(at, &key);
 	value.state.leader = (int32_t)get_u32(at);
-	value.owner = (int32_t)get_u32(at);
+	owner = get_u32(at);
+	value.owner = (int32_t)(owner & ~FLAG_BLANK); /* others make it no node */
 	value.state.leader_epoch = (int32_t)get_u32(at);
 	value.state.version = get_u64(at);
 	value.state.leader_incarnation = get_u64(at);
@@ -177,6 +181,7 @@ static int get_register(struct mr_coord_static *us, const uint8_t **at, struct m
 	if (!reg)
 		return mr_error_set(err, -ENOMEM, "no room for one more register");
 	reg->created = true;
+	reg->blank = owner & FLAG_BLANK;
 	reg->now = reg->saving = reg->durable = value;
 	return 0;
 }

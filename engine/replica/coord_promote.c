@@ -5,8 +5,9 @@
  *
  * Handed over: the register names another leader under the old epoch, without an incarnation; the
  * one it names then claims the next epoch as after a start. It must be in sync and there, so
- * nothing is lost. Taken over: the version rises by 2^32, so that nothing that the old leader wrote
- * unseen is newer, and only the new leader is in sync until the others have caught up.
+ * nothing is lost. Taken over: the version rises by 2^32, the leader epoch by 2^20, so that nothing
+ * that the old leader wrote unseen is newer, and only the new leader is in sync until the others
+ * have caught up.
  *
  * In the end both stand in the list of promotions, which is never cut.
  */
@@ -123,13 +124,16 @@ static int write_promotion(struct mr_coord_static *us, struct mr_register *reg,
 	};
 	int r;
 
-	if (state.version > MR_COORD_VERSION_MAX - 2 * MR_COORD_TAKEOVER)
+	if (state.version > MR_COORD_VERSION_MAX - 2 * MR_COORD_TAKEOVER ||
+	    state.leader_epoch > INT32_MAX - 2 * MR_COORD_TAKEOVER_EPOCH)
 		return mr_error_set(err, -ERANGE, "the register was taken over too often");
 	state.version += taken_over ? MR_COORD_TAKEOVER : 1;
 	state.leader = (int32_t)wanted->to;
 	state.leader_incarnation = 0;
-	if (taken_over)
+	if (taken_over) {
 		state.isr = mr_coord_bit(wanted->to);
+		state.leader_epoch += MR_COORD_TAKEOVER_EPOCH;
+	}
 	promoted.version = state.version;
 	r = note_promotion(us, &promoted, err);
 	if (r < 0)

@@ -51,6 +51,11 @@ struct mr_register {
 	bool released;
 	bool written_here;  /* 'now', in this life */
 	uint64_t handed_to; /* incarnation of the leader in 'now', if we handed over to it */
+	/*
+	 * Not from this disk, which may be new: not handed out before whoever may write it was
+	 * heard. Else a host that lost its data could see itself out of sync in what is long past.
+	 */
+	bool blank;
 	bool created, watched;
 	bool queued, state_due;
 	struct mr_coord_event answer; /* NOTHING: none due */
@@ -134,6 +139,8 @@ enum mr_coord_event_kind mr_register_try(struct mr_coord_static *us, struct mr_r
 void mr_register_merge(struct mr_coord_static *us, struct mr_register *reg, uint32_t node,
 		       const struct mr_coord_value *value, uint64_t handed_to);
 void mr_register_heard(struct mr_coord_static *us, struct mr_register *reg, uint32_t node);
+/* This is what its owner has, and may write. */
+void mr_register_is_newest(struct mr_coord_static *us, struct mr_register *reg);
 void mr_register_release(struct mr_coord_static *us, struct mr_register *reg);
 void mr_register_answer(struct mr_coord_static *us, struct mr_register *reg,
 			enum mr_coord_event_kind kind, const struct mr_coord_state *state);

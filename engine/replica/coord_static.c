@@ -59,6 +59,7 @@ struct mr_register *mr_registers_add(struct mr_coord_static *us, const struct mr
 	reg->now.state.leader = reg->durable.state.leader = MR_NODE_NONE;
 	reg->now.owner = reg->durable.owner = MR_NODE_NONE;
 	reg->released = !mr_coord_others(us, reg);
+	reg->blank = !reg->released;
 	if (!tsearch(reg, &us->tree, compare_keys)) {
 		free(reg);
 		return NULL;
@@ -110,7 +111,7 @@ bool mr_register_is_durable(const struct mr_register *reg)
 
 bool mr_register_is_held(const struct mr_coord_static *us, const struct mr_register *reg)
 {
-	return !reg->released && (reg->durable.owner == (int32_t)us->options.self ||
+	return !reg->released && (reg->blank || reg->durable.owner == (int32_t)us->options.self ||
 				  reg->durable.state.leader == (int32_t)us->options.self);
 }
 
@@ -246,6 +247,16 @@ void mr_register_release(struct mr_coord_static *us, struct mr_register *reg)
 	if (reg->released)
 		return;
 	reg->released = true;
+	mr_register_is_newest(us, reg);
+	state_is_due(us, reg);
+}
+
+void mr_register_is_newest(struct mr_coord_static *us, struct mr_register *reg)
+{
+	if (!reg->blank)
+		return;
+	reg->blank = false;
+	us->dirty = true;
 	state_is_due(us, reg);
 }
 

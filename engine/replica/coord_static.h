@@ -7,12 +7,13 @@
  *
  * After a start a host does not hand out a register that names itself before it has compared it
  * with all other replicas' hosts, or a person promoted it: one of them may have been promoted
- * meanwhile. The same goes for one that is new to this host (its disk may be new). Who is handed a
- * register by an owner that may write it need not ask.
+ * meanwhile. One that is new to this host (its disk may be new) waits for its owner's word,
+ * whoever leads. Who is handed a register by an owner that may write it need not ask.
  *
  * What two hosts know of one register is compared by version, then by leader epoch: a `promote`
  * that takes over from an unreachable leader raises the version by 2^32, beyond all that the old
- * one can have written unseen. It stands in the file for ever, with the time and what was accepted.
+ * one can have written unseen, and the leader epoch by 2^20. It stands in the file for ever, with
+ * the time and what was accepted.
  *
  * Pure but for 'save': no thread, no socket, no clock of its own; control thread.
  */
@@ -26,7 +27,8 @@
 #include "coord.h"
 #include "error.h"
 
-#define MR_COORD_TAKEOVER (UINT64_C(1) << 32) /* by so much a take-over raises the version */
+#define MR_COORD_TAKEOVER	(UINT64_C(1) << 32) /* by so much a take-over raises the version */
+#define MR_COORD_TAKEOVER_EPOCH (1 << 20)	    /* and by so much the leader epoch */
 
 struct mr_coord_static_options {
 	uint32_t self;

@@ -4,7 +4,8 @@
  * row a text of words with one blank between them, numbers in hexadecimal, nodes one higher than
  * they are (0: none). Runs on the control thread.
  *
- *	s KEY VALUE replicas handed_to		a register, as it is durable at the sender
+ *	s KEY VALUE replicas handed_to newest	a register, as it is durable at the sender, which
+ *						may be its owner and may write it (newest: 1)
  *	h KEY version epoch leader		confirmed: durable here as well
  *	p KEY id VALUE guard incarnation	proposed, to the owner
  *	o KEY id done VALUE			what came of that: carried out, or how it is
@@ -91,9 +92,9 @@ __attribute__((format(printf, 4, 5))) static void say(struct mr_coord_static *us
 
 void mr_coord_say_state(struct mr_coord_static *us, struct mr_register *reg, uint32_t node)
 {
-	say(us, node, reg, "s" VALUE_FORMAT " %" PRIx64 " %" PRIx64,
-	    VALUE_ARGUMENTS(&reg->durable.state, reg->durable.owner), reg->replicas,
-	    reg->handed_to);
+	say(us, node, reg, "s" VALUE_FORMAT " %" PRIx64 " %" PRIx64 " %x",
+	    VALUE_ARGUMENTS(&reg->durable.state, reg->durable.owner), reg->replicas, reg->handed_to,
+	    mr_register_is_ours(us, reg));
 }
 
 void mr_coord_say_confirm(struct mr_coord_static *us, struct mr_register *reg, uint32_t node)
@@ -221,14 +222,18 @@ static bool hear_state(struct mr_coord_static *us, uint32_t node, const struct m
 	struct mr_coord_value value = take_value(words);
 	uint64_t replicas = take_number(words, UINT64_MAX);
 	uint64_t handed_to = take_number(words, UINT64_MAX);
+	bool newest = take_number(words, 1) == 1;
 
 	if (!is_whole(words) || !mr_register_is_possible(key, replicas, &value) ||
 	    !(replicas & mr_coord_bit(node)) || (reg && reg->replicas != replicas))
 		return false;
 	if (!reg)
 		reg = stranger(us, key, replicas);
-	if (reg)
-		mr_register_merge(us, reg, node, &value, handed_to);
+	if (!reg)
+		return true;
+	mr_register_merge(us, reg, node, &value, handed_to);
+	if (newest && value.owner == (int32_t)node)
+		mr_register_is_newest(us, reg);
 	return true;
 }
 
@@ -297,6 +302,7 @@ static bool hear_outcome(struct mr_coord_static *us, uint32_t node, struct mr_re
 		mr_register_answer(us, reg, done ? MR_COORD_ACCEPTED : MR_COORD_REFUSED, &state);
 	}
 	mr_register_merge(us, reg, node, &value, 0);
+	mr_register_is_newest(us, reg); /* only who may write it carries out, or refuses */
 	return true;
 }
 
