@@ -199,11 +199,13 @@ int mr_control_load_offsets(struct mr_control *control, struct mr_error *err)
 	uint32_t i;
 	int r = 0;
 
-	for (i = 0; i < checkpoint->commit_count && r == 0; i++)
-		r = mr_offsets_set(control->offsets, checkpoint->commits[i].group,
-				   checkpoint->commits[i].topic_id,
-				   checkpoint->commits[i].partition, checkpoint->commits[i].offset,
-				   (struct mr_offsets_stamp){0});
+	for (i = 0; i < checkpoint->commit_count && r == 0; i++) {
+		const struct mr_checkpoint_commit *row = &checkpoint->commits[i];
+		struct mr_offsets_stamp stamp = {.ms = row->committed_ms, .node = row->node};
+
+		r = mr_offsets_set(control->offsets, row->group, row->topic_id, row->partition,
+				   row->offset, stamp);
+	}
 	control->commits_applied = checkpoint->commits_offset;
 	if (r < 0)
 		return mr_error_set(err, r, "no memory for %u offsets of groups",

@@ -280,6 +280,8 @@ int mr_offsets_rows(const struct mr_offsets *offsets, struct mr_checkpoint_commi
 		memcpy(out[n].topic_id, row.topic_id, 16);
 		out[n].partition = row.partition;
 		out[n].offset = row.offset;
+		out[n].committed_ms = row.stamp.ms;
+		out[n].node = row.stamp.node;
 		n++;
 	}
 	*rows = out;

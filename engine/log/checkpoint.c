@@ -8,7 +8,8 @@
  *			commits offset u64, partitions u32, commits u32
  *	partitions	80 bytes each, and right behind each its producers, 112 bytes each,
  *			and its leader epochs, 12 bytes each (version 1: 72 bytes, no epochs)
- *	commits		topic id 16 bytes, partition i32, name's bytes u32, offset u64, name
+ *	commits		topic id 16 bytes, partition i32, name's bytes u32, offset u64, when i64,
+ *			node u32, name (before version 3: no time and no node)
  *	checksum	CRC-32C of all before it, u32
  *
  * A slot that is not there yet is made whole under another name first, so that a file which does
@@ -31,7 +32,8 @@
 #define PARTITION_BYTES	     80u
 #define PRODUCER_BYTES	     112u
 #define EPOCH_BYTES	     12u
-#define COMMIT_BYTES	     32u
+#define COMMIT_BYTES	     44u
+#define COMMIT_BYTES_V2	     32u
 #define FLAG_CLEAN	     UINT64_C(1)
 #define CRC_BYTES	     4u
 #define CHECKPOINT_BYTES_MAX (1u << 30)
@@ -183,6 +185,8 @@ static void put_commit(struct cursor *c, const struct mr_checkpoint_commit *comm
 	put_u32(c, (uint32_t)commit->partition);
 	put_u32(c, name_bytes);
 	put_u64(c, commit->offset);
+	put_u64(c, (uint64_t)commit->committed_ms);
+	put_u32(c, commit->node);
 	put(c, commit->group, name_bytes);
 }
 
@@ -309,16 +313,20 @@ static int get_partition(struct cursor *c, uint32_t version,
 	return r < 0 ? r : get_epochs(c, epoch_count, partition);
 }
 
-static int get_commit(struct cursor *c, struct mr_checkpoint_commit *commit)
+static int get_commit(struct cursor *c, uint32_t version, struct mr_checkpoint_commit *commit)
 {
 	uint32_t name_bytes;
 
-	if (c->left < COMMIT_BYTES)
+	if (c->left < (version < 3 ? COMMIT_BYTES_V2 : COMMIT_BYTES))
 		return -EBADMSG;
 	get(c, commit->topic_id, sizeof(commit->topic_id));
 	commit->partition = (int32_t)get_u32(c);
 	name_bytes = get_u32(c);
 	commit->offset = get_u64(c);
+	if (version >= 3) {
+		commit->committed_ms = (int64_t)get_u64(c);
+		commit->node = get_u32(c);
+	}
 	if (commit->partition < 0 || name_bytes > MR_GROUP_NAME_MAX || name_bytes > c->left ||
 	    memchr(c->at, '\0', name_bytes))
 		return -EBADMSG;
@@ -347,15 +355,16 @@ static int get_partitions(struct cursor *c, uint32_t version, uint32_t count,
 	return 0;
 }
 
-static int get_commits(struct cursor *c, uint32_t count, struct mr_checkpoint *out)
+static int get_commits(struct cursor *c, uint32_t version, uint32_t count,
+		       struct mr_checkpoint *out)
 {
-	if (count > c->left / COMMIT_BYTES)
+	if (count > c->left / (version < 3 ? COMMIT_BYTES_V2 : COMMIT_BYTES))
 		return -EBADMSG;
 	out->commits = calloc(count ? count : 1, sizeof(*out->commits));
 	if (!out->commits)
 		return -ENOMEM;
 	while (out->commit_count < count) {
-		int r = get_commit(c, &out->commits[out->commit_count++]);
+		int r = get_commit(c, version, &out->commits[out->commit_count++]);
 
 		if (r < 0)
 			return r;
@@ -424,7 +433,7 @@ int mr_checkpoint_decode(const uint8_t *bytes, size_t count, struct mr_checkpoin
 	commit_count = get_u32(&c);
 	r = get_partitions(&c, version, partition_count, &checkpoint);
 	if (r == 0)
-		r = get_commits(&c, commit_count, &checkpoint);
+		r = get_commits(&c, version, commit_count, &checkpoint);
 	if (r == 0 && (c.left != 0 || checkpoint.next_producer_id < 0))
 		r = -EBADMSG;
 	if (r < 0) {

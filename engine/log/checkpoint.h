@@ -21,7 +21,8 @@
 #include "base/io.h"
 #include "partition.h"
 
-#define MR_CHECKPOINT_VERSION 2 /* and 1 is read, which had no leader epochs */
+/* 1 and 2 are read: 1 had no leader epochs, 2 did not know when and where groups committed. */
+#define MR_CHECKPOINT_VERSION 3
 
 /*
  * One partition at a moment when everything before 'offset' was flushed. 'producers' and 'epochs'
@@ -48,6 +49,8 @@ struct mr_checkpoint_commit {
 	uint8_t topic_id[16];
 	int32_t partition;
 	uint64_t offset;
+	int64_t committed_ms; /* and 0: long ago */
+	uint32_t node;
 };
 
 struct mr_checkpoint {

@@ -70,6 +70,8 @@ static void make(struct mr_checkpoint *checkpoint)
 		checkpoint->commits[i].group = strdup(i ? "" : "readers of the mill");
 		checkpoint->commits[i].partition = (int32_t)i;
 		checkpoint->commits[i].offset = 40 + i;
+		checkpoint->commits[i].committed_ms = INT64_C(1795305600123) + i;
+		checkpoint->commits[i].node = 63 * i;
 	}
 }
 
@@ -103,6 +105,8 @@ static void assert_same(const struct mr_checkpoint *a, const struct mr_checkpoin
 		cr_assert_str_eq(a->commits[i].group, b->commits[i].group);
 		cr_assert_eq(a->commits[i].offset, b->commits[i].offset);
 		cr_assert_eq(a->commits[i].partition, b->commits[i].partition);
+		cr_assert_eq(a->commits[i].committed_ms, b->commits[i].committed_ms);
+		cr_assert_eq(a->commits[i].node, b->commits[i].node);
 	}
 }
 
@@ -152,13 +156,14 @@ Test(checkpoint, finds_a_partition_by_topic_and_number)
 	mr_checkpoint_deinit(&a);
 }
 
-/* What version 1 wrote: no epochs. */
-static uint8_t *encode_version_1(const struct mr_checkpoint *checkpoint, size_t *count)
+/* What version 1 wrote, no epochs, and version 2: neither knew when and where groups committed. */
+static uint8_t *encode_version(uint32_t version, const struct mr_checkpoint *checkpoint,
+			       size_t *count)
 {
+	const size_t head = version == 1 ? 72 : 80;
 	uint8_t *bytes, *from, *to;
 	uint64_t whole;
 	uint32_t crc;
-	const uint32_t version = 1;
 
 	cr_assert_eq(mr_checkpoint_encode(checkpoint, &bytes, count), 0);
 	memcpy(bytes + 4, &version, sizeof(version));
@@ -166,13 +171,22 @@ static uint8_t *encode_version_1(const struct mr_checkpoint *checkpoint, size_t 
 	for (uint32_t i = 0; i < checkpoint->partition_count; i++) {
 		const struct mr_checkpoint_partition *p = &checkpoint->partitions[i];
 
-		memmove(to, from, 72);
-		memmove(to + 72, from + 80, 112 * p->producer_count);
+		size_t tables = 112 * p->producer_count + (version == 1 ? 0 : 12 * p->epoch_count);
+
+		memmove(to, from, head);
+		memmove(to + head, from + 80, tables);
 		from += 80 + 112 * p->producer_count + 12 * p->epoch_count;
-		to += 72 + 112 * p->producer_count;
+		to += head + tables;
 	}
-	memmove(to, from, *count - (size_t)(from - bytes));
-	*count -= (size_t)(from - to);
+	for (uint32_t i = 0; i < checkpoint->commit_count; i++) {
+		size_t name = strlen(checkpoint->commits[i].group);
+
+		memmove(to, from, 32);
+		memmove(to + 32, from + 44, name);
+		from += 44 + name;
+		to += 32 + name;
+	}
+	*count = (size_t)(to - bytes) + 4;
 	whole = *count;
 	memcpy(bytes + 8, &whole, sizeof(whole));
 	crc = mr_crc32c(0, bytes, *count - 4);
@@ -180,21 +194,29 @@ static uint8_t *encode_version_1(const struct mr_checkpoint *checkpoint, size_t 
 	return bytes;
 }
 
-Test(checkpoint, one_of_version_1_is_read)
+static void read_version(uint32_t version)
 {
 	struct mr_checkpoint a, b;
 	uint8_t *bytes;
 	size_t count;
 
 	make(&a);
-	bytes = encode_version_1(&a, &count);
+	bytes = encode_version(version, &a, &count);
 	cr_assert_eq(mr_checkpoint_decode(bytes, count, &b, &err), 0, "%s", err.what);
-	for (uint32_t i = 0; i < 3; i++)
+	for (uint32_t i = 0; i < 3 && version == 1; i++)
 		a.partitions[i].epoch_count = 0;
+	for (uint32_t i = 0; i < 2; i++)
+		a.commits[i].committed_ms = a.commits[i].node = 0;
 	assert_same(&a, &b);
 	free(bytes);
 	mr_checkpoint_deinit(&a);
 	mr_checkpoint_deinit(&b);
+}
+
+Test(checkpoint, those_of_older_versions_are_read)
+{
+	read_version(1);
+	read_version(2);
 }
 
 Test(checkpoint, one_of_a_later_version_is_refused)
@@ -210,10 +232,10 @@ Test(checkpoint, one_of_a_later_version_is_refused)
 		memcpy(bytes + 4, &version, sizeof(version));
 		crc = mr_crc32c(0, bytes, count - 4);
 		memcpy(bytes + count - 4, &crc, sizeof(crc));
-		if (version == MR_CHECKPOINT_VERSION || version == 1)
+		if (version >= 1 && version <= MR_CHECKPOINT_VERSION)
 			continue;
 		cr_assert_eq(mr_checkpoint_decode(bytes, count, &b, &err), -EBADMSG);
-		cr_assert(strstr(err.what, "expected 1 to 2"), "%s", err.what);
+		cr_assert(strstr(err.what, "expected 1 to 3"), "%s", err.what);
 	}
 	free(bytes);
 	mr_checkpoint_deinit(&a);
