@@ -21,7 +21,7 @@ PORT = 7420
 PROXY_PORT = 7421
 START_SECONDS = 30
 COMMAND_SECONDS = 20
-SMALL_DISK_BYTES = 640 << 20
+SMALL_DISK_BYTES = 2 << 30  # sparse
 
 # Small, so that a log rolls, tails are left behind and a disk is filled in a minute.
 CONFIG = """\
@@ -172,7 +172,8 @@ class Host:
         """All but nothing of it is taken."""
         with open(os.path.join(self.directory, "filler"), "wb") as filler:
             free = os.statvfs(self.directory)
-            os.posix_fallocate(filler.fileno(), 0, max(free.f_bavail * free.f_frsize - 65536, 4096))
+            os.posix_fallocate(filler.fileno(), 0,
+                               max(free.f_bavail * free.f_frsize - 65536, 4096))
 
     def free_disk(self):
         filler = os.path.join(self.directory, "filler")
@@ -185,7 +186,8 @@ class Cluster:
 
     def __init__(self, count, millrace, small_disk=None, keep=False):
         self.millrace = millrace
-        self.directory = tempfile.mkdtemp(prefix="mr-", dir=os.environ.get("TMPDIR", "/tmp"))
+        self.directory = tempfile.mkdtemp(prefix="mr-torture-",
+                                          dir=os.environ.get("TMPDIR", "/tmp"))
         self.hosts = [Host(self, number) for number in range(count)]
         self.small_disk = small_disk
         self.keep = keep

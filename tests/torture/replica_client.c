@@ -6,7 +6,8 @@
  *	torture-replica-client producer SOCKET TOPIC WRITER SEED REST_US
  *	torture-replica-client consumer SOCKET TOPIC
  *
- * A producer publishes with acks committed until SIGTERM, flushes, and says on standard output
+ * A producer publishes with acks committed until SIGTERM (large records from SIGUSR1 to SIGUSR2),
+ * flushes, and says on standard output
  *	receipt PARTITION FIRST COUNT OFFSET		OFFSET -1: in the log, place not known
  *	end FLUSHED PUBLISHED ACKNOWLEDGED LOST HAND_BACKS
  * A consumer says each record as it comes, and after SIGTERM ends when it has seen all
@@ -29,13 +30,18 @@
 #define FLUSH_MS       45000
 #define RECEIPTS       64
 #define VALUE_MOST     2000
+#define BURST_MOST     16000 /* to fill a disk in a second */
 #define PARTITIONS_MAX 64
 
+static _Atomic int bursting; /* as below */
 static _Atomic int stopping; /* lock-free: a handler may set it */
 
 static void on_signal(int number)
 {
-	stopping = 1;
+	if (number == SIGTERM)
+		stopping = 1;
+	else
+		bursting = number == SIGUSR1;
 }
 
 static struct mr_connection *connect_engine(const char *socket)
@@ -110,13 +116,15 @@ static void tell_receipts(struct writer *writer)
 static bool publish_some(struct writer *writer)
 {
 	uint64_t count = 1 + torture_below(&writer->random, 6);
-	static uint8_t value[VALUE_MOST];
+	static uint8_t value[BURST_MOST];
 	struct mr_error err;
 
 	while (count--) {
 		uint64_t key = torture_random(&writer->random);
 		int32_t partition = mr_partition_of_key(&key, sizeof(key), writer->partitions);
-		uint32_t most = torture_chance(&writer->random, 5) ? VALUE_MOST : 200;
+		uint32_t most = bursting			     ? BURST_MOST
+				: torture_chance(&writer->random, 5) ? VALUE_MOST
+								     : 200;
 		uint32_t bytes =
 			TORTURE_VALUE_LEAST +
 			(uint32_t)torture_below(&writer->random, most - TORTURE_VALUE_LEAST);
@@ -262,6 +270,8 @@ int main(int count, char **words)
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);	 /* never outlives the test */
 	(void)sigaction(SIGTERM, &action, NULL); /* cannot fail with these arguments */
+	(void)sigaction(SIGUSR1, &action, NULL);
+	(void)sigaction(SIGUSR2, &action, NULL);
 	if (count == 7 && strcmp(words[1], "producer") == 0)
 		return produce(words);
 	if (count == 4 && strcmp(words[1], "consumer") == 0)

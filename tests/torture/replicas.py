@@ -69,9 +69,16 @@ class Clients:
                     raise Failed(f"the {kind} on {name} ended by itself ({process.returncode}): "
                                  f"{last}")
 
-    def end(self, processes, seconds):
+    def signal(self, processes):
         for process in processes:
             process.send_signal(signal.SIGTERM)
+
+    def burst(self, on):
+        for process in self.producers:
+            process.send_signal(signal.SIGUSR1 if on else signal.SIGUSR2)
+
+    def end(self, processes, seconds):
+        self.signal(processes)
         for process in processes:
             try:
                 process.wait(timeout=seconds)
@@ -107,7 +114,7 @@ class Run:
         self.counts = {}
         self.took_over = 0
         self.moved = 0
-        self.refused = []
+        self.unforwarded = False
 
     # ---- what is known ----
 
@@ -281,8 +288,10 @@ class Run:
             self.some_leader().kill()
 
     def full_disk(self):
+        self.clients.burst(True)
         self.hosts[1].fill_disk()
         self.pause_a_while(1.0, 2.0)
+        self.clients.burst(False)
         if self.random.random() < 0.3:
             self.hosts[1].kill()
 
@@ -335,9 +344,19 @@ class Run:
                  for row in host.ask("topic", "describe", TOPIC)["partitions"]}
                 for host in self.hosts]
 
+    def lead_in_turn(self):
+        """Where lanes are not forwarded each host's producers wait until it leads."""
+        for host in self.hosts:
+            for partition in range(PARTITIONS):
+                host.command("promote", f"{TOPIC}/{partition}", "--to", host.name, check=False)
+            time.sleep(3)
+
     def finish(self):
         """All have said all; the engines are stopped. Returns the verdict."""
         self.wait_in_sync()
+        self.clients.signal(self.clients.producers)
+        if self.unforwarded:
+            self.lead_in_turn()
         self.clients.end(self.clients.producers, 60)
         time.sleep(2)  # a follower learns what is committed with the next message
         self.clients.end(self.clients.consumers, 60)
@@ -399,10 +418,11 @@ def torture(run, rounds, seed):
                           f"{verdict.acknowledged} records were acknowledged meanwhile"))
     except (Failed, RuntimeError, subprocess.TimeoutExpired) as failure:
         print()
-        print(failure)
+        held.append(check(False, str(failure)))
         for host in run.hosts:
             if host.is_up() and not host.stopped:
                 print(host.command("peers", check=False).stdout)
+                print(json.dumps(run.rows(host)))
     finally:
         if run.clients:
             run.clients.kill()
@@ -415,6 +435,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--hosts", type=int, default=2, choices=(2, 3))
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    parser.add_argument("--unforwarded", action="store_true",
+                        help="at the end each host leads for a while")
     parser.add_argument("--keep", action="store_true", help="leave all files where they are")
     arguments = parser.parse_args()
     try:
@@ -424,7 +446,9 @@ def main():
         sys.exit(77)
     print(f"{arguments.hosts} hosts, {arguments.rounds} rounds, seed {arguments.seed}")
     with cluster.Cluster(arguments.hosts, MILLRACE, small_disk=1, keep=arguments.keep) as hosts:
-        held = torture(Run(hosts, arguments.seed), arguments.rounds, arguments.seed)
+        run = Run(hosts, arguments.seed)
+        run.unforwarded = arguments.unforwarded
+        held = torture(run, arguments.rounds, arguments.seed)
         if not all(held):
             hosts.keep = True
             print(f"left in {hosts.directory}; again: --hosts {arguments.hosts} --rounds "
