@@ -46,6 +46,9 @@ int mr_limit_eventfd_wake(struct mr_bench_run *run, void *arg, struct mr_bench_s
 /* 'bytes' there and back through loopback TCP. [0]: p50 ns, [1]: p99 ns */
 int mr_limit_tcp(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
 		 struct mr_error *err);
+/* One direction of a loopback TCP connection, as fast as it goes. [0]: bytes/s */
+int mr_limit_stream(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
+		    struct mr_error *err);
 /* One element of 'bytes' there and back through two rte_rings. [0]: p50 ns, [1]: p99 ns */
 int mr_limit_rte_ring(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
 		      struct mr_error *err);

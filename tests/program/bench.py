@@ -14,7 +14,8 @@ import unittest
 
 import support
 
-QUESTIONS = ("limits", "lane", "ingest", "ack", "consume", "recover", "idle", "scale", "soak")
+QUESTIONS = ("limits", "lane", "ingest", "ack", "consume", "recover", "idle", "scale", "replica",
+             "soak")
 QUESTION = "ingest"  # engines, loads and raw writes; quick with short samples
 PROGRAM_PATIENCE = 120
 
