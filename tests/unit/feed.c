@@ -429,10 +429,11 @@ Test(feed, nothing_comes_behind_unrouted)
 		rig_unroute(b, 1, 0);
 		rig_turn(); /* all that was put into the port before it */
 		seen = b->arrival_count;
+		rig_send_flushed(a, 1, 1, 0, 50);
 		for (uint32_t i = 0; i < 20; i++)
 			rig_turn();
 		cr_assert_eq(b->arrival_count, seen);
-		rig_parcels_back(a, 50 * (round + 1), 0);
+		rig_parcels_back(a, 51 * (round + 1), 0);
 		rig_route(b, 1, 0);
 	}
 	rig_stop(a);
