@@ -36,6 +36,7 @@
 #define FLUSH_BYTES    4096
 #define FLUSH_FILE     (64ull << 20)
 #define CONNECT_NS     UINT64_C(20000000000)
+#define CATCH_UP_PAIRS 3 /* each waits until the leader goes on alone */
 #define CATCH_UP_NS    UINT64_C(60000000000)
 #define AWAY_SECONDS   0.1 /* and what is out then is waited for */
 #define MISSED_SECONDS 1.5 /* of full load: less than is kept */
@@ -478,7 +479,12 @@ static int take_catch_up(struct mr_bench_run *run, void *arg, struct mr_bench_sa
 			before = now;
 		}
 		if (now_ns > until_ns)
-			return mr_error_set(err, -ETIMEDOUT, "the follower does not catch up");
+			return mr_error_set(
+				err, -ETIMEDOUT,
+				"after %llu s the follower is %s, and got %llu bytes",
+				(unsigned long long)(CATCH_UP_NS / 1000000000),
+				now.connected ? "not in sync" : "not connected",
+				(unsigned long long)(now.batch_bytes - before.batch_bytes));
 		pass_time();
 		r = read_sent(pair, &now, err);
 	}
@@ -515,7 +521,7 @@ static int catch_up_figures(struct mr_bench_run *run, struct pair *pair, struct 
 	int r;
 
 	mr_bench_progress(run, "a host that was away catches up");
-	r = mr_bench_pairs(run, 0, &ours, &limit, figures, 2, err);
+	r = mr_bench_pairs(run, CATCH_UP_PAIRS, &ours, &limit, figures, 2, err);
 	if (r == 0)
 		mr_bench_note(run,
 			      "%s is the slower; the disk that takes it is the one that it is "
