@@ -184,7 +184,7 @@ static void forget_rung(struct mr_worker *worker, const struct mr_worker_lane *l
 			worker->rung_lanes[i] = NULL;
 }
 
-static void report_poisoned(struct mr_worker *worker, struct mr_worker_lane *lane)
+void mr_worker_report_poisoned(struct mr_worker *worker, struct mr_worker_lane *lane)
 {
 	if (lane->poisoned.status)
 		return;
@@ -246,7 +246,7 @@ static void drain_partition(struct mr_worker *worker, struct mr_worker_partition
 		    mr_worker_submit(worker, partition))
 			drain = mr_worker_drain(partition, lane, clock);
 		if (lane->reason != MR_LANE_OPEN)
-			report_poisoned(worker, lane);
+			mr_worker_report_poisoned(worker, lane);
 		note_drain(worker, partition, lane, &drain);
 		place = place + 1 < count ? place + 1 : 0;
 	}
@@ -310,7 +310,7 @@ static void fail_partition(struct mr_worker *worker, struct mr_worker_partition 
 		mr_worker_poison(partition->lanes[i], MR_LANE_DISK_FAILED,
 				 "the data directory failed: nothing more is acknowledged; look at "
 				 "the engine's messages");
-		report_poisoned(worker, partition->lanes[i]);
+		mr_worker_report_poisoned(worker, partition->lanes[i]);
 		mr_worker_wake_lane(partition->lanes[i], worker);
 	}
 	mr_worker_wake_sleepers(worker, partition, MR_NEWS_COMMITTED | MR_NEWS_APPENDED);
@@ -564,7 +564,7 @@ static int add_lane(struct mr_worker *worker, struct mr_worker_lane *lane)
 				 "it wrote through goes on, handed back");
 	lane->stopped = partition->removing && partition->removing->status != -ESTALE;
 	if (lane->reason != MR_LANE_OPEN)
-		report_poisoned(worker, lane);
+		mr_worker_report_poisoned(worker, lane);
 	return 0;
 }
 
@@ -593,7 +593,7 @@ static void remove_partition(struct mr_worker *worker, struct mr_worker_partitio
 
 		if (message->status == -ENOENT) {
 			mr_worker_poison(lane, MR_LANE_TOPIC_DELETED, "the topic was deleted");
-			report_poisoned(worker, lane);
+			mr_worker_report_poisoned(worker, lane);
 			mr_worker_wake_lane(lane, worker);
 		}
 		/* what is not taken yet stays in the lane, for the engine after this one */

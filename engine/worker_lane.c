@@ -38,9 +38,10 @@ void mr_worker_rewind(struct mr_worker_lane *lane)
 		return;
 	mr_lane_reader_rewind(&lane->reader);
 	lane->resumed = true;
+	lane->forwarded = 0;
 }
 
-static void answers_push(struct mr_answers *answers, const struct mr_answer *answer)
+void mr_answers_push(struct mr_answers *answers, const struct mr_answer *answer)
 {
 	mr_assert(!mr_answers_full(answers));
 	answers->slots[answers->head++ & (MR_ANSWERS_MAX - 1)] = *answer;
@@ -96,7 +97,7 @@ static void answer_later(struct mr_worker_lane *lane, uint64_t base_offset, uint
 	};
 
 	if (answers)
-		answers_push(answers, &answer);
+		mr_answers_push(answers, &answer);
 	else
 		mr_lane_acknowledge(&lane->reader, answer.index, answer.next_number, base_offset,
 				    count);
@@ -406,6 +407,151 @@ void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_la
 	/* each change of leader may have begun one that the lane's identity does not say */
 	if (partition->replica && known && known->epoch > lane->producer_epoch)
 		lane->producer_epoch = known->epoch;
+}
+
+/* ---- lanes of a host that does not lead
+ * ----------------------------------------------------------------- */
+
+/*
+ * Its first frames may be in the leader's log under the producer epoch before the hand-back: under
+ * that one they are sent, and only if records are missing before them under a newer one.
+ */
+static void resume_for_leader(struct mr_worker_partition *partition, struct mr_worker_lane *lane)
+{
+	const struct mr_producer_entry *known =
+		mr_partition_find_producer(&partition->state, lane->producer_id);
+
+	mr_lane_reader_resume(&lane->reader);
+	if (lane->acks != MR_ACKS_COMMITTED && known &&
+	    (lane->raised || known->epoch > lane->producer_epoch))
+		lane->producer_epoch = known->epoch;
+	else if (lane->raised && lane->producer_epoch > 0)
+		lane->producer_epoch--;
+	lane->raised = false;
+	lane->resumed = false;
+}
+
+/* False: what comes next is in our log, so in the leader's, or may never be; see *drain. */
+static bool may_forward(struct mr_worker_partition *partition, struct mr_worker_lane *lane,
+			uint32_t available, struct mr_lane_drain *drain)
+{
+	int32_t sequence = (int32_t)(lane->reader.next_number & INT32_MAX), expected;
+	uint32_t duplicates;
+
+	switch (mr_partition_check(&partition->state, lane->producer_id, lane->producer_epoch,
+				   sequence, available, &duplicates, &expected)) {
+	case MR_SEQUENCE_DUPLICATE:
+		if (!lane->forwarded) /* else those before it are answered first */
+			*drain = drop_duplicates(partition, lane, available, duplicates);
+		return false;
+	case MR_SEQUENCE_FENCED:
+		mr_worker_poison(lane, MR_LANE_FENCED,
+				 "its producer has written under a newer epoch since");
+		return false;
+	case MR_SEQUENCE_NEXT:
+	case MR_SEQUENCE_BASE:
+	case MR_SEQUENCE_GAP: /* our log is behind the leader's: that one knows */
+		break;
+	}
+	return true;
+}
+
+struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *partition,
+						struct mr_worker_lane *lane, uint8_t *at,
+						uint32_t room, uint64_t offset, uint32_t *bytes)
+{
+	struct mr_answers *answers = answers_of(lane);
+	struct mr_batch_identity identity = {.base_offset = offset,
+					     .producer_id = lane->producer_id};
+	struct mr_lane_drain drain = {0};
+	struct mr_batch_writer writer;
+	struct mr_error err;
+	uint32_t available, slots;
+	int status;
+
+	*bytes = 0;
+	if (lane->reason != MR_LANE_OPEN || lane->stopped || room < MR_BATCH_HEADER_BYTES)
+		return drain;
+	available = slots_waiting(lane);
+	if (!available || (answers && mr_answers_full(answers)))
+		return drain;
+	if (lane->asleep) {
+		lane->asleep = false;
+		mr_lane_set_asleep(&lane->reader, false);
+	}
+	if (lane->resumed)
+		resume_for_leader(partition, lane);
+	if (!may_forward(partition, lane, available, &drain))
+		return drain;
+	if (room > partition->log_options.batch_bytes_max)
+		room = partition->log_options.batch_bytes_max; /* as the leader's, one hopes */
+	mr_batch_begin(&writer, at, room);
+	slots = encode_frames(lane, available, &writer, &status, &err);
+	drain.frames = (uint32_t)writer.record_count;
+	drain.bytes = slots * MR_SLOT_BYTES;
+	if (drain.frames) {
+		identity.producer_epoch = lane->producer_epoch;
+		identity.base_sequence = (int32_t)(lane->reader.next_number & INT32_MAX);
+		*bytes = (uint32_t)mr_batch_end(&writer, &identity);
+		mr_lane_reader_take(&lane->reader, slots, drain.frames);
+	}
+	if (status < 0)
+		mr_worker_poison(lane, MR_LANE_BAD_FRAME, err.what);
+	return drain;
+}
+
+bool mr_worker_answer_forwarded(struct mr_worker *worker, struct mr_worker_partition *partition,
+				const struct mr_answer *forwarded)
+{
+	struct mr_worker_lane *lane = forwarded->lane;
+	struct mr_answers *answers = answers_of(lane);
+	const struct mr_producer_entry *known =
+		mr_partition_find_producer(&partition->state, lane->producer_id);
+	int32_t last = (int32_t)((forwarded->next_number - 1) & INT32_MAX);
+	int32_t first = (int32_t)((forwarded->next_number - forwarded->count) & INT32_MAX);
+	struct mr_answer answer = *forwarded;
+	uint64_t last_offset;
+
+	if (!known || known->epoch != lane->producer_epoch ||
+	    mr_sequence_distance(known->last_sequence, last) < 0)
+		return false;
+	if (answers && mr_answers_full(answers))
+		return false;
+	last_offset = mr_partition_find_sequence(&partition->state, lane->producer_id, last);
+	answer.base_offset =
+		mr_partition_find_sequence(&partition->state, lane->producer_id, first);
+	answer.end_offset =
+		(last_offset == MR_OFFSET_UNKNOWN ? known->last_offset : last_offset) + 1;
+	if (answer.base_offset + answer.count != answer.end_offset)
+		answer.base_offset = MR_OFFSET_UNKNOWN; /* a receipt covers one dense run */
+	if (answers) {
+		mr_answers_push(answers, &answer);
+		return true;
+	}
+	mr_lane_acknowledge(&lane->reader, answer.index, answer.next_number, answer.base_offset,
+			    answer.count);
+	mr_worker_wake_lane(lane, worker);
+	return true;
+}
+
+void mr_worker_lane_missed(struct mr_worker_lane *lane, int32_t sequence)
+{
+	int32_t next = (int32_t)(lane->reader.next_number & INT32_MAX);
+	int32_t missing = mr_sequence_distance(next, sequence);
+	char text[200];
+
+	if (missing <= 0)
+		return;
+	if (lane->acks != MR_ACKS_COMMITTED) {
+		tell_lost(lane, (uint64_t)missing);
+		lane->producer_epoch++;
+		return;
+	}
+	snprintf(text, sizeof(text),
+		 "producer %lld: record with sequence %d follows sequence %d in the leader's log: "
+		 "%d records are missing",
+		 (long long)lane->producer_id, next, mr_sequence_add(sequence, INT32_MAX), missing);
+	mr_worker_poison(lane, MR_LANE_GAP, text);
 }
 
 struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,

@@ -48,18 +48,18 @@ static void set_hold(const struct mr_worker_partition *partition,
 /* ---- parcels
  * ------------------------------------------------------------------------------------------- */
 
-static void send(struct mr_worker *worker, struct mr_worker_replica *replica,
-		 struct mr_replica_link *link, struct mr_replica_parcel *sent)
+void mr_worker_parcels_send(struct mr_worker *worker, struct mr_worker_replica *replica,
+			    uint32_t node, struct mr_replica_parcel *sent)
 {
-	sent->parcel.node = link->node;
-	sent->parcel.connection = worker->nodes[link->node].connection;
+	sent->parcel.node = node;
+	sent->parcel.connection = worker->nodes[node].connection;
 	sent->parcel.status = 0;
 	sent->out = true;
 	replica->parcels_out++;
 	mr_feed_port_send(worker->options.port, &sent->parcel);
 }
 
-static struct mr_replica_link *link_of(struct mr_worker_replica *replica, uint32_t node)
+struct mr_replica_link *mr_worker_parcels_link(struct mr_worker_replica *replica, uint32_t node)
 {
 	uint32_t i;
 
@@ -84,11 +84,11 @@ uint64_t mr_worker_parcels_sendable(const struct mr_worker *worker,
 void mr_worker_parcels_send_entry(struct mr_worker *worker, struct mr_worker_replica *replica,
 				  uint32_t node, const struct mr_feed_entry *entry)
 {
-	struct mr_replica_link *link = link_of(replica, node);
+	struct mr_replica_link *link = mr_worker_parcels_link(replica, node);
 
 	mr_assert(link && !link->entry.out);
 	link->entry.parcel.entry = *entry;
-	send(worker, replica, link, &link->entry);
+	mr_worker_parcels_send(worker, replica, node, &link->entry);
 }
 
 /* ---- batches
@@ -208,7 +208,7 @@ static void send_from_segments(struct mr_worker *worker, struct mr_worker_replic
 	link->catching_up = true;
 	link->cursor_offset = MR_OFFSET_UNKNOWN;
 	link->busy++;
-	send(worker, replica, link, parcel);
+	mr_worker_parcels_send(worker, replica, link->node, parcel);
 }
 
 /* True: a parcel went out of the tail, and there may be one more. */
@@ -239,7 +239,7 @@ static bool send_batches(struct mr_worker *worker, struct mr_worker_replica *rep
 	set_hold(partition, link); /* this thread reclaims: nothing was given up meanwhile */
 	mr_replica_sent(&replica->machine, link->node, &parcel->parcel.entry);
 	link->busy++;
-	send(worker, replica, link, parcel);
+	mr_worker_parcels_send(worker, replica, link->node, parcel);
 	return true;
 }
 
@@ -286,13 +286,13 @@ void mr_worker_parcels_returned(struct mr_worker *worker, struct mr_feed_parcel 
 {
 	struct mr_replica_parcel *back = (struct mr_replica_parcel *)parcel;
 	struct mr_worker_replica *replica = parcel->owner;
-	struct mr_replica_link *link = link_of(replica, parcel->node);
+	struct mr_replica_link *link = mr_worker_parcels_link(replica, parcel->node);
 
 	mr_assert(link && back->out);
 	back->out = false;
 	mr_assert(replica->parcels_out > 0);
 	replica->parcels_out--;
-	if (back == &link->entry)
+	if (back == &link->entry || parcel->entry.kind == MR_FEED_FORWARD)
 		return;
 	mr_assert(link->busy > 0);
 	link->busy--;

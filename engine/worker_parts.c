@@ -15,6 +15,8 @@
 #include "region.h"
 #include "worker_replica.h"
 
+#define FORWARD_BYTES (128u << 10) /* of batches to a leader in one message, or a larger one */
+
 /* What stands in a tail page before anything was appended: where recovery found the log. */
 static void publish_start(struct mr_worker_partition *partition, const struct mr_log_start *start)
 {
@@ -105,6 +107,26 @@ static void init_links(struct mr_worker_replica *replica,
 	}
 }
 
+static bool init_forwarder(struct mr_worker_replica *replica,
+			   const struct mr_worker_partition_options *options)
+{
+	struct mr_replica_forwarder *forwarder = &replica->forwarder;
+	bool made;
+	uint32_t i;
+
+	forwarder->buffer_bytes = options->log.batch_bytes_max > FORWARD_BYTES
+					  ? options->log.batch_bytes_max
+					  : FORWARD_BYTES;
+	forwarder->waiting.slots = calloc(MR_ANSWERS_MAX, sizeof(struct mr_answer));
+	made = forwarder->waiting.slots != NULL;
+	for (i = 0; i < MR_REPLICA_PARCELS; i++) {
+		init_parcel(replica, options, &forwarder->parcels[i]);
+		forwarder->buffers[i] = malloc(forwarder->buffer_bytes);
+		made &= forwarder->buffers[i] != NULL;
+	}
+	return made;
+}
+
 int mr_worker_replica_new(struct mr_worker_partition *partition,
 			  const struct mr_worker_partition_options *options, struct mr_error *err)
 {
@@ -123,18 +145,27 @@ int mr_worker_replica_new(struct mr_worker_partition *partition,
 	replica->propose.owner = options->owner;
 	replica->truncate.owner = options->owner;
 	init_links(replica, options);
+	partition->replica = replica;
+	if (!init_forwarder(replica, options))
+		return mr_error_set(err, -ENOMEM, "no memory to forward what a lane holds");
 	/* the worker tells it the time when it has it */
 	mr_replica_init(&replica->machine, options->replica, &partition->state,
 			partition->state.log_start, partition->state.log_end, 0);
 	replica->isr = replica->machine.known.isr;
 	replica->committed = partition->state.high_watermark;
 	replica->committed_cursor = (struct mr_tail_cursor){.position = options->start.position};
-	partition->replica = replica;
 	return 0;
 }
 
 void mr_worker_replica_free(struct mr_worker_replica *replica)
 {
+	uint32_t i;
+
+	if (!replica)
+		return;
+	for (i = 0; i < MR_REPLICA_PARCELS; i++)
+		free(replica->forwarder.buffers[i]);
+	free(replica->forwarder.waiting.slots);
 	free(replica);
 }
 
@@ -146,6 +177,16 @@ static void set_messages(struct mr_worker_partition *partition, void *owner)
 	partition->event.partition = partition;
 	partition->failure.kind = MR_WORKER_LOG_FAILED;
 	partition->failure.partition = partition;
+}
+
+/* What readers of the tail before were shown does not go back; more is not known yet. */
+static void show_as_before(struct mr_worker_partition *partition)
+{
+	struct mr_partition *state = &partition->state;
+	uint64_t committed = partition->cut->replica->committed;
+
+	state->leads = false;
+	state->high_watermark = committed > state->log_start ? committed : state->log_start;
 }
 
 int mr_worker_partition_new(const struct mr_worker_partition_options *options,
@@ -170,6 +211,8 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 	set_messages(partition, options->owner);
 	r = take_memory(partition, err);
 	partition->cut = options->cut;
+	if (options->cut)
+		show_as_before(partition);
 	if (r == 0 && options->replica && !options->cut && !options->read_only)
 		r = mr_worker_replica_new(partition, options, err);
 	if (r == 0)
@@ -256,6 +299,7 @@ struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *o
 	lane->producer_epoch = (int16_t)options->identity.producer_epoch;
 	lane->acks = options->identity.acks;
 	lane->resumed = options->resumed;
+	lane->raised = options->resumed && lane->acks != MR_ACKS_COMMITTED;
 	lane->owner = options->owner;
 	lane->poisoned.kind = MR_WORKER_LANE_POISONED;
 	lane->poisoned.lane = lane;

@@ -33,10 +33,11 @@
 /* ---- lanes
  * --------------------------------------------------------------------------------------------- */
 
-static void rewind_lanes(struct mr_worker_partition *partition)
+void mr_worker_replica_rewind(struct mr_worker_partition *partition)
 {
 	uint32_t i;
 
+	mr_answers_drop(&partition->replica->forwarder.waiting);
 	mr_answers_drop(&partition->disk);
 	mr_answers_drop(&partition->committed);
 	for (i = 0; i < partition->lane_count; i++)
@@ -62,8 +63,9 @@ static void note_role(struct mr_worker_partition *partition)
 
 	if (role == replica->role && epoch == replica->role_epoch)
 		return;
-	if (replica->role == MR_ROLE_LEADER)
-		rewind_lanes(partition);
+	if (replica->role == MR_ROLE_LEADER || replica->forwarder.connection)
+		mr_worker_replica_rewind(partition);
+	replica->forwarder.connection = 0; /* another session begins */
 	if (role == MR_ROLE_LEADER)
 		resume_lanes(partition);
 	replica->role = role;
@@ -177,26 +179,30 @@ static int check_batch(const struct mr_worker_partition *partition, const struct
 	return mr_batch_check(item->batches, header->total_bytes, true, header, &err);
 }
 
-/* False: no room for it now. */
-static bool append_batch(struct mr_worker *worker, struct mr_worker_partition *partition,
-			 const uint8_t *bytes, const struct mr_batch_header *header)
+uint8_t *mr_worker_replica_reserve(struct mr_worker *worker, struct mr_worker_partition *partition,
+				   uint32_t bytes)
+{
+	enum mr_log_room room;
+	uint8_t *at;
+
+	room = mr_log_reserve(partition->log, bytes, &at);
+	if (room != MR_LOG_ROOM && mr_worker_submit(worker, partition))
+		room = mr_log_reserve(partition->log, bytes, &at);
+	if (room == MR_LOG_ROOM)
+		return at;
+	mr_counter_add(partition->counters[room == MR_LOG_NO_SEGMENT ? MR_COUNT_NO_SEGMENT
+								     : MR_COUNT_TAIL_FULL],
+		       1);
+	return NULL;
+}
+
+void mr_worker_replica_appended(struct mr_worker *worker, struct mr_worker_partition *partition,
+				const struct mr_batch_header *header)
 {
 	int64_t producer_id = header->base_sequence < 0 ? MR_PRODUCER_ID_NONE : header->producer_id;
-	enum mr_log_room room;
 	uint64_t end;
-	uint8_t *at;
 	int noted;
 
-	room = mr_log_reserve(partition->log, header->total_bytes, &at);
-	if (room != MR_LOG_ROOM && mr_worker_submit(worker, partition))
-		room = mr_log_reserve(partition->log, header->total_bytes, &at);
-	if (room != MR_LOG_ROOM) {
-		mr_counter_add(partition->counters[room == MR_LOG_NO_SEGMENT ? MR_COUNT_NO_SEGMENT
-									     : MR_COUNT_TAIL_FULL],
-			       1);
-		return false;
-	}
-	memcpy(at, bytes, header->total_bytes);
 	noted = mr_epochs_note(&partition->state.epochs, header->leader_epoch, header->base_offset);
 	mr_assert(noted == 0); /* checked before */
 	(void)mr_partition_append(&partition->state, producer_id, header->producer_epoch,
@@ -208,6 +214,18 @@ static bool append_batch(struct mr_worker *worker, struct mr_worker_partition *p
 	mr_counter_add(partition->counters[MR_COUNT_RECORDS], (uint64_t)header->record_count);
 	mr_counter_add(partition->counters[MR_COUNT_BATCHES], 1);
 	mr_counter_add(partition->counters[MR_COUNT_BYTES], header->total_bytes);
+}
+
+bool mr_worker_replica_append(struct mr_worker *worker, struct mr_worker_partition *partition,
+			      const uint8_t *bytes, const struct mr_batch_header *header)
+{
+	uint8_t *at = mr_worker_replica_reserve(worker, partition, header->total_bytes);
+
+	if (!at)
+		return false;
+	memcpy(at, bytes, header->total_bytes);
+	mr_batch_place(at, header->base_offset, header->leader_epoch);
+	mr_worker_replica_appended(worker, partition, header);
 	return true;
 }
 
@@ -229,7 +247,7 @@ static uint32_t append_batches(struct mr_worker *worker, struct mr_worker_partit
 			item->entry.bytes = 0;
 			break;
 		}
-		if (!append_batch(worker, partition, item->batches, &header))
+		if (!mr_worker_replica_append(worker, partition, item->batches, &header))
 			break;
 		item->batches += header.total_bytes;
 		item->entry.bytes -= header.total_bytes;
@@ -252,28 +270,43 @@ static void drop_first(struct mr_worker *worker, struct mr_worker_replica *repli
 	use_up(worker, first->delivery, 1);
 }
 
+/* False: no room for all of it now. */
+static bool take_arrival(struct mr_worker *worker, struct mr_worker_partition *partition,
+			 struct mr_feed_arrival *first)
+{
+	struct mr_feed_entry *entry = &first->item.entry;
+	uint32_t taken;
+
+	if (partition->removing || partition->failed || !partition->log) {
+		entry->bytes = 0;
+		return true;
+	}
+	if (entry->kind == MR_FEED_FORWARD)
+		return mr_worker_forward_take(worker, partition, first);
+	if (mr_replica_take(&partition->replica->machine, first->delivery->node, entry) !=
+	    MR_TAKE_APPEND) {
+		entry->bytes = 0; /* not now, or not any more */
+		return true;
+	}
+	taken = append_batches(worker, partition, &first->item);
+	return !entry->bytes || taken >= BYTES_A_TURN;
+}
+
 /* Batches that came, oldest first, as far as there is room. */
 static void take_arrivals(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_worker_replica *replica = partition->replica;
-	uint32_t bytes = 0;
+	uint64_t bytes = 0;
 
 	while (replica->arrivals && bytes < BYTES_A_TURN) {
 		struct mr_feed_arrival *first = replica->arrivals;
-		uint32_t taken = 0;
+		uint32_t before = first->item.entry.bytes;
 
-		if (!partition->removing && !partition->failed && partition->log &&
-		    mr_replica_take(&replica->machine, first->delivery->node, &first->item.entry) ==
-			    MR_TAKE_APPEND) {
-			taken = append_batches(worker, partition, &first->item);
-			if (first->item.entry.bytes && taken < BYTES_A_TURN) {
-				partition->waiting_for_room = true;
-				return;
-			}
-		} else {
-			first->item.entry.bytes = 0; /* not now, or not any more */
+		if (!take_arrival(worker, partition, first)) {
+			partition->waiting_for_room = true;
+			return;
 		}
-		bytes += taken;
+		bytes += before - first->item.entry.bytes;
 		worker->replica_work++;
 		if (!first->item.entry.bytes)
 			drop_first(worker, replica);
@@ -292,7 +325,8 @@ static void note_leader_end(struct mr_worker_replica *replica, uint32_t node,
 }
 
 /* An entry of a delivery. True: it was used; else it waits for its turn. */
-static bool arrive(struct mr_feed_delivery *delivery, struct mr_feed_arrival *arrival)
+static bool arrive(struct mr_worker *worker, struct mr_feed_delivery *delivery,
+		   struct mr_feed_arrival *arrival)
 {
 	struct mr_worker_partition *partition = arrival->owner;
 	struct mr_worker_replica *replica = partition->replica;
@@ -300,7 +334,11 @@ static bool arrive(struct mr_feed_delivery *delivery, struct mr_feed_arrival *ar
 	if (partition->removing || partition->resting || partition->failed)
 		return true;
 	note_leader_end(replica, delivery->node, &arrival->item.entry);
-	if (arrival->item.entry.kind != MR_FEED_BATCHES) {
+	if (arrival->item.entry.kind == MR_FEED_FORWARDED) {
+		mr_worker_forward_heard(worker, partition, delivery->node, &arrival->item.entry);
+		return true;
+	}
+	if (!mr_feed_has_batches(arrival->item.entry.kind)) {
 		mr_replica_received(&replica->machine, delivery->node, &arrival->item.entry);
 		return true;
 	}
@@ -318,7 +356,7 @@ static void take_delivery(struct mr_worker *worker, struct mr_feed_delivery *del
 	delivery->unused = delivery->count + 1; /* it does not go back while it is walked */
 	for (i = 0; i < delivery->count; i++)
 		if (worker->nodes[delivery->node].connection != delivery->connection ||
-		    arrive(delivery, &delivery->arrivals[i]))
+		    arrive(worker, delivery, &delivery->arrivals[i]))
 			used++;
 	use_up(worker, delivery, used + 1);
 }
@@ -429,6 +467,10 @@ void mr_worker_replica_begin(struct mr_worker *worker, struct mr_worker_partitio
 	note_role(partition);
 	if (partition->replica->arrivals)
 		take_arrivals(worker, partition);
+	if (mr_worker_replica_drains(partition->replica))
+		return;
+	mr_worker_forward_settle(worker, partition);
+	mr_worker_forward(worker, partition);
 }
 
 /* relaxed: each is a number for people, by itself */
@@ -515,6 +557,7 @@ void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition 
 	show_view(replica, worker->now_ns);
 	if (partition->removing || partition->failed)
 		return;
+	mr_worker_forward_answer(worker, replica);
 	for (i = 0; i < ACTIONS_A_TURN; i++) {
 		struct mr_replica_action action = mr_replica_next(
 			&replica->machine, mr_worker_parcels_sendable(worker, replica));
@@ -610,7 +653,8 @@ void mr_worker_replica_moved(struct mr_worker *worker, struct mr_worker_partitio
 void mr_worker_replica_removing(struct mr_worker_partition *partition)
 {
 	partition->replica->mail_seen = false;
-	rewind_lanes(partition);
+	partition->replica->forwarder.may = false;
+	mr_worker_replica_rewind(partition);
 }
 
 bool mr_worker_replica_settled(struct mr_worker *worker, struct mr_worker_partition *partition)

@@ -21,6 +21,35 @@ struct mr_replica_parcel {
 	bool out;
 };
 
+/* What another host forwards to this one, while it leads. */
+struct mr_replica_taken {
+	uint64_t connection;
+	uint32_t session; /* of that connection; another one begins anew */
+	bool refused;	  /* nothing more of this session is taken */
+	bool due;	  /* FORWARDED is to be sent */
+	uint64_t taken_bytes;
+	uint64_t told_credit;
+	struct mr_feed_entry refusal;
+};
+
+/*
+ * What this host forwards to the leader: batches of its own lanes, encoded into buffers, since they
+ * have no place in a log yet. 'waiting': sent, in their order, and not in our log yet.
+ */
+struct mr_replica_forwarder {
+	uint32_t session;
+	bool broken; /* the leader refused something: another session is due */
+	bool may;    /* at the end of the last turn: lanes are looked at */
+	int32_t epoch;
+	uint64_t connection;
+	uint64_t sent_bytes;
+	uint64_t credit_bytes;
+	uint32_t buffer_bytes;
+	struct mr_answers waiting;
+	struct mr_replica_parcel parcels[MR_REPLICA_PARCELS];
+	uint8_t *buffers[MR_REPLICA_PARCELS]; /* not touched before they are needed */
+};
+
 /* To one other replica. */
 struct mr_replica_link {
 	uint32_t node;
@@ -31,6 +60,7 @@ struct mr_replica_link {
 	uint64_t cursor_offset;	      /* of the batch there; MR_OFFSET_UNKNOWN: nowhere */
 	uint64_t retry_ns;	      /* its segments could not be read: not before */
 	bool catching_up;	      /* one of 'batches' is out for it, the only one */
+	struct mr_replica_taken taken;
 };
 
 /* Where in the log an offset stands that is a group's end. */
@@ -60,6 +90,7 @@ struct mr_worker_replica {
 	struct mr_replica_mark marks[MR_REPLICA_MARKS]; /* flushed, above 'committed' */
 	uint32_t mark_count;
 	bool mail_seen; /* removing: the port was empty after nothing more could be put in */
+	struct mr_replica_forwarder forwarder;
 	uint32_t link_count;
 	struct mr_replica_link links[]; /* by node */
 };
@@ -97,11 +128,37 @@ void mr_worker_replica_coordinated(struct mr_worker_partition *partition,
 				   const struct mr_coord_event *event);
 /* MR_WORKER_COORDINATE is back. */
 void mr_worker_replica_returned(struct mr_worker_message *message);
-/* Whether its lanes are drained. */
+/* Whether its lanes are drained into its own log. */
 static inline bool mr_worker_replica_drains(const struct mr_worker_replica *replica)
 {
 	return mr_replica_leads(&replica->machine);
 }
+/* Nothing that was taken from its lanes is answered: it will be taken again. */
+void mr_worker_replica_rewind(struct mr_worker_partition *partition);
+/* False: no room for it now. 'header' has base offset and leader epoch as they are to be. */
+bool mr_worker_replica_append(struct mr_worker *worker, struct mr_worker_partition *partition,
+			      const uint8_t *bytes, const struct mr_batch_header *header);
+/* Room for a batch of that size; NULL: none now. */
+uint8_t *mr_worker_replica_reserve(struct mr_worker *worker, struct mr_worker_partition *partition,
+				   uint32_t bytes);
+/* The batch that was written there. */
+void mr_worker_replica_appended(struct mr_worker *worker, struct mr_worker_partition *partition,
+				const struct mr_batch_header *header);
+
+/* ---- worker_forward.c ---- */
+
+/* As a host that does not lead: what its lanes hold, to the leader. */
+void mr_worker_forward(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* What came back into our log by replication is answered. */
+void mr_worker_forward_settle(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* FORWARDED. */
+void mr_worker_forward_heard(struct mr_worker *worker, struct mr_worker_partition *partition,
+			     uint32_t node, const struct mr_feed_entry *entry);
+/* As the leader: FORWARD. False: no room for all of it now; what was taken is cut off its front. */
+bool mr_worker_forward_take(struct mr_worker *worker, struct mr_worker_partition *partition,
+			    struct mr_feed_arrival *arrival);
+/* FORWARDED to those who are to hear. */
+void mr_worker_forward_answer(struct mr_worker *worker, struct mr_worker_replica *replica);
 
 /* ---- worker_parcels.c ---- */
 
@@ -112,6 +169,9 @@ void mr_worker_parcels_send_entry(struct mr_worker *worker, struct mr_worker_rep
 				  uint32_t node, const struct mr_feed_entry *entry);
 /* Batches to all that may have some. */
 void mr_worker_parcels_send_batches(struct mr_worker *worker, struct mr_worker_replica *replica);
+struct mr_replica_link *mr_worker_parcels_link(struct mr_worker_replica *replica, uint32_t node);
+void mr_worker_parcels_send(struct mr_worker *worker, struct mr_worker_replica *replica,
+			    uint32_t node, struct mr_replica_parcel *sent);
 void mr_worker_parcels_returned(struct mr_worker *worker, struct mr_feed_parcel *parcel);
 /* A view of our own tail. */
 struct mr_tail_view mr_worker_tail_view(const struct mr_worker_partition *partition);

@@ -44,10 +44,12 @@ struct mr_worker_lane {
 	int16_t producer_epoch;
 	enum mr_acks acks;
 	enum mr_lane_reason reason;
-	bool resumed;	/* handed back, not looked at yet */
-	bool stopped;	/* nothing more is taken from it */
-	bool asleep;	/* as its engine page says: the producer rings when it publishes */
-	uint32_t place; /* in partition->lanes */
+	uint32_t forwarded; /* of 'unanswered': sent to the leader, not in our log yet */
+	bool resumed;	    /* handed back, not looked at yet */
+	bool raised;	    /* when it was handed back, its producer epoch was */
+	bool stopped;	    /* nothing more is taken from it */
+	bool asleep;	    /* as its engine page says: the producer rings when it publishes */
+	uint32_t place;	    /* in partition->lanes */
 	struct mr_worker_lane *next_answered;
 	void *owner;
 };
@@ -143,6 +145,22 @@ struct mr_lane_drain {
 /* worker_lane.c: one drain of one lane: at most one batch. The clock is read if there is one. */
 struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 				     struct mr_worker_lane *lane, const struct mr_clock *clock);
+/*
+ * One batch of a lane for another host's log: at 'at', of at most 'room' bytes, with offsets from
+ * 'offset' on; *bytes: its size, 0: none. What our own log has is dropped and answered.
+ */
+struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *partition,
+						struct mr_worker_lane *lane, uint8_t *at,
+						uint32_t room, uint64_t offset, uint32_t *bytes);
+/*
+ * What was sent to the leader came back into our own log: it is answered as the lane's level says,
+ * from here on. False: not in it yet, or no more can wait for their answers now.
+ */
+bool mr_worker_answer_forwarded(struct mr_worker *worker, struct mr_worker_partition *partition,
+				const struct mr_answer *forwarded);
+/* The leader misses records of it before 'sequence'. */
+void mr_worker_lane_missed(struct mr_worker_lane *lane, int32_t sequence);
+void mr_answers_push(struct mr_answers *answers, const struct mr_answer *answer);
 /* On adding a lane that was handed back: where it goes on, and what it lost. */
 void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_lane *lane);
 void mr_worker_poison(struct mr_worker_lane *lane, enum mr_lane_reason reason, const char *text);
@@ -160,6 +178,7 @@ void mr_answers_drop(struct mr_answers *answers);
 #define MR_NEWS_COMMITTED (1u << MR_WAIT_FOR_COMMITTED)
 #define MR_NEWS_APPENDED  (1u << MR_WAIT_FOR_APPENDED)
 void mr_worker_tell(struct mr_worker *worker, struct mr_worker_message *message);
+void mr_worker_report_poisoned(struct mr_worker *worker, struct mr_worker_lane *lane);
 void mr_worker_wake_lane(struct mr_worker_lane *lane, void *worker);
 void mr_worker_wake_sleepers(struct mr_worker *worker, struct mr_worker_partition *partition,
 			     uint32_t news);

@@ -46,7 +46,7 @@ static bool tell_to_ring(struct mr_worker_lane *lane)
 	lane->asleep = true;
 	/* the flag before the look: Dekker with the producer, see doorbell.h */
 	mr_lane_set_asleep(&lane->reader, true);
-	if (replica && !mr_worker_replica_drains(replica))
+	if (replica && !mr_worker_replica_drains(replica) && !replica->forwarder.may)
 		return true; /* whatever is in it, nothing is done about it here */
 	return lane->reason != MR_LANE_OPEN || lane->stopped ||
 	       mr_lane_reader_poll(&lane->reader, NULL) == 0;

@@ -613,6 +613,7 @@ enum mr_feed_forward_refusal {
 	MR_FEED_FORWARD_TAKEN = 0,
 	MR_FEED_FORWARD_GAP = 1,    /* records before it are missing; 'sequence' was due */
 	MR_FEED_FORWARD_FENCED = 2, /* its producer has written under a newer epoch since */
+	MR_FEED_FORWARD_BAD = 3,    /* larger than the leader takes, or no batch of a producer */
 	MR_FEED_FORWARD_REFUSAL_COUNT,
 };
 

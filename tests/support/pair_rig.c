@@ -16,7 +16,7 @@
 #include "region.h"
 
 #define DIRECTORY     "topics/0123/0"
-#define SEGMENT_BYTES (2u << 20)
+#define SEGMENT_BYTES (2u << 20) /* of which half is used: nobody fills it with zeros ahead */
 #define LANE_BYTES    (256u << 10)
 #define RECORD_MAX    (16u << 10)
 
@@ -85,12 +85,6 @@ static struct mr_replica_options replica_options(uint32_t node)
 	};
 }
 
-static void keep_segment(struct pair_host *host, struct mr_segment *segment)
-{
-	cr_assert_lt(host->segment_count, PAIR_SEGMENTS_MAX);
-	host->segments[host->segment_count++] = segment;
-}
-
 /* A partition of what creation or recovery found. */
 static struct mr_worker_partition *make_part(struct pair_host *host, struct mr_recovered *found,
 					     struct mr_partition *state,
@@ -111,8 +105,9 @@ static struct mr_worker_partition *make_part(struct pair_host *host, struct mr_r
 	memcpy(options.topic_id, topic_id, sizeof(topic_id));
 	for (int i = 0; i < MR_PARTITION_COUNTERS; i++)
 		options.counters[i] = &host->counters[i];
-	for (size_t i = 0; i < found->segment_count; i++)
-		keep_segment(host, found->segments[i]);
+	host->active = found->segments[found->segment_count - 1];
+	cr_assert_eq(mr_log_files_open(found->segments, found->segment_count, &host->files, &err),
+		     0);
 	mr_partition_start(state, found->log_start, found->start.offset, found->leader_epoch);
 	free(found->segments);
 	cr_assert_eq(mr_worker_partition_new(&options, state, &part, &err), 0, "%s", err.what);
@@ -166,8 +161,12 @@ static void begin_host(uint32_t node)
 
 void pair_coordinated(struct pair_host *host, enum mr_coord_event_kind kind)
 {
-	struct mr_worker_message *message = calloc(1, sizeof(*message));
+	struct mr_worker_message *message;
 
+	if (host->remove.kind && !host->cutting)
+		return; /* it may be gone when that is read */
+	host->events_out++;
+	message = calloc(1, sizeof(*message));
 	message->kind = MR_WORKER_COORDINATED;
 	message->partition = host->part;
 	message->coordinated = (struct mr_coord_event){.kind = kind, .state = pair.reg};
@@ -207,8 +206,8 @@ static void cut_log(struct pair_host *host)
 	struct mr_partition state;
 
 	mr_worker_partition_close_log(host->part);
-	while (host->segment_count)
-		mr_segment_close(host->segments[--host->segment_count]);
+	mr_log_files_close(host->files);
+	mr_segment_close(host->active);
 	host->cut.segment_bytes = SEGMENT_BYTES;
 	memcpy(host->cut.topic_id, topic_id, sizeof(topic_id));
 	memcpy(host->cut.log_id, log_id, sizeof(log_id));
@@ -240,9 +239,13 @@ static void handle(struct pair_host *host, struct mr_worker_message *message)
 		coordinate(host, message);
 		break;
 	case MR_WORKER_COORDINATED:
+		host->events_out--;
 		free(message);
 		break;
 	case MR_WORKER_TRUNCATE:
+		if (host->remove.kind)
+			break; /* it goes anyway */
+		host->cutting = true;
 		host->cut.offset = message->offset;
 		host->cut.reset = message->reset;
 		pair_ask_removal(host, -ESTALE);
@@ -259,6 +262,7 @@ static void handle(struct pair_host *host, struct mr_worker_message *message)
 		host->old = NULL;
 		host->cut = (struct mr_truncation){0};
 		host->remove.kind = 0;
+		host->cutting = false;
 		break;
 	case MR_WORKER_ADD_LANE:
 	case MR_WORKER_CLOSE_LANE:
@@ -295,13 +299,10 @@ static void read_segments(struct pair_host *host, struct mr_feed_parcel *parcel,
 		.batch = keep_batch,
 		.arg = message,
 	};
-	struct mr_log_files *files;
 
 	message->entry.credit_bytes = parcel->entry.bytes; /* as far as here only */
 	message->entry.bytes = 0;
-	cr_assert_eq(mr_log_files_open(host->segments, host->segment_count, &files, &err), 0);
-	cr_assert_geq(mr_log_replay(files, &replay, &err), 0, "%s", err.what);
-	mr_log_files_close(files);
+	cr_assert_geq(mr_log_replay(host->files, &replay, &err), 0, "%s", err.what);
 	message->entry.credit_bytes = 0;
 	parcel->entry = message->entry;
 	host->catch_ups++;
@@ -552,17 +553,19 @@ void pair_end(void)
 	for (int i = 0; i < 2; i++) {
 		host = &pair.hosts[i];
 		mr_io_fake_allow(host->io, MR_IO_FAKE_ALL);
+		pair_await(!host->cutting);
 		if (!host->removed)
 			pair_ask_removal(host, -ESHUTDOWN);
 	}
 	pair_await(pair.hosts[0].removed && pair.hosts[1].removed);
 	pair_await(!pair.hosts[0].deliveries_out && !pair.hosts[1].deliveries_out);
+	pair_await(!pair.hosts[0].events_out && !pair.hosts[1].events_out);
 	for (int i = 0; i < 2; i++) {
 		host = &pair.hosts[i];
 		mr_worker_partition_free(host->part);
 		mr_worker_stop(host->worker);
-		while (host->segment_count)
-			mr_segment_close(host->segments[--host->segment_count]);
+		mr_log_files_close(host->files);
+		mr_segment_close(host->active);
 		mr_mailbox_close(host->port.to_worker);
 		mr_mailbox_close(host->port.to_feed);
 		mr_io_close(host->io);
@@ -571,16 +574,18 @@ void pair_end(void)
 
 /* ---- producers ------------------------------------------------------------------------------ */
 
-void pair_open_client(struct pair_client *client, uint32_t node, int64_t producer_id,
-		      enum mr_acks acks)
+void pair_open_client_at(struct pair_client *client, uint32_t node, int64_t producer_id,
+			 enum mr_acks acks, uint64_t number, bool resumed)
 {
 	struct pair_host *host = &pair.hosts[node];
 	struct mr_worker_lane_options options = {
 		.partition = host->part,
 		.identity = {.producer_id = producer_id,
+			     .producer_epoch = resumed && acks != MR_ACKS_COMMITTED,
 			     .acks = acks,
 			     .lane_bytes = LANE_BYTES,
 			     .format = MR_FORMAT_VERSION},
+		.resumed = resumed,
 	};
 	struct mr_lane_engine_page *engine;
 	uint8_t mac[32] = {0};
@@ -588,10 +593,10 @@ void pair_open_client(struct pair_client *client, uint32_t node, int64_t produce
 	memset(client, 0, sizeof(*client));
 	client->host = host;
 	cr_assert_eq(mr_lane_create_client(LANE_BYTES, &client->client_fd, &err), 0);
-	cr_assert_eq(mr_lane_create_engine(&options.identity, mac, RECORD_MAX, 0, 0,
+	cr_assert_eq(mr_lane_create_engine(&options.identity, mac, RECORD_MAX, 0, number,
 					   &client->engine_fd, &engine, &err),
 		     0);
-	cr_assert_eq(mr_lane_writer_open(client->client_fd, client->engine_fd, LANE_BYTES, 0,
+	cr_assert_eq(mr_lane_writer_open(client->client_fd, client->engine_fd, LANE_BYTES, number,
 					 &client->writer, &err),
 		     0);
 	cr_assert_eq(mr_region_seal(client->client_fd, &err), 0);
@@ -610,6 +615,12 @@ void pair_open_client(struct pair_client *client, uint32_t node, int64_t produce
 	mr_worker_send(host->worker, &client->add);
 	pair_await(client->add.owner);
 	cr_assert_eq(client->add.status, 0);
+}
+
+void pair_open_client(struct pair_client *client, uint32_t node, int64_t producer_id,
+		      enum mr_acks acks)
+{
+	pair_open_client_at(client, node, producer_id, acks, 0, false);
 }
 
 void pair_close_client(struct pair_client *client)

@@ -15,7 +15,6 @@
 
 #define PAIR_PATIENCE_MS  20000
 #define PAIR_MESSAGES_MAX 4096
-#define PAIR_SEGMENTS_MAX 16
 #define PAIR_BOTH	  3u
 #define PAIR_NEVER	  UINT64_MAX
 #define PAIR_MS(n)	  ((uint64_t)(n)*1000000u)
@@ -31,12 +30,14 @@ struct pair_host {
 	struct mr_worker *worker;
 	struct mr_worker_partition *part, *old;
 	struct mr_feed_port port;
-	struct mr_segment *segments[PAIR_SEGMENTS_MAX];
-	uint32_t segment_count;
+	struct mr_log_files *files;
+	struct mr_segment *active;
 	_Atomic uint64_t counters[MR_PARTITION_COUNTERS];
 	_Atomic uint64_t worker_counters[MR_WORKER_COUNTERS];
 	struct mr_worker_message add, remove;
 	struct mr_truncation cut;
+	bool cutting;	     /* from TRUNCATE until the new one is added */
+	uint32_t events_out; /* of the coordinator, with the worker */
 	uint32_t poisoned, removed, cuts;
 	uint64_t catch_ups;
 	uint32_t parcels_held, deliveries_out;
@@ -110,6 +111,9 @@ void pair_begin_as_usual(void);
 uint32_t pair_batches_of(uint32_t node, struct pair_batch *batches, uint32_t max);
 void pair_check_equal(void);
 void pair_end(void);
+/* A lane whose first record is 'number'; 'resumed': as one that was handed back. */
+void pair_open_client_at(struct pair_client *client, uint32_t node, int64_t producer_id,
+			 enum mr_acks acks, uint64_t number, bool resumed);
 void pair_open_client(struct pair_client *client, uint32_t node, int64_t producer_id,
 		      enum mr_acks acks);
 void pair_close_client(struct pair_client *client);

@@ -499,7 +499,7 @@ Test(feed_codec, refuses_entries_out_of_bounds)
 	REFUSED(put_u64(AT_FORWARDED + 16, UINT64_MAX), "credit_bytes");
 	REFUSED(put_u64(AT_FORWARDED + 24, UINT64_MAX), "producer_id -1");
 	REFUSED(put_u32(AT_FORWARDED + 32, UINT32_MAX), "sequence -1");
-	REFUSED(put_u32(AT_FORWARDED + 36, MR_FEED_FORWARD_REFUSAL_COUNT), "refused 3");
+	REFUSED(put_u32(AT_FORWARDED + 36, MR_FEED_FORWARD_REFUSAL_COUNT), "refused 4");
 	REFUSED(put_u32(AT_OPEN + 32, (uint32_t)-1), "partition -1");
 	REFUSED(put_u32(AT_OPEN + 32, MR_PARTITIONS_MAX), "partition 1024, expected 0 to 1023");
 }
