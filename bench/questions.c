@@ -108,10 +108,11 @@ const struct mr_bench_question mr_bench_questions[] = {
 		.name = "replica",
 		.asks = "what a second host costs: latency, throughput, bytes, catching up",
 		.details = "Two engines over loopback, two directories on one disk, records of 100 "
-			   "bytes, acks committed on both. One record at a time, 500 a second, "
-			   "due to committed, against two durable writes of 4 KiB at once and a "
-			   "TCP message there and back; as fast as it goes, against one TCP "
-			   "stream and half of what the disk takes, since it takes all twice. "
+			   "bytes, acks committed on both. One record at a time, from its "
+			   "publishing until it is committed, against two durable writes of "
+			   "4 KiB at once and a TCP message there and back; as fast as it "
+			   "goes, against one TCP stream and half of what the disk takes, "
+			   "since it takes all twice. "
 			   "What the feed sends beside the batches, in both. Then the follower "
 			   "is killed and comes back: what it missed is read from segments, "
 			   "against the slower of the stream and the disk.",
