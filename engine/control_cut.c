@@ -229,10 +229,18 @@ static void done_cut(struct mr_chore *chore)
 	free_cut(work);
 }
 
+/* The checkpoint says that more is committed than the log will hold: a person gave that up. */
+static bool cuts_committed(const struct mr_hosted *hosted)
+{
+	return hosted->snapshot_valid && !hosted->cut_reset &&
+	       hosted->cut_offset < hosted->last.offset;
+}
+
 /*
  * With a reset all that was kept goes, and with it what the checkpoint says: a checkpoint above the
- * log's end would be damage to the next start. Else nothing that it says is cut: it holds committed
- * records only. False: not at this moment.
+ * log's end would be damage to the next start. So it is where a take-over gave up what this host
+ * had committed alone. Else nothing that it says is cut: it holds committed records only. False:
+ * not at this moment.
  */
 static bool leave_checkpoint(struct mr_hosted *hosted)
 {
@@ -240,7 +248,7 @@ static bool leave_checkpoint(struct mr_hosted *hosted)
 	struct mr_error err;
 
 	mr_control_forget_held(hosted);
-	if (!hosted->cut_reset || !hosted->snapshot_valid)
+	if (!hosted->snapshot_valid || !(hosted->cut_reset || cuts_committed(hosted)))
 		return true;
 	if (control->checkpoint_running || control->failed)
 		return false;
@@ -264,15 +272,37 @@ static void close_log(struct mr_hosted *hosted)
 	hosted->no_space = false;
 }
 
+/*
+ * What its producers had sent where the log is to be cut stands in segments that are gone, so the
+ * log cannot be kept. Its entry is gone, too: the next start gets all of it again (R7).
+ */
+static void begin_anew_later(struct mr_hosted *hosted)
+{
+	struct mr_error err;
+
+	mr_error_set(&err, -ESTALE,
+		     "topic '%s' partition %d: records from offset %" PRIu64
+		     " on, committed here, were given up by a take-over",
+		     hosted->topic->name, hosted->number, hosted->cut_offset);
+	mr_error_why(&err, "what their producers had sent before is no longer in this log");
+	mr_error_hint(&err, "start this engine again: it gets all of it from the leader");
+	give_up(hosted, -ESTALE, &err);
+}
+
 /* Every chore for this log is done, and nobody has it open. */
 static void cut(struct mr_hosted *hosted)
 {
 	struct mr_control *control = hosted->control;
+	bool given_up = cuts_committed(hosted);
 	struct cut_chore *work;
 
 	if (hosted->chores || hosted->snapshot_out || hosted->log_start_out || hosted->cut_waits ||
 	    control->failed || !leave_checkpoint(hosted))
 		return;
+	if (given_up && mr_log_files_start_offset(hosted->files) > 0) {
+		begin_anew_later(hosted);
+		return;
+	}
 	work = calloc(1, sizeof(*work));
 	if (!work)
 		return; /* in the next round, perhaps */

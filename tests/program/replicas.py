@@ -186,13 +186,19 @@ class Replicas(support.Program):
         self.assertEqual(self.a.batches("t"), self.b.batches("t"))
 
     def test_what_the_old_leader_had_alone_is_cut_off_and_counted(self):
+        self.takes_over(self.a.kill)
+
+    def test_so_it_is_where_its_checkpoint_counts_that_as_committed(self):
+        self.takes_over(lambda: self.assertEqual(self.a.stop(), 0))
+
+    def takes_over(self, end_a):
         self.start_both()
         self.create("t", "--leaders", "a")
         self.a.put("t", range(100))
         self.wait_for_isr(self.a, "t", ["a", "b"])
         self.b.kill()
         self.a.put("t", range(100, 150))  # alone
-        self.a.kill()
+        end_a()
         self.b.start()
         self.b.good("promote", "t/0", "--accept-loss", "--old-leader-is-stopped")
         self.b.put("t", range(1000, 1010))
