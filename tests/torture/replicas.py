@@ -69,16 +69,13 @@ class Clients:
                     raise Failed(f"the {kind} on {name} ended by itself ({process.returncode}): "
                                  f"{last}")
 
-    def signal(self, processes):
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-
     def burst(self, on):
         for process in self.producers:
             process.send_signal(signal.SIGUSR1 if on else signal.SIGUSR2)
 
     def end(self, processes, seconds):
-        self.signal(processes)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
         for process in processes:
             try:
                 process.wait(timeout=seconds)
@@ -114,7 +111,6 @@ class Run:
         self.counts = {}
         self.took_over = 0
         self.moved = 0
-        self.unforwarded = False
 
     # ---- what is known ----
 
@@ -344,19 +340,9 @@ class Run:
                  for row in host.ask("topic", "describe", TOPIC)["partitions"]}
                 for host in self.hosts]
 
-    def lead_in_turn(self):
-        """Where lanes are not forwarded each host's producers wait until it leads."""
-        for host in self.hosts:
-            for partition in range(PARTITIONS):
-                host.command("promote", f"{TOPIC}/{partition}", "--to", host.name, check=False)
-            time.sleep(3)
-
     def finish(self):
         """All have said all; the engines are stopped. Returns the verdict."""
         self.wait_in_sync()
-        self.clients.signal(self.clients.producers)
-        if self.unforwarded:
-            self.lead_in_turn()
         self.clients.end(self.clients.producers, 60)
         time.sleep(2)  # a follower learns what is committed with the next message
         self.clients.end(self.clients.consumers, 60)
@@ -435,8 +421,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--hosts", type=int, default=2, choices=(2, 3))
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
-    parser.add_argument("--unforwarded", action="store_true",
-                        help="at the end each host leads for a while")
     parser.add_argument("--keep", action="store_true", help="leave all files where they are")
     arguments = parser.parse_args()
     try:
@@ -447,7 +431,6 @@ def main():
     print(f"{arguments.hosts} hosts, {arguments.rounds} rounds, seed {arguments.seed}")
     with cluster.Cluster(arguments.hosts, MILLRACE, small_disk=1, keep=arguments.keep) as hosts:
         run = Run(hosts, arguments.seed)
-        run.unforwarded = arguments.unforwarded
         held = torture(run, arguments.rounds, arguments.seed)
         if not all(held):
             hosts.keep = True
