@@ -131,6 +131,15 @@ class Replicas(support.Program):
         self.assertRegex(said, r"b: in sync.*nothing missing")
         self.assertEqual(self.a.good("status", "--json").json()["on_one_disk"], [])
 
+    def test_a_producer_beside_a_follower_publishes_all_the_same(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.b.put("t", range(1000))
+        expected = [str(i) for i in range(1000)]
+        self.wait_for_values(self.b, "t", expected)
+        self.assertEqual(self.a.values("t"), expected)
+
     def test_a_follower_that_is_killed_comes_back_to_the_same_bytes(self):
         self.start_both()
         self.create("t", "--leaders", "a")
