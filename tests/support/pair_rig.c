@@ -382,7 +382,8 @@ static void deliver(const struct pair_message *message)
 
 static bool held_back(const struct pair_message *message)
 {
-	return (pair.hold_flushed && message->entry.kind == MR_FEED_FLUSHED) ||
+	return (pair.hold_forward && message->entry.kind == MR_FEED_FORWARD) ||
+	       (pair.hold_flushed && message->entry.kind == MR_FEED_FLUSHED) ||
 	       (message->entry.kind == MR_FEED_BATCHES &&
 		message->entry.end_offset > pair.batches_below);
 }

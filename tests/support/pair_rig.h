@@ -60,6 +60,7 @@ struct pair {
 	struct pair_message messages[PAIR_MESSAGES_MAX];
 	uint32_t message_count;
 	bool hold_flushed;	/* FLUSHED does not arrive */
+	bool hold_forward;	/* nor does FORWARD */
 	bool hold_parcels;	/* with batches: not given back */
 	uint64_t batches_below; /* batches that end above it do not arrive */
 	/* how the hosts are made */

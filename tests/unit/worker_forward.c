@@ -24,9 +24,9 @@ static void check_once(uint32_t node, int64_t producer_id, uint64_t count)
 		cr_assert_eq(mr_batch_check_crc(batches[i].bytes, header), 0);
 		if (header->producer_id != producer_id)
 			continue;
-		cr_assert_eq(header->base_sequence, next, "producer %lld has %d, not %llu",
-			     (long long)producer_id, header->base_sequence,
-			     (unsigned long long)next);
+		cr_assert_eq((uint64_t)header->base_sequence, next,
+			     "producer %lld has %d, not %llu", (long long)producer_id,
+			     header->base_sequence, (unsigned long long)next);
 		next += (uint64_t)header->record_count;
 	}
 	cr_assert_eq(next, count);
@@ -43,9 +43,9 @@ static int count_batch(const uint8_t *bytes, const struct mr_batch_header *heade
 
 	if (header->producer_id != counted->producer_id)
 		return 0;
-	cr_assert_eq(header->base_sequence, counted->next, "producer %lld has %d, not %llu",
-		     (long long)header->producer_id, header->base_sequence,
-		     (unsigned long long)counted->next);
+	cr_assert_eq((uint64_t)header->base_sequence, counted->next,
+		     "producer %lld has %d, not %llu", (long long)header->producer_id,
+		     header->base_sequence, (unsigned long long)counted->next);
 	counted->next += (uint64_t)header->record_count;
 	return 0;
 }
@@ -175,6 +175,7 @@ Test(worker_forward, what_the_leader_has_in_part_is_taken_in_part, .init = pair_
 	check_once(0, 2, 20);
 	check_values(0, 2);
 	cr_assert_geq(pair.hosts[0].counters[MR_COUNT_DUPLICATES], 10);
+	pair_await(pair.hosts[0].deliveries_out == 0); /* nothing of it waits any more */
 	pair_check_equal();
 	pair_close_client(&client);
 }
@@ -205,6 +206,28 @@ Test(worker_forward, exactly_once_over_connections_that_break, .init = pair_begi
 	pair_check_equal();
 	for (int i = 0; i < 3; i++)
 		pair_close_client(&clients[i]);
+}
+
+/* What was on its way to a leader that is no more is in the lane, and this host leads now. */
+Test(worker_forward, what_never_arrived_is_taken_by_the_next_leader, .init = pair_begin_as_usual,
+     .fini = pair_end)
+{
+	struct pair_client client;
+
+	pair_open_client(&client, 1, 2, MR_ACKS_COMMITTED);
+	pair.hold_forward = true;
+	pair_publish(&client, 5, 100);
+	pair_await(pair.hosts[1].part->replica->forwarder.sent_bytes > 0);
+	pair_pass_ms(20);
+	cr_assert_eq(pair_page(0)->appended_offset, 0);
+	pair_link_down(); /* and so it is lost */
+	pair_elect(1);
+	pair_await(pair_page(1)->flushed_offset == 5);
+	pair.hold_forward = false;
+	pair_link_up();
+	pair_await(pair_acknowledged(&client) == 5);
+	check_once(1, 2, 5);
+	pair_close_client(&client);
 }
 
 /* Lanes on both hosts, and each leads in turn, with breaks between. */
