@@ -135,8 +135,8 @@ void mr_control_unregister(struct mr_hosted *hosted)
 }
 
 /*
- * R7: the register says that this host is out of the ISR, so it is no longer one that may have
- * lost what others count on. When that holds for the whole topic the catalogue forgets it.
+ * R7: the register says that this host is no longer one that may have lost what others count on:
+ * the protocol takes it so, too. When that holds for the whole topic the catalogue forgets it.
  */
 static void note_out(struct mr_hosted *hosted, const struct mr_coord_state *state)
 {
@@ -145,7 +145,7 @@ static void note_out(struct mr_hosted *hosted, const struct mr_coord_state *stat
 	struct mr_error err;
 	int32_t i;
 
-	if (!hosted->lost || !state->version || (state->isr & mr_node_bit(control->config->number)))
+	if (!hosted->lost || !mr_coord_counts_nothing_of(state, control->config->number))
 		return;
 	hosted->lost = false;
 	for (i = 0; i < hosted->topic->partition_count; i++)

@@ -30,6 +30,16 @@ struct mr_coord_state {
 };
 
 /*
+ * R7: whether this says that nobody counts on what 'node' had: it is out of the ISR, back only by
+ * R3, or nobody ever led, so that there was nothing to lose.
+ */
+static inline bool mr_coord_counts_nothing_of(const struct mr_coord_state *state, uint32_t node)
+{
+	return state->version > 0 &&
+	       (!(state->isr & UINT64_C(1) << node) || state->leader_epoch == 0);
+}
+
+/*
  * Carried out only if the register still has version 'wanted.version' - 1 and, where 'guard' is a
  * node, if that node's incarnation is still 'guard_incarnation': one transaction.
  */

@@ -142,8 +142,7 @@ static void learn(struct mr_replica *replica, const struct mr_coord_state *state
 	replica->known = *state;
 	replica->proposing = MR_PROPOSING_NOTHING;
 	replica->proposed_isr = 0;
-	/* R7: out of it; back only by R3. Where nobody ever led there is nothing to lose */
-	if (replica->options.lost_data && (!is_member(replica) || !ever_led(replica)))
+	if (mr_coord_counts_nothing_of(state, replica->options.self))
 		replica->options.lost_data = false;
 	take_role(replica, epoch_before);
 }

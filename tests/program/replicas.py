@@ -302,6 +302,23 @@ class Replicas(support.Program):
         self.wait_for_values(self.b, "early", [str(i) for i in range(10)])
         self.wait_for_isr(self.a, "early", ["a", "b"])
 
+    def test_who_came_late_keeps_what_it_has_at_its_next_start(self):
+        self.a.start()
+        self.a.good("topic", "create", "t", "--replicas", "2", "--partitions", "2")
+        self.b.start()
+        self.wait_for(lambda: "t" in self.b.topics(), "the topic to be on b")
+        for number in (0, 1):
+            self.wait_for_isr(self.b, "t", ["a", "b"], number)
+        self.a.put("t", range(100))
+        self.b.stop()
+        self.b.start()
+        for number in (0, 1):
+            self.wait_for_isr(self.b, "t", ["a", "b"], number)
+        self.wait_for(lambda: len(self.b.values("t")) == 100, "all records on b")
+        for line in self.b.log().splitlines():
+            if "cut off a log" in line:
+                self.assertIn("records=0 ", line)
+
     def test_a_deleted_topic_goes_everywhere_also_where_nobody_was_home(self):
         self.start_both()
         self.create("t")
