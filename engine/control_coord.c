@@ -72,6 +72,13 @@ static void notify(void *arg, uint32_t node, const char *text, size_t bytes)
 		(void)mr_feed_notify(peers->feed, (int32_t)node, text, bytes);
 }
 
+static const char *name(void *arg, uint32_t node, char room[16])
+{
+	const struct mr_control_peers *peers = arg;
+
+	return mr_control_node_name(peers->control, node, room);
+}
+
 int mr_control_coord_open(struct mr_control_peers *peers, struct mr_error *err)
 {
 	struct mr_control *control = peers->control;
@@ -80,6 +87,7 @@ int mr_control_coord_open(struct mr_control_peers *peers, struct mr_error *err)
 		.incarnation = control->checkpoint.engine_start,
 		.save = save,
 		.notify = notify,
+		.name = name,
 		.arg = peers,
 	};
 	void *bytes = NULL;
@@ -245,6 +253,22 @@ static void promoted(void *arg, int status, const struct mr_error *err)
 	free(promotion);
 }
 
+/* 'before': so many promotions were noted. A leader that was there has handed over: no loss. */
+static void say_taken_over(const struct mr_hosted *hosted, uint32_t before)
+{
+	const struct mr_control *control = hosted->control;
+	const struct mr_coord_promoted *rows;
+	char room[16];
+	uint32_t count;
+
+	rows = mr_coord_static_promoted(control->peers->coord, &count);
+	if (count > before && rows[count - 1].taken_over)
+		mr_diag_warn(
+			"a person takes a partition over, and accepts that records may be lost",
+			"topic=%s partition=%d to=%s", hosted->topic->name, hosted->number,
+			mr_control_node_name(control, (uint32_t)rows[count - 1].to, room));
+}
+
 int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promotion *wanted,
 		       struct mr_local_ticket *ticket, struct mr_error *err)
 {
@@ -259,6 +283,7 @@ int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promoti
 		.done = promoted,
 		.arg = promotion,
 	};
+	uint32_t before;
 	char room[16];
 	int r;
 
@@ -267,13 +292,11 @@ int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promoti
 	promotion->ticket = ticket;
 	snprintf(promotion->reply, sizeof(promotion->reply), "{\"leader\":\"%.64s\"}",
 		 mr_control_node_name(control, wanted->to, room));
+	(void)mr_coord_static_promoted(control->peers->coord, &before);
 	r = mr_coord_static_promote(control->peers->coord, &options, err);
 	if (r < 0)
 		free(promotion);
-	else if (wanted->accept_loss)
-		mr_diag_warn(
-			"a person takes a partition over, and accepts that records may be lost",
-			"topic=%s partition=%d to=%s", hosted->topic->name, hosted->number,
-			mr_control_node_name(control, wanted->to, room));
+	else
+		say_taken_over(hosted, before);
 	return r;
 }

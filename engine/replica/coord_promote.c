@@ -23,66 +23,80 @@
 
 /* ---- words for people ------------------------------------------------------------------------ */
 
-/* "0, 2" */
-static const char *list_nodes(uint64_t nodes, char *text, size_t bytes)
+static const char *name_of(const struct mr_coord_static *us, int32_t node, char room[16])
+{
+	if (us->options.name)
+		return us->options.name(us->options.arg, (uint32_t)node, room);
+	snprintf(room, 16, "%d", node);
+	return room;
+}
+
+/* "a, c" */
+static const char *list_nodes(const struct mr_coord_static *us, uint64_t nodes, char *text,
+			      size_t bytes)
 {
 	size_t used = 0;
+	char room[16];
 
 	snprintf(text, bytes, "none");
 	for (; nodes && used < bytes; nodes &= nodes - 1)
-		used += (size_t)snprintf(text + used, bytes - used, "%s%d", used ? ", " : "",
-					 __builtin_ctzll(nodes));
+		used += (size_t)snprintf(text + used, bytes - used, "%s%s", used ? ", " : "",
+					 name_of(us, __builtin_ctzll(nodes), room));
 	return text;
 }
 
 /* What is known, and what cannot be: R11. */
-static void tell_loss(const struct mr_register *reg, uint32_t to, uint32_t least,
-		      struct mr_error *err)
+static void tell_loss(const struct mr_coord_static *us, const struct mr_register *reg, uint32_t to,
+		      uint32_t least, struct mr_error *err)
 {
 	uint64_t isr = reg->now.state.isr;
+	char room[16];
+	const char *name = name_of(us, (int32_t)to, room);
 
 	if (!(isr & mr_coord_bit(to)))
 		mr_error_why(err,
-			     "host number %u is not in sync: records that were committed "
+			     "host %s is not in sync: records that were committed "
 			     "without it would be lost",
-			     to);
+			     name);
 	else if (least >= (uint32_t)__builtin_popcountll(reg->replicas))
 		mr_error_why(err, "every replica has what was committed: nothing of it would be "
 				  "lost, if the old leader is stopped");
 	else if (least >= 2)
 		mr_error_why(err,
-			     "host number %u was in sync when the leader was last heard; what "
+			     "host %s was in sync when the leader was last heard; what "
 			     "was committed since on other hosts without it cannot be known, "
 			     "and would be lost",
-			     to);
+			     name);
 	else
 		mr_error_why(err,
-			     "host number %u was in sync when the leader was last heard; what "
+			     "host %s was in sync when the leader was last heard; what "
 			     "the leader committed alone since cannot be known, and would be "
 			     "lost",
-			     to);
+			     name);
 	mr_error_hint(err, "stop the old leader, for good or until this host can be reached from "
-			   "it; then say so by --accept-loss");
+			   "it; then say so by --accept-loss --old-leader-is-stopped");
 }
 
 static int refuse_takeover(const struct mr_coord_static *us, const struct mr_register *reg,
 			   const struct mr_coord_promotion *wanted, struct mr_error *err)
 {
-	char hosts[200];
+	char hosts[200], room[16];
 
 	if (reg->now.owner == (int32_t)us->options.self)
 		mr_error_set(
 			err, -EPERM,
-			"this host led before its start, and has not heard of host number %s "
-			"since: one of them may lead now",
-			list_nodes(mr_coord_others(us, reg) & ~reg->heard, hosts, sizeof(hosts)));
+			"this host led before its start, and has not heard of %s since, which may "
+			"lead now",
+			list_nodes(us, mr_coord_others(us, reg) & ~reg->heard, hosts,
+				   sizeof(hosts)));
 	else
 		mr_error_set(err, -EPERM,
-			     "the leader, host number %d, cannot be reached; in sync were host "
-			     "number %s, by version %" PRIu64,
-			     reg->now.owner, list_nodes(reg->now.state.isr, hosts, sizeof(hosts)),
+			     "the leader, host %s, cannot be reached; in sync were %s, by version "
+			     "%" PRIu64,
+			     name_of(us, reg->now.owner, room),
+			     list_nodes(us, reg->now.state.isr, hosts, sizeof(hosts)),
 			     reg->now.state.version);
-	tell_loss(reg, wanted->to, wanted->min_insync_replicas, err);
+	tell_loss(us, reg, wanted->to, wanted->min_insync_replicas, err);
 	return -EPERM;
 }
 
@@ -151,25 +165,24 @@ static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 		     const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
 		     struct mr_error *err)
 {
-	char hosts[200];
+	char hosts[200], room[16];
+	const char *to = name_of(us, (int32_t)wanted->to, room);
 
 	if (!(reg->replicas & mr_coord_bit(wanted->to)))
-		return mr_error_set(err, -EINVAL, "host number %u keeps no copy: host number %s do",
-				    wanted->to, list_nodes(reg->replicas, hosts, sizeof(hosts)));
+		return mr_error_set(err, -EINVAL, "host %s keeps no copy: %s do", to,
+				    list_nodes(us, reg->replicas, hosts, sizeof(hosts)));
 	if (reg->now.state.leader == (int32_t)wanted->to)
-		return mr_error_set(err, -EALREADY, "host number %u leads already", wanted->to);
+		return mr_error_set(err, -EALREADY, "host %s leads already", to);
 	if (!mr_register_is_durable(reg))
 		return mr_error_set(err, -EAGAIN, "the register is being changed: say it again");
 	if (!(reg->now.state.isr & mr_coord_bit(wanted->to))) {
-		mr_error_set(err, -EPERM,
-			     "host number %u is not in sync; in sync are host number %s",
-			     wanted->to, list_nodes(reg->now.state.isr, hosts, sizeof(hosts)));
+		mr_error_set(err, -EPERM, "host %s is not in sync; in sync: %s", to,
+			     list_nodes(us, reg->now.state.isr, hosts, sizeof(hosts)));
 		mr_error_hint(err, "wait until it is, or name one of them");
 		return -EPERM;
 	}
 	if (wanted->to != us->options.self && !us->peers[wanted->to].connected) {
-		mr_error_set(err, -EHOSTUNREACH, "host number %u cannot be reached by the leader",
-			     wanted->to);
+		mr_error_set(err, -EHOSTUNREACH, "host %s cannot be reached by the leader", to);
 		mr_error_hint(err, "look with: millrace peers");
 		return -EHOSTUNREACH;
 	}
@@ -193,12 +206,14 @@ static int take_over(struct mr_coord_static *us, struct mr_register *reg,
 		     const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
 		     struct mr_error *err)
 {
+	char room[16];
 	int r;
 
 	if (wanted->to != us->options.self) {
-		mr_error_set(err, -EHOSTUNREACH, "the leader, host number %d, cannot be reached",
-			     reg->now.owner);
-		mr_error_hint(err, "to take over from it ask at host number %u itself", wanted->to);
+		mr_error_set(err, -EHOSTUNREACH, "the leader, host %s, cannot be reached",
+			     name_of(us, reg->now.owner, room));
+		mr_error_hint(err, "to take over from it ask at host %s itself",
+			      name_of(us, (int32_t)wanted->to, room));
 		return -EHOSTUNREACH;
 	}
 	if (!wanted->accept_loss)
@@ -215,8 +230,11 @@ static int take_over(struct mr_coord_static *us, struct mr_register *reg,
 static int ask_owner(struct mr_coord_static *us, struct mr_register *reg,
 		     const struct mr_coord_promotion *wanted, struct mr_error *err)
 {
+	char room[16];
+
 	if (!(reg->replicas & mr_coord_bit(wanted->to)))
-		return mr_error_set(err, -EINVAL, "host number %u keeps no copy", wanted->to);
+		return mr_error_set(err, -EINVAL, "host %s keeps no copy",
+				    name_of(us, (int32_t)wanted->to, room));
 	mr_coord_say_promote(us, reg, (uint32_t)reg->now.owner);
 	return 0;
 }
@@ -226,6 +244,7 @@ static int begin(struct mr_coord_static *us, struct mr_register *reg, struct mr_
 	const struct mr_coord_promotion *wanted = &reg->promoting->wanted;
 	struct mr_coord_write write = {.node = us->options.self};
 	uint32_t owner = (uint32_t)reg->now.owner;
+	char room[16];
 	int r;
 
 	if (mr_register_is_ours(us, reg))
@@ -233,7 +252,8 @@ static int begin(struct mr_coord_static *us, struct mr_register *reg, struct mr_
 	else if (owner != us->options.self && us->peers[owner].connected)
 		return ask_owner(us, reg, wanted, err);
 	else if (!(reg->replicas & mr_coord_bit(wanted->to)))
-		r = mr_error_set(err, -EINVAL, "host number %u keeps no copy", wanted->to);
+		r = mr_error_set(err, -EINVAL, "host %s keeps no copy",
+				 name_of(us, (int32_t)wanted->to, room));
 	else
 		r = take_over(us, reg, wanted, &write, err);
 	reg->promoting->version = write.version;
@@ -291,21 +311,19 @@ void mr_register_promote_for(struct mr_coord_static *us, struct mr_register *reg
 	struct mr_coord_promotion wanted = {.key = reg->key, .to = to, .wall_ms = wall_ms};
 	struct mr_coord_write write = {.node = node, .id = id};
 	struct mr_error err = {0};
-	char hosts[200];
+	char hosts[200], room[16];
+	const char *name = name_of(us, (int32_t)us->options.self, room);
 	int r;
 
 	if (mr_register_is_ours(us, reg))
 		r = hand_over(us, reg, &wanted, &write, &err);
 	else if (reg->now.owner == (int32_t)us->options.self)
-		r = mr_error_set(
-			&err, -EAGAIN,
-			"host number %u led before its start, and has yet to hear of host "
-			"number %s",
-			us->options.self,
-			list_nodes(mr_coord_others(us, reg) & ~reg->heard, hosts, sizeof(hosts)));
+		r = mr_error_set(&err, -EAGAIN,
+				 "host %s led before its start, and has yet to hear of %s", name,
+				 list_nodes(us, mr_coord_others(us, reg) & ~reg->heard, hosts,
+					    sizeof(hosts)));
 	else
-		r = mr_error_set(&err, -ESTALE, "host number %u does not lead any more",
-				 us->options.self);
+		r = mr_error_set(&err, -ESTALE, "host %s does not lead any more", name);
 	if (r < 0)
 		mr_coord_say_promoted(us, reg, node, id, &err);
 }

@@ -115,9 +115,15 @@ bool mr_register_is_held(const struct mr_coord_static *us, const struct mr_regis
 				  reg->durable.state.leader == (int32_t)us->options.self);
 }
 
+/*
+ * While something newer is on its way to the disk the older is not handed out: to a replica that
+ * lost its data the first version of all, which its own host made, would look as if nobody had ever
+ * led, and it would stay in the ISR (R7).
+ */
 static void state_is_due(struct mr_coord_static *us, struct mr_register *reg)
 {
-	if (!reg->watched || !reg->durable.state.version || mr_register_is_held(us, reg))
+	if (!reg->watched || !reg->durable.state.version || mr_register_is_held(us, reg) ||
+	    !mr_register_is_durable(reg))
 		return;
 	reg->state_due = true;
 	enqueue(us, reg);

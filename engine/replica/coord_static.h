@@ -40,6 +40,8 @@ struct mr_coord_static_options {
 	int (*save)(void *arg, const void *bytes, size_t count);
 	/* Text to a node's coordinator, as a notice. May be lost: then it is said again. */
 	void (*notify)(void *arg, uint32_t node, const char *text, size_t bytes);
+	/* What people call a host, perhaps in 'room'; NULL: its number is what they call it. */
+	const char *(*name)(void *arg, uint32_t node, char room[16]);
 	void *arg;
 };
 

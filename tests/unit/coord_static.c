@@ -28,8 +28,9 @@ struct host {
 	int fails;		     /* so many saves from now on */
 	struct mr_coord_state state; /* of the newest event */
 	enum mr_coord_event_kind kind;
-	uint32_t states; /* events of that kind */
-	int promoted;	 /* outcome; 1: none yet */
+	uint32_t states;	/* events of that kind */
+	uint64_t first_version; /* of its first event */
+	int promoted;		/* outcome; 1: none yet */
 	char sentence[400];
 };
 
@@ -77,6 +78,12 @@ static void notify(void *arg, uint32_t node, const char *text, size_t bytes)
 	notices[notice_count++] = (struct notice){from, node, strdup(text)};
 }
 
+static const char *name(void *arg, uint32_t node, char room[16])
+{
+	snprintf(room, 16, "%c", (char)('a' + node));
+	return room;
+}
+
 static int open_host(uint32_t n)
 {
 	struct host *host = &hosts[n];
@@ -85,11 +92,13 @@ static int open_host(uint32_t n)
 		.incarnation = ++host->incarnation,
 		.save = save,
 		.notify = notify,
+		.name = name,
 		.arg = host,
 	};
 
 	host->kind = MR_COORD_NOTHING;
 	host->states = 0;
+	host->first_version = 0;
 	host->state = (struct mr_coord_state){0};
 	return mr_coord_static_open(&options, host->disk, host->disk_bytes, &host->coord, &err);
 }
@@ -105,6 +114,8 @@ static void take_events(uint32_t n)
 			return;
 		cr_assert_eq(memcmp(&event.key, &key, sizeof(key)), 0);
 		host->states += event.kind == MR_COORD_STATE;
+		if (!host->first_version)
+			host->first_version = event.state.version;
 		if (event.kind == MR_COORD_STATE && host->kind == MR_COORD_ACCEPTED)
 			cr_expect_geq(event.state.version, host->state.version);
 		else
@@ -386,6 +397,35 @@ Test(coord_static, holds_back_a_new_one_until_others_have_it, .fini = teardown)
 	settle();
 	cr_expect_eq(not_heard(0), 0);
 	cr_expect_eq(hosts[0].kind, MR_COORD_STATE);
+}
+
+/*
+ * R7: what it made of the topic by itself is never handed out where others know more, in whatever
+ * order disk and notices come: it would look as if nobody had ever led.
+ */
+Test(coord_static, never_hands_out_its_own_first_version_after_a_loss, .init = setup,
+     .fini = teardown)
+{
+	claim(0);
+	for (int order = 0; order < 2; order++) {
+		crash(1);
+		free(hosts[1].disk);
+		hosts[1].disk = NULL;
+		hosts[1].disk_bytes = 0;
+		start(1);
+		create(1, ALL, 0);
+		if (order)
+			while (save_done(1))
+				;
+		join(1, 0);
+		join(1, 2);
+		while (deliver()) /* all of it before anything newer is durable */
+			;
+		take_events(1);
+		settle();
+		cr_expect_gt(hosts[1].first_version, 1, "order %d", order);
+		cr_expect_eq(hosts[1].state.version, 2);
+	}
 }
 
 Test(coord_static, leads_what_was_just_created, .fini = teardown)
@@ -701,12 +741,11 @@ Test(coord_static, hands_over_to_who_is_in_sync_only, .init = setup, .fini = tea
 	shrink(0, NODE(0) | NODE(1));
 	settle();
 	cr_expect_eq(promote(0, 2, true, 1), -EPERM, "not even with a loss: it need not be");
-	cr_expect_str_eq(err.what, "host number 2 is not in sync; in sync are host number 0, 1");
+	cr_expect_str_eq(err.what, "host c is not in sync; in sync: a, b");
 	cr_assert_eq(promote(1, 2, false, 1), 0);
 	settle();
 	cr_expect_eq(hosts[1].promoted, -EPERM);
-	cr_expect_str_eq(hosts[1].sentence,
-			 "host number 2 is not in sync; in sync are host number 0, 1");
+	cr_expect_str_eq(hosts[1].sentence, "host c is not in sync; in sync: a, b");
 	cr_expect_eq(promote(0, 0, false, 1), -EALREADY);
 	cr_expect_eq(promote(0, 5, false, 1), -EINVAL);
 	cut(0, 1);
@@ -763,14 +802,16 @@ Test(coord_static, takes_over_by_a_persons_word_only, .init = setup, .fini = tea
 	claim(0);
 	crash(0);
 	cr_expect_eq(promote(1, 2, true, 1), -EHOSTUNREACH);
-	cr_expect_str_eq(err.hint, "to take over from it ask at host number 2 itself");
+	cr_expect_str_eq(err.hint, "to take over from it ask at host c itself");
 	cr_expect_eq(promote(1, 1, false, 1), -EPERM);
-	cr_expect_str_eq(err.what,
-			 "the leader, host number 0, cannot be reached; in sync were host "
-			 "number 0, 1, 2, by version 2");
-	cr_expect_str_eq(err.why, "host number 1 was in sync when the leader was last heard; what "
+	cr_expect_str_eq(
+		err.what,
+		"the leader, host a, cannot be reached; in sync were a, b, c, by version 2");
+	cr_expect_str_eq(err.why, "host b was in sync when the leader was last heard; what "
 				  "the leader committed alone since cannot be known, and would be "
 				  "lost");
+	cr_expect_not_null(strstr(err.hint, "--accept-loss --old-leader-is-stopped"),
+			   "all that has to be said");
 	cr_expect_eq(promote(1, 1, false, 2), -EPERM);
 	cr_expect_not_null(strstr(err.why, "on other hosts without it cannot be known"));
 	cr_expect_eq(promote(1, 1, false, 3), -EPERM);
@@ -809,7 +850,7 @@ Test(coord_static, says_that_who_is_out_of_sync_lacks_records, .init = setup, .f
 	settle();
 	crash(0);
 	cr_expect_eq(promote(1, 1, false, 2), -EPERM);
-	cr_expect_not_null(strstr(err.why, "host number 1 is not in sync"));
+	cr_expect_not_null(strstr(err.why, "host b is not in sync"));
 }
 
 /* Whatever the old leader wrote unseen, it is less. */
@@ -887,8 +928,8 @@ Test(coord_static, a_held_back_leader_goes_on_by_a_persons_word, .init = setup, 
 	settle();
 	cr_expect_eq(promote(0, 0, false, 1), -EPERM);
 	cr_expect_str_eq(err.what,
-			 "this host led before its start, and has not heard of host number "
-			 "1, 2 since: one of them may lead now");
+			 "this host led before its start, and has not heard of b, c since, which "
+			 "may lead now");
 	cr_assert_eq(promote(0, 0, true, 1), 0);
 	settle();
 	cr_expect_eq(hosts[0].kind, MR_COORD_STATE);
