@@ -464,6 +464,28 @@ static int begin_producer_ids(struct mr_control *control, struct mr_error *err)
 	return 0;
 }
 
+/* What others know as this host's copies would be another host's under another number. */
+static int check_copies(const struct mr_control *control, struct mr_error *err)
+{
+	const struct mr_topics *topics = &control->topics;
+	uint32_t number = control->config->number;
+	size_t i;
+
+	for (i = 0; i < topics->count; i++) {
+		const struct mr_topic *topic = topics->topics[i];
+
+		if (!mr_topic_replicated(topic) || topic->replicas >> number & 1)
+			continue;
+		mr_error_set(err, -EINVAL,
+			     "data directory '%.160s' has a copy of topic '%.100s', of which host "
+			     "number %" PRIu32 " is to keep none",
+			     control->data_path, topic->name, number);
+		mr_error_hint(err, "give this host the number that it had when the topic was made");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* What this data directory is, and what every start must change durably before anything else
  * happens. */
 static int begin_start(struct mr_control *control, struct mr_error *err)
@@ -483,11 +505,14 @@ static int begin_start(struct mr_control *control, struct mr_error *err)
 		mr_error_hint(err, "look with: millrace verify '%s'", control->data_path);
 		return r;
 	}
-	r = begin_producer_ids(control, err);
-	if (r < 0)
-		return r;
-	checkpoint->engine_start++;
-	return mr_topics_load(control->io, &control->topics, err);
+	r = mr_topics_load(control->io, &control->topics, err);
+	if (r == 0)
+		r = check_copies(control, err);
+	if (r == 0)
+		r = begin_producer_ids(control, err);
+	if (r == 0)
+		checkpoint->engine_start++;
+	return r;
 }
 
 static int open_local(struct mr_control *control, struct mr_error *err)

@@ -198,11 +198,16 @@ static void say_cut(const struct mr_hosted *hosted, const struct cut_chore *work
 {
 	uint64_t end = work->recovered.start.offset;
 
+	if (work->end_before <= end) {
+		mr_diag_notice("a log begins anew, as a copy of its leader's",
+			       "topic=%s partition=%d", hosted->topic->name, hosted->number);
+		return;
+	}
 	mr_diag_warn("records were cut off a log: they were never committed, or a person gave "
 		     "them up",
 		     "topic=%s partition=%d records=%" PRIu64 " from=%" PRIu64 " to=%" PRIu64,
-		     hosted->topic->name, hosted->number,
-		     work->end_before > end ? work->end_before - end : 0, end, work->end_before);
+		     hosted->topic->name, hosted->number, work->end_before - end, end,
+		     work->end_before);
 }
 
 static void done_cut(struct mr_chore *chore)

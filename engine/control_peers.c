@@ -167,7 +167,7 @@ void mr_control_peers_turn(struct mr_control *control)
 	struct mr_control_peers *peers = control->peers;
 	uint32_t count;
 
-	if (!peers)
+	if (!peers || !peers->feed) /* a start that failed half way is taken down */
 		return;
 	for (count = 0; count < EVENTS_A_TURN; count++) {
 		struct mr_feed_event event = mr_feed_take(peers->feed);
@@ -217,11 +217,30 @@ static void feed_ready(struct mr_local_source *source, uint32_t events)
 static int open_trust(const struct mr_config *config, struct mr_link_trust **out,
 		      struct mr_error *err)
 {
+	struct mr_link_trust *trust = NULL;
+	int r;
+
 	*out = NULL;
 	if (!config->tls.key[0])
 		return 0;
-	return mr_link_trust_open(config->tls.authority, config->tls.certificate, config->tls.key,
-				  out, err);
+	r = mr_link_trust_open(config->tls.authority, config->tls.certificate, config->tls.key,
+			       &trust, err);
+	if (r == 0 && strcmp(mr_link_trust_name(trust), config->node) != 0) {
+		r = mr_error_set(err, -EKEYREJECTED,
+				 "certificate %.200s is that of host '%.64s', and the "
+				 "configuration says node: %.64s",
+				 config->tls.certificate, mr_link_trust_name(trust), config->node);
+		mr_error_why(err, "peers would refuse this host: they expect the name that they "
+				  "know it by");
+		mr_error_hint(err,
+			      "give the certificate of this host, made by: millrace cert init "
+			      "%.64s",
+			      config->node);
+		mr_link_trust_close(trust);
+	} else if (r == 0) {
+		*out = trust;
+	}
+	return r;
 }
 
 static int start_feed(struct mr_control_peers *peers, struct mr_error *err)

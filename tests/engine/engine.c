@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must hold of a whole engine in the test's own process, over both back ends. */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine_rig.h"
@@ -263,6 +265,30 @@ static void number_producers(void)
 Test(engine, gives_producer_ids_of_its_own_number)
 {
 	over_both(NULL, number_producers);
+}
+
+/* ---- a start that fails ---------------------------------------------------------------------- */
+
+/* Where peers would connect to somebody else is. */
+Test(engine, says_that_its_address_is_taken)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t bytes = sizeof(at);
+	int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_geq(other, 0);
+	cr_assert_eq(bind(other, (struct sockaddr *)&at, bytes), 0);
+	cr_assert_eq(listen(other, 1), 0);
+	cr_assert_eq(getsockname(other, (struct sockaddr *)&at, &bytes), 0);
+	mr_test_engine_init(&rig, "posix");
+	snprintf(rig.config.listen, sizeof(rig.config.listen), "127.0.0.1:%u",
+		 (unsigned int)ntohs(at.sin_port));
+	cr_expect_eq(mr_test_engine_start(&rig, &err), -EADDRINUSE);
+	cr_expect_not_null(strstr(err.what, rig.config.listen), "%s", err.what);
+	close(other);
+	start();
+	cr_expect_eq(mr_test_engine_stop(&rig), 0);
+	mr_test_engine_deinit(&rig);
 }
 
 /* ---- restart --------------------------------------------------------------------------------- */

@@ -73,6 +73,10 @@ class Host:
     def partition(self, topic, number=0):
         return self.good("topic", "describe", topic, "--json").json()["partitions"][number]
 
+    def register(self, topic, number=0):
+        return next(row for row in self.good("peers", "--json").json()["partitions"]
+                    if (row["topic"], row["partition"]) == (topic, number))
+
     def peer(self):
         return self.good("peers", "--json").json()["peers"][0]
 
@@ -231,7 +235,7 @@ class Replicas(support.Program):
                           ["a", "b"], "the leaders of before")
             self.wait_for(lambda host=host: len(host.values("t")) == 50, "all records")
 
-    def begins_anew(self, lose):
+    def begins_anew(self, lose, said):
         """b loses something, and is back in sync with all of it only by copying."""
         self.start_both()
         self.create("t", "--leaders", "a", "--min-insync-replicas", "1")
@@ -248,18 +252,86 @@ class Replicas(support.Program):
         self.b.stop()
         self.b.start()  # and it knows that it has all
         self.wait_for_isr(self.a, "t", ["a", "b"])
-        self.assertEqual(self.b.log().count("cut off a log"), 1)
+        self.assertEqual(self.b.log().count(said), 1)
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
         self.assertEqual(self.a.batches("t"), self.b.batches("t"))
 
     def test_a_host_with_a_new_disk_gets_everything_again(self):
-        self.begins_anew(lambda: shutil.rmtree(self.b.data))
+        self.begins_anew(lambda: shutil.rmtree(self.b.data), "a log begins anew")
+
+    def test_a_leader_with_a_new_disk_leads_nothing_before_it_has_all(self):
+        """It left the in-sync replicas first: the other one leads, and nothing is gone."""
+        values = [str(i) for i in range(100)]
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.a.put("t", values)
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.a.good("promote", "t/0", "--to", "b")
+        self.wait_for(lambda: self.a.partition("t")["leader"] == "b", "b to lead")
+        self.b.kill()
+        shutil.rmtree(self.b.data)
+        self.b.start()
+        self.wait_for(lambda: "t" in self.b.topics(), "the topic to be on b")
+        self.wait_for_values(self.b, "t", values)
+        self.assertEqual(self.b.partition("t")["leader"], "a")
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.a.put("t", ["more"])
+        self.wait_for_values(self.b, "t", [*values, "more"])
+
+    def test_a_follower_that_leads_by_configuration_leaves_with_its_disk(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.a.good("promote", "t/0", "--to", "b")
+        self.wait_for(lambda: self.a.partition("t")["leader"] == "b", "b to lead")
+        before = self.b.register("t")["register_version"]
+        self.a.kill()
+        shutil.rmtree(self.a.data)
+        self.a.start()
+        self.wait_for(lambda: "t" in self.a.topics(), "the topic to be on a")
+        self.wait_for_values(self.a, "t", [str(i) for i in range(100)])
+        self.wait_for_isr(self.b, "t", ["a", "b"])
+        self.assertGreaterEqual(self.b.register("t")["register_version"], before + 2,
+                                "out, and in again")
+
+    # ---- a start that is refused ---------------------------------------------------------
+
+    def serve_refused(self, host, *changes):
+        with open(host.config, encoding="utf-8") as file:
+            text = file.read()
+        for old, new in changes:
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        path = self.file(os.path.join(host.name, "wrong.yaml"), text)
+        ran = self.run_command("serve", "--config", path, "--data", host.data, "--socket",
+                               host.socket)
+        self.assertNotIn(ran.code, (0, -signal.SIGSEGV, -signal.SIGABRT), ran)
+        return ran.err
+
+    def test_a_number_that_is_not_its_own_is_refused_and_changes_nothing(self):
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.b.stop()
+        said = self.serve_refused(self.b, ("number: 1\n", "number: 3\n"))
+        self.assertIn("has a copy of topic 't', of which host number 3 is to keep none", said)
+        self.b.start()  # under its own again
+
+    def test_a_certificate_of_another_host_is_refused(self):
+        directory = os.path.join(self.directory, "certificates")
+        ran = self.run_command("cert", "init", "a", "b", "--dir", directory)
+        self.assertEqual(ran.code, 0, ran)
+        files = ", ".join(f"{key}: {os.path.join(directory, name)}" for key, name in
+                          (("authority", "ca.pem"), ("certificate", "b.pem"), ("key", "b.key")))
+        said = self.serve_refused(self.a, ("node: a\n", f"node: a\ntls: {{{files}}}\n"))
+        self.assertRegex(said, r"b\.pem is that of host 'b', and the configuration says node: a")
+        self.assertIn("cert init a", said)
 
     def test_a_host_that_lost_its_checkpoint_trusts_no_log_of_its_own(self):
         def lose():
             for slot in ("checkpoint.0", "checkpoint.1"):
                 os.remove(os.path.join(self.b.data, slot))
-        self.begins_anew(lose)
+        self.begins_anew(lose, "cut off a log")
 
     def test_a_group_goes_on_where_another_host_left_off(self):
         self.start_both()
