@@ -52,6 +52,10 @@ static void take_replica_message(struct mr_hosted *hosted, struct mr_worker_mess
 		mr_control_coordinate(hosted, message);
 	} else if (message->kind == MR_WORKER_TRUNCATE) {
 		mr_control_truncate(hosted, message);
+	} else if (message->kind == MR_WORKER_KEEP_STATE) {
+		mr_control_keep_state(hosted, message);
+	} else if (message->kind == MR_WORKER_STATE_ROOM) {
+		mr_control_state_room(hosted, message);
 	} else {
 		free(message); /* it was made for one event */
 		request_answered(hosted);
@@ -114,6 +118,8 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 	case MR_WORKER_COORDINATED:
 	case MR_WORKER_COORDINATE:
 	case MR_WORKER_TRUNCATE:
+	case MR_WORKER_KEEP_STATE:
+	case MR_WORKER_STATE_ROOM:
 		take_replica_message(hosted, message);
 		break;
 	case MR_WORKER_LOG_EVENT:

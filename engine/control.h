@@ -103,7 +103,9 @@ struct mr_hosted {
 	enum mr_hosted_cut cut;
 	uint64_t cut_offset;
 	bool cut_reset;
-	bool cut_waits;			      /* for space */
+	bool cut_waits;			     /* for space */
+	struct mr_checkpoint_partition anew; /* what the log begins anew with, if 'anew_valid' */
+	bool anew_valid;
 	bool lost;			      /* as topic->lost, until the register says it */
 	struct mr_worker_partition *cut_part; /* whose place 'part' takes */
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
@@ -238,8 +240,16 @@ int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promoti
 void mr_control_added(struct mr_hosted *hosted);
 /* False: not yet; mr_control_post_removal() follows. */
 bool mr_control_may_remove(struct mr_hosted *hosted);
-void mr_control_truncate(struct mr_hosted *hosted, const struct mr_worker_message *message);
+void mr_control_truncate(struct mr_hosted *hosted, struct mr_worker_message *message);
 void mr_control_let_go(struct mr_hosted *hosted);
+
+/* control_anew.c: states that replicas hand to each other */
+void mr_control_keep_state(struct mr_hosted *hosted, struct mr_worker_message *message);
+void mr_control_state_room(struct mr_hosted *hosted, struct mr_worker_message *message);
+/* message->state: into hosted->anew, for a log that begins at message->offset. -EBADMSG: none */
+int mr_control_take_state(struct mr_hosted *hosted, struct mr_worker_message *message);
+void mr_control_drop_state(struct mr_worker_message *message);
+void mr_control_forget_anew(struct mr_hosted *hosted);
 
 /* control_catalog.c */
 /* Peers with a replica hear of it. */

@@ -78,6 +78,7 @@ static void end_cut(struct mr_hosted *hosted)
 	mr_assert(hosted->control->peers->cuts > 0);
 	hosted->control->peers->cuts--;
 	hosted->cut = MR_CUT_NONE;
+	mr_control_forget_anew(hosted);
 }
 
 /* The worker has it. */
@@ -265,6 +266,14 @@ static bool leave_checkpoint(struct mr_hosted *hosted)
 	return false;
 }
 
+/* What the log says no longer after the cut. */
+static const struct mr_checkpoint_partition *recover_from(const struct mr_hosted *hosted)
+{
+	if (hosted->anew_valid)
+		return &hosted->anew;
+	return hosted->snapshot_valid ? &hosted->last : NULL;
+}
+
 static void close_log(struct mr_hosted *hosted)
 {
 	mr_worker_partition_close_log(hosted->part);
@@ -329,7 +338,7 @@ static void cut(struct mr_hosted *hosted)
 	memcpy(work->truncation.log_id, control->checkpoint.log_id, 16);
 	work->options.window_bytes = control->checkpoint.window_bytes;
 	work->options.lock_wait_ms = LOCK_WAIT_MS;
-	work->checkpoint = hosted->snapshot_valid ? &hosted->last : NULL;
+	work->checkpoint = recover_from(hosted);
 	/* relaxed: the worker let go */
 	work->end_before =
 		atomic_load_explicit(&mr_worker_partition_tail(hosted->part)->page->appended_offset,
@@ -371,10 +380,16 @@ static void go_on(struct mr_hosted *hosted)
 	}
 }
 
-void mr_control_truncate(struct mr_hosted *hosted, const struct mr_worker_message *message)
+void mr_control_truncate(struct mr_hosted *hosted, struct mr_worker_message *message)
 {
-	if (hosted->remove_posted || hosted->cut)
-		return; /* it is being taken away */
+	if (hosted->remove_posted || hosted->cut) { /* it is being taken away */
+		mr_control_drop_state(message);
+		return;
+	}
+	if (message->state && mr_control_take_state(hosted, message) < 0) {
+		mr_worker_send(hosted->worker, message);
+		return;
+	}
 	hosted->control->peers->cuts++;
 	hosted->cut = MR_CUT_UNROUTING;
 	hosted->cut_offset = message->offset;

@@ -59,6 +59,7 @@ static const char *step_word(uint32_t step)
 		[MR_FOLLOW_ASK] = "asks where the logs part",
 		[MR_FOLLOW_TRUNCATE] = "cuts its log",
 		[MR_FOLLOW_FETCH] = "fetches",
+		[MR_FOLLOW_STATE] = "gets its leader's state",
 	};
 
 	return step < sizeof(words) / sizeof(words[0]) ? words[step] : "";

@@ -714,9 +714,11 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		mr_worker_replica_coordinated(partition, &message->coordinated);
 		break;
 	case MR_WORKER_COORDINATE:
+	case MR_WORKER_TRUNCATE:
+	case MR_WORKER_KEEP_STATE:
+	case MR_WORKER_STATE_ROOM:
 		mr_worker_replica_returned(message);
 		return;
-	case MR_WORKER_TRUNCATE:
 	case MR_WORKER_LANE_POISONED:
 	case MR_WORKER_LOG_FAILED:
 	case MR_WORKER_WAKE:

@@ -61,8 +61,13 @@ enum mr_worker_message_kind {
 	MR_WORKER_LOG_EVENT,  /* partition, event */
 	MR_WORKER_COORDINATE, /* partition, proposal to its coordinator; version 0: read its
 				 register */
-	MR_WORKER_TRUNCATE,   /* partition, offset, reset: the log is to be cut there (below). Not
-				 returned */
+	MR_WORKER_TRUNCATE,   /* partition, offset, reset, state: the log is to be cut there
+				 (below). Returned only where the state is none, and nothing was
+				 done */
+	MR_WORKER_KEEP_STATE, /* partition. Back with the state for who begins anew, and its
+				 offset; 0 bytes: there is none now */
+	MR_WORKER_STATE_ROOM, /* partition, state, state_bytes. Back with memory for so many in its
+				 place, or none */
 	/* worker -> control */
 	MR_WORKER_LANE_POISONED, /* lane: the client wrote nonsense, or its partition ended */
 	MR_WORKER_LOG_FAILED,	 /* partition: a write failed, status says how */
@@ -103,6 +108,8 @@ struct mr_worker_message {
 	struct mr_coord_proposal proposal;
 	uint64_t offset;
 	bool reset;
+	uint8_t *state; /* owned by whoever has the message; TRUNCATE: by the control thread */
+	uint32_t state_bytes;
 	int64_t expire_before_ms;	/* SNAPSHOT: producers quiet since then are forgotten */
 	void *owner;			/* the control thread's own */
 	struct mr_worker_message *next; /* of those held until the worker's mailbox has room */
@@ -166,7 +173,8 @@ extern const char *const mr_worker_counter_names[MR_WORKER_COUNTERS];
  * A replicated partition whose log is to be cut changes places with one that is made of what is
  * left, and neither a lane nor a watch notices:
  *
- *	worker	MR_WORKER_TRUNCATE (partition, offset, reset). Nothing is appended from here on
+ *	worker	MR_WORKER_TRUNCATE (partition, offset, reset, state). Nothing is appended from here
+ *		on
  *	control	mr_feed_unroute(), and when the feed says that it is unrouted
  *		MR_WORKER_REMOVE_PARTITION with status -ESTALE
  *	worker	returns it when nothing of the partition is out any more: writes, the log event,

@@ -88,6 +88,9 @@ void mr_worker_parcels_send_entry(struct mr_worker *worker, struct mr_worker_rep
 
 	mr_assert(link && !link->entry.out);
 	link->entry.parcel.entry = *entry;
+	link->entry.parcel.piece_count = 0;
+	if (entry->kind == MR_FEED_STATE)
+		mr_worker_anew_add_piece(&replica->anew, &link->entry.parcel);
 	mr_worker_parcels_send(worker, replica, node, &link->entry);
 }
 

@@ -144,6 +144,7 @@ int mr_worker_replica_new(struct mr_worker_partition *partition,
 	replica->read.owner = options->owner;
 	replica->propose.owner = options->owner;
 	replica->truncate.owner = options->owner;
+	mr_worker_anew_init(&replica->anew, options->owner);
 	init_links(replica, options);
 	partition->replica = replica;
 	if (!init_forwarder(replica, options))
@@ -166,6 +167,7 @@ void mr_worker_replica_free(struct mr_worker_replica *replica)
 	for (i = 0; i < MR_REPLICA_PARCELS; i++)
 		free(replica->forwarder.buffers[i]);
 	free(replica->forwarder.waiting.slots);
+	mr_worker_anew_deinit(&replica->anew);
 	free(replica);
 }
 

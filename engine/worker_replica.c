@@ -338,6 +338,10 @@ static bool arrive(struct mr_worker *worker, struct mr_feed_delivery *delivery,
 		mr_worker_forward_heard(worker, partition, delivery->node, &arrival->item.entry);
 		return true;
 	}
+	if (arrival->item.entry.kind == MR_FEED_STATE) {
+		mr_worker_anew_arrived(replica, delivery->node, &arrival->item);
+		return true;
+	}
 	if (!mr_feed_has_batches(arrival->item.entry.kind)) {
 		mr_replica_received(&replica->machine, delivery->node, &arrival->item.entry);
 		return true;
@@ -546,6 +550,9 @@ static void ask_truncation(struct mr_worker *worker, struct mr_worker_replica *r
 	replica->truncate.partition = replica->partition;
 	replica->truncate.offset = action->offset;
 	replica->truncate.reset = action->reset;
+	replica->truncate.state = NULL;
+	if (action->state)
+		mr_worker_anew_hand_over(&replica->anew, &replica->truncate);
 	mr_worker_tell(worker, &replica->truncate);
 }
 
@@ -570,11 +577,13 @@ void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition 
 		else if (action.kind == MR_ACTION_TRUNCATE)
 			ask_truncation(worker, replica, &action);
 		else if (action.kind == MR_ACTION_KEEP_STATE)
-			mr_replica_keeps_state(&replica->machine, 0,
-					       0); /* none: not handed out yet */
-		else if (action.kind != MR_ACTION_DROP_STATE)
+			mr_worker_anew_keep(&replica->anew);
+		else if (action.kind == MR_ACTION_DROP_STATE)
+			mr_worker_anew_drop(&replica->anew);
+		else
 			coordinate(worker, replica, &action);
 	}
+	mr_worker_anew_turn(worker, replica);
 	mr_worker_parcels_send_batches(worker, replica);
 }
 
@@ -664,6 +673,7 @@ bool mr_worker_replica_settled(struct mr_worker *worker, struct mr_worker_partit
 	while (replica->arrivals)
 		drop_first(worker, replica);
 	return replica->parcels_out == 0 && !replica->read_out && !replica->propose_out &&
+	       mr_worker_anew_settled(&replica->anew) &&
 	       (replica->mail_seen || !worker->options.port);
 }
 
@@ -688,6 +698,8 @@ void mr_worker_replica_returned(struct mr_worker_message *message)
 
 	if (message == &replica->read)
 		replica->read_out = false;
-	else
+	else if (message == &replica->propose)
 		replica->propose_out = false;
+	else
+		mr_worker_anew_returned(replica, message);
 }

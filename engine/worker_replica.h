@@ -9,6 +9,7 @@
 #define MR_WORKER_REPLICA_H
 
 #include "tail_cursor.h"
+#include "worker_anew.h"
 #include "worker_state.h"
 
 /* One is filled while the other is being sent. */
@@ -75,6 +76,7 @@ struct mr_worker_replica {
 	struct mr_worker_partition *partition;
 	struct mr_worker_message read, propose, truncate;
 	bool read_out, propose_out;
+	struct mr_worker_anew anew;
 	/* batches that came and are not in the log yet, in order */
 	struct mr_feed_arrival *arrivals, **arrivals_end;
 	uint32_t parcels_out;
@@ -126,7 +128,7 @@ void mr_worker_replica_flushed(struct mr_worker_partition *partition, uint64_t p
 void mr_worker_replica_failed(struct mr_worker_partition *partition);
 void mr_worker_replica_coordinated(struct mr_worker_partition *partition,
 				   const struct mr_coord_event *event);
-/* MR_WORKER_COORDINATE is back. */
+/* MR_WORKER_COORDINATE is back, or what worker_anew.h says. */
 void mr_worker_replica_returned(struct mr_worker_message *message);
 /* Whether its lanes are drained into its own log. */
 static inline bool mr_worker_replica_drains(const struct mr_worker_replica *replica)

@@ -213,14 +213,91 @@ static void cut_log(struct pair_host *host)
 	memcpy(host->cut.log_id, log_id, sizeof(log_id));
 	cr_assert_eq(mr_log_truncate(host->io, DIRECTORY, &host->cut, &err), 0, "%s", err.what);
 	cr_assert_eq(mr_partition_init(&state, 64, pair.min_insync, &err), 0);
-	cr_assert_eq(
-		mr_recover(host->io, DIRECTORY, topic_id, 0, NULL, &recover, &state, &found, &err),
-		0, "%s", err.what);
+	cr_assert_eq(mr_recover(host->io, DIRECTORY, topic_id, 0,
+				host->cut_has_entry ? &host->cut_entry : NULL, &recover, &state,
+				&found, &err),
+		     0, "%s", err.what);
 	cr_assert_not(found.corrupt);
 	host->old = host->part;
 	host->part = make_part(host, &found, &state, host->old);
 	add_part(host);
 	host->cuts++;
+}
+
+/* ---- what is handed to who begins anew ------------------------------------------------------ */
+
+/* Owned by the message; with padding, which decoding does not look at. */
+static void keep_state(struct pair_host *host, struct mr_worker_message *message)
+{
+	size_t bytes;
+
+	cr_assert_null(message->state);
+	message->state_bytes = 0;
+	if (host->has_entry) {
+		cr_assert_eq(mr_checkpoint_encode_state(&host->entry, &message->state, &bytes), 0);
+		message->state = realloc(message->state, bytes + pair.state_padding);
+		memset(message->state + bytes, 0xee, pair.state_padding);
+		message->state_bytes = (uint32_t)bytes + pair.state_padding;
+		message->offset = host->entry.offset;
+		host->states_kept++;
+	}
+	mr_worker_send(host->worker, message);
+}
+
+static void make_room(struct pair_host *host, struct mr_worker_message *message)
+{
+	host->states_dropped += message->state_bytes == 0;
+	host->rooms += message->state_bytes > 0;
+	free(message->state);
+	message->state = message->state_bytes ? malloc(message->state_bytes) : NULL;
+	mr_worker_send(host->worker, message);
+}
+
+/* False: it is none, and goes back. */
+static bool take_state(struct pair_host *host, struct mr_worker_message *message)
+{
+	int r;
+
+	mr_checkpoint_partition_deinit(&host->cut_entry);
+	host->cut_has_entry = false;
+	if (!message->state)
+		return true;
+	r = mr_checkpoint_decode_state(message->state, message->state_bytes, &host->cut_entry,
+				       &err);
+	free(message->state);
+	message->state = NULL;
+	if (r < 0) {
+		mr_worker_send(host->worker, message);
+		return false;
+	}
+	mr_checkpoint_begin_anew(&host->cut_entry, message->offset);
+	host->cut_has_entry = true;
+	return true;
+}
+
+static void take_snapshot(struct pair_host *host)
+{
+	const struct mr_worker_snapshot *snapshot = &host->snapshot;
+	struct mr_checkpoint_partition said = {
+		.leader_epoch = snapshot->epoch_count
+					? snapshot->epochs[snapshot->epoch_count - 1].leader_epoch
+					: 0,
+		.log_start = snapshot->log_start,
+		.offset = snapshot->log.end_offset,
+		.position = snapshot->log.end_position,
+		.group_number = snapshot->log.end_group_number,
+		.previous_crc = snapshot->log.end_crc,
+		.producer_count = snapshot->producer_count,
+		.epoch_count = snapshot->epoch_count,
+		.producers = snapshot->producers,
+		.epochs = snapshot->epochs,
+	};
+
+	cr_assert_eq(host->snapshot_message.status, 0);
+	memcpy(said.topic_id, topic_id, sizeof(topic_id));
+	mr_checkpoint_partition_deinit(&host->entry);
+	cr_assert_eq(mr_checkpoint_copy_partition(&said, &host->entry), 0);
+	host->has_entry = true;
 }
 
 static void handle(struct pair_host *host, struct mr_worker_message *message)
@@ -242,9 +319,25 @@ static void handle(struct pair_host *host, struct mr_worker_message *message)
 		host->events_out--;
 		free(message);
 		break;
+	case MR_WORKER_KEEP_STATE:
+		keep_state(host, message);
+		break;
+	case MR_WORKER_STATE_ROOM:
+		make_room(host, message);
+		break;
+	case MR_WORKER_SNAPSHOT:
+		take_snapshot(host);
+		break;
+	case MR_WORKER_LOG_START:
+		message->owner = NULL; /* it is back */
+		break;
 	case MR_WORKER_TRUNCATE:
-		if (host->remove.kind)
-			break; /* it goes anyway */
+		if (host->remove.kind) { /* it goes anyway */
+			free(message->state);
+			break;
+		}
+		if (!take_state(host, message))
+			break;
 		host->cutting = true;
 		host->cut.offset = message->offset;
 		host->cut.reset = message->reset;
@@ -325,6 +418,11 @@ static void send(struct pair_host *host, struct mr_feed_parcel *parcel)
 			at += (uint32_t)parcel->pieces[i].iov_len;
 		}
 		cr_assert_eq(at, parcel->entry.bytes);
+		if (parcel->entry.kind == MR_FEED_STATE && parcel->entry.at == 0 &&
+		    pair.damaged_states > 0) {
+			message.batches[40] ^= 1;
+			pair.damaged_states--;
+		}
 	}
 	if (parcel->status == 0) {
 		cr_assert_lt(pair.message_count, PAIR_MESSAGES_MAX);
@@ -570,6 +668,10 @@ void pair_end(void)
 		mr_mailbox_close(host->port.to_worker);
 		mr_mailbox_close(host->port.to_feed);
 		mr_io_close(host->io);
+		mr_checkpoint_partition_deinit(&host->entry);
+		mr_checkpoint_partition_deinit(&host->cut_entry);
+		free(host->snapshot.producers);
+		free(host->snapshot.epochs);
 	}
 }
 
@@ -673,4 +775,43 @@ void pair_elect(uint32_t node)
 	pair.may_lead = 1u << node;
 	pair_coordinated(&pair.hosts[node], MR_COORD_LEADER_GONE);
 	pair_await(pair_leads(node) && pair.reg.leader == (int32_t)node);
+}
+
+void pair_take_snapshot(uint32_t node)
+{
+	struct pair_host *host = &pair.hosts[node];
+
+	if (!host->snapshot.producers) {
+		host->snapshot.producers = calloc(64, sizeof(*host->snapshot.producers));
+		host->snapshot.epochs = calloc(MR_EPOCHS_MAX, sizeof(*host->snapshot.epochs));
+	}
+	host->has_entry = false;
+	host->snapshot_message = (struct mr_worker_message){.kind = MR_WORKER_SNAPSHOT,
+							    .partition = host->part,
+							    .snapshot = &host->snapshot,
+							    .owner = host};
+	mr_worker_send(host->worker, &host->snapshot_message);
+	pair_await(host->has_entry);
+}
+
+void pair_raise_log_start(uint32_t node, uint64_t offset)
+{
+	struct pair_host *host = &pair.hosts[node];
+
+	host->log_start = (struct mr_worker_message){.kind = MR_WORKER_LOG_START,
+						     .partition = host->part,
+						     .offset = offset,
+						     .owner = host};
+	mr_worker_send(host->worker, &host->log_start);
+	pair_await(!host->log_start.owner);
+}
+
+bool pair_entry_has(uint32_t node, int64_t producer_id, int32_t last_sequence)
+{
+	const struct mr_checkpoint_partition *entry = &pair.hosts[node].entry;
+
+	for (uint32_t i = 0; i < entry->producer_count; i++)
+		if (entry->producers[i].producer_id == producer_id)
+			return entry->producers[i].last_sequence == last_sequence;
+	return false;
 }

@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <poll.h>
 
+#include "log/checkpoint.h"
 #include "log/truncate.h"
 #include "worker_replica.h"
 
@@ -36,8 +37,16 @@ struct pair_host {
 	_Atomic uint64_t worker_counters[MR_WORKER_COUNTERS];
 	struct mr_worker_message add, remove;
 	struct mr_truncation cut;
-	bool cutting;	     /* from TRUNCATE until the new one is added */
-	uint32_t events_out; /* of the coordinator, with the worker */
+	bool cutting;				  /* from TRUNCATE until the new one is added */
+	uint32_t events_out;			  /* of the coordinator, with the worker */
+	struct mr_checkpoint_partition cut_entry; /* what the log begins anew with; or none */
+	bool cut_has_entry;
+	/* as a snapshot said: what stands in its checkpoint */
+	struct mr_checkpoint_partition entry;
+	bool has_entry;
+	struct mr_worker_message snapshot_message, log_start;
+	struct mr_worker_snapshot snapshot;
+	uint32_t states_kept, states_dropped, rooms;
 	uint32_t poisoned, removed, cuts;
 	uint64_t catch_ups;
 	uint32_t parcels_held, deliveries_out;
@@ -66,6 +75,8 @@ struct pair {
 	/* how the hosts are made */
 	uint64_t tail_bytes, lag_max_ns;
 	uint32_t window_bytes, min_insync;
+	uint32_t state_padding;	 /* behind a state, so that it has more pieces */
+	uint32_t damaged_states; /* of first pieces, so many */
 	enum mr_config_idle idle;
 };
 extern struct pair pair;
@@ -122,5 +133,9 @@ void pair_publish(struct pair_client *client, uint32_t records, uint32_t value_b
 uint64_t pair_acknowledged(struct pair_client *client);
 enum mr_lane_reason pair_reason(struct pair_client *client);
 void pair_elect(uint32_t node);
+/* Into host->entry, once all of it is durable. */
+void pair_take_snapshot(uint32_t node);
+void pair_raise_log_start(uint32_t node, uint64_t offset);
+bool pair_entry_has(uint32_t node, int64_t producer_id, int32_t last_sequence);
 
 #endif
