@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 
 import support
 
@@ -332,6 +333,93 @@ class Replicas(support.Program):
             for slot in ("checkpoint.0", "checkpoint.1"):
                 os.remove(os.path.join(self.b.data, slot))
         self.begins_anew(lose, "cut off a log")
+
+    def keep_little(self):
+        """Small segments, of which a lets the oldest go; all of it is in sync on both."""
+        self.start_both()
+        self.create("t", "--leaders", "a", "--min-insync-replicas", "1", "--segment-bytes", "16MiB",
+                    "--retention-bytes", "16MiB")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+
+    def put_much(self, first):
+        """By producers that never come back, and more than a keeps. Returns the
+        end."""
+        for i in range(first, first + 240, 4):
+            self.a.put("t", [f"{i + j} " + "x" * 200000 for j in range(4)])
+        return first + 240
+
+    def wait_for_log_start(self, above):
+        self.wait_for(lambda: self.a.partition("t")["log_start_offset"] > above,
+                      "a to let its oldest segments go")
+
+    def is_whole_on_b(self):
+        """b has what a has, from the same log start on, also after it was started again."""
+        ends = ("high_watermark", "flushed_offset", "log_end_offset")
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.wait_for(lambda: [self.a.partition("t").get(end) for end in ends] ==
+                      [self.b.partition("t").get(end) for end in ends], "b to have all of it")
+
+    def equal_logs(self):
+        """Of both hosts, stopped: the same batches where both have some, and b as many as it
+        could get."""
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        a, b = self.a.batches("t"), self.b.batches("t")
+        self.assertGreater(len(b), 0)
+        self.assertEqual(a[-1], b[-1])
+        first = max(a[0]["base_offset"], b[0]["base_offset"])
+        self.assertEqual([row for row in a if row["base_offset"] >= first],
+                         [row for row in b if row["base_offset"] >= first])
+
+    def begins_anew_behind_a_log_start(self, lose):
+        self.keep_little()
+        put = self.a_producer_that_stays(["early"])
+        self.b.kill()
+        end = self.put_much(100)
+        self.wait_for_log_start(110)
+        lose()
+        self.b.start()
+        self.wait_for(lambda: "t" in self.b.topics(), "the topic to be on b")
+        self.is_whole_on_b()
+        self.assertGreater(self.b.partition("t")["log_start_offset"], 110)
+        cuts = self.b.log().count("cut off a log")
+        self.b.kill()
+        self.b.start()  # and it knows that it has all
+        self.is_whole_on_b()
+        self.assertEqual(self.b.log().count("cut off a log"), cuts, self.b.log())
+        self.assertGreater(end, 110)
+        self.a.good("promote", "t/0", "--to", "b")
+        self.wait_for(lambda: self.a.partition("t")["leader"] == "b", "a to know it")
+        self.b.put("t", ["by b"])
+        put.stdin.write(b"late\n")
+        put.stdin.flush()
+        self.wait_for_isr(self.b, "t", ["a", "b"])
+        self.b.good("promote", "t/0", "--to", "a")
+        self.wait_for(lambda: self.values_in_short(self.a)[-2:] == ["by b", "late"],
+                      "what the producer had open all the while")
+        put.stdin.close()
+        self.assertEqual(put.wait(timeout=support.PATIENCE), 0)
+        self.assertEqual(self.values_in_short(self.a).count("late"), 1)
+        self.is_whole_on_b()
+        self.equal_logs()
+
+    def values_in_short(self, host):
+        return [value[:20] for value in host.values("t")]
+
+    def a_producer_that_stays(self, values):
+        with open(os.path.join(self.directory, "put"), "wb") as out:
+            put = self.start("put", "t", "--socket", self.a.socket, stdin=subprocess.PIPE,
+                             stdout=out, stderr=out)
+        put.stdin.write("".join(f"{value}\n" for value in values).encode())
+        put.stdin.flush()
+        self.wait_for(lambda: self.a.values("t")[-1:] == values[-1:], "its records")
+        return put
+
+    def test_a_new_disk_where_the_leader_has_dropped_its_oldest_records(self):
+        self.begins_anew_behind_a_log_start(lambda: shutil.rmtree(self.b.data))
+
+    def test_a_host_that_was_away_until_the_leader_had_dropped_what_it_lacks(self):
+        self.begins_anew_behind_a_log_start(lambda: None)
 
     def test_a_group_goes_on_where_another_host_left_off(self):
         self.start_both()
