@@ -132,6 +132,8 @@ int mr_control_register(struct mr_hosted *hosted, bool created, struct mr_error 
 
 	if (r == 0 && created && !hosted->lost)
 		mr_coord_static_release(peers->coord, &key);
+	if (r == 0 && hosted->lost)
+		mr_coord_static_doubt(peers->coord, &key);
 	return r < 0 ? r : peers->coord->operations->watch(peers->coord, &key, err);
 }
 

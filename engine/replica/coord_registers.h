@@ -52,10 +52,12 @@ struct mr_register {
 	bool written_here;  /* 'now', in this life */
 	uint64_t handed_to; /* incarnation of the leader in 'now', if we handed over to it */
 	/*
-	 * Not from this disk, which may be new: not handed out before whoever may write it was
-	 * heard. Else a host that lost its data could see itself out of sync in what is long past.
+	 * Not from this disk, or a host's that lost its data: not handed out before whoever may
+	 * write it was heard, and what it said is durable ('blank_until', 0: not heard yet). Else
+	 * such a host could see itself out of sync in what is long past.
 	 */
 	bool blank;
+	uint64_t blank_until;
 	bool created, watched;
 	bool queued, state_due;
 	struct mr_coord_event answer; /* NOTHING: none due */
@@ -66,12 +68,13 @@ struct mr_register {
 		uint64_t id;	  /* of its request; 0: a proposal of this host */
 		bool promotion;
 	} write;
-	/* our proposal at another owner */
+	/* our proposal at another owner; what came of it is told when that is durable here */
 	struct mr_coord_asked {
 		uint64_t id; /* 0: none */
 		uint64_t since_ns;
 		uint32_t node;
-		struct mr_coord_state wanted;
+		uint64_t version; /* of the outcome; 0: told, or none yet */
+		bool done;
 	} asked;
 	struct mr_coord_promoting *promoting; /* owned; or NULL */
 	TAILQ_ENTRY(mr_register) all, due;
@@ -139,8 +142,12 @@ enum mr_coord_event_kind mr_register_try(struct mr_coord_static *us, struct mr_r
 void mr_register_merge(struct mr_coord_static *us, struct mr_register *reg, uint32_t node,
 		       const struct mr_coord_value *value, uint64_t handed_to);
 void mr_register_heard(struct mr_coord_static *us, struct mr_register *reg, uint32_t node);
-/* This is what its owner has, and may write. */
+/* 'now' is what its owner has, and may write; or all were heard. */
 void mr_register_is_newest(struct mr_coord_static *us, struct mr_register *reg);
+/* The owner says so of 'value', which was merged. */
+void mr_register_owner_has(struct mr_coord_static *us, struct mr_register *reg,
+			   const struct mr_coord_value *value);
+void mr_register_tell_outcome(struct mr_coord_static *us, struct mr_register *reg);
 void mr_register_release(struct mr_coord_static *us, struct mr_register *reg);
 void mr_register_answer(struct mr_coord_static *us, struct mr_register *reg,
 			enum mr_coord_event_kind kind, const struct mr_coord_state *state);

@@ -111,7 +111,9 @@ bool mr_register_is_durable(const struct mr_register *reg)
 
 bool mr_register_is_held(const struct mr_coord_static *us, const struct mr_register *reg)
 {
-	return !reg->released && (reg->blank || reg->durable.owner == (int32_t)us->options.self ||
+	if (reg->blank)
+		return true;
+	return !reg->released && (reg->durable.owner == (int32_t)us->options.self ||
 				  reg->durable.state.leader == (int32_t)us->options.self);
 }
 
@@ -233,9 +235,8 @@ enum mr_coord_event_kind mr_register_try(struct mr_coord_static *us, struct mr_r
 	const struct mr_coord_state *wanted = &proposal->wanted;
 	struct mr_coord_write write = {.version = wanted->version, .node = node, .id = id};
 
-	if (!mr_register_is_durable(reg)) /* one at a time; the version moves, if all goes well */
-		return wanted->version > reg->now.state.version ? MR_COORD_UNKNOWN
-								: MR_COORD_REFUSED;
+	if (!mr_register_is_durable(reg)) /* one at a time; and no word of what is about to pass */
+		return MR_COORD_UNKNOWN;
 	if (wanted->version != reg->now.state.version + 1 ||
 	    (node != us->options.self && !may_propose(reg, wanted, node)))
 		return MR_COORD_REFUSED;
@@ -253,17 +254,28 @@ void mr_register_release(struct mr_coord_static *us, struct mr_register *reg)
 	if (reg->released)
 		return;
 	reg->released = true;
+	reg->told = 0; /* who waits for the owner's word has it only now */
 	mr_register_is_newest(us, reg);
+	state_is_due(us, reg);
+}
+
+/* What is durable may be older than what the owner said: by configuration, or of a third host. */
+static void end_blank(struct mr_coord_static *us, struct mr_register *reg)
+{
+	if (!reg->blank || !reg->blank_until || reg->durable.state.version < reg->blank_until)
+		return;
+	reg->blank = false;
+	reg->blank_until = 0;
+	us->dirty = true;
 	state_is_due(us, reg);
 }
 
 void mr_register_is_newest(struct mr_coord_static *us, struct mr_register *reg)
 {
-	if (!reg->blank)
+	if (!reg->blank || reg->blank_until)
 		return;
-	reg->blank = false;
-	us->dirty = true;
-	state_is_due(us, reg);
+	reg->blank_until = reg->now.state.version;
+	end_blank(us, reg);
 }
 
 void mr_register_heard(struct mr_coord_static *us, struct mr_register *reg, uint32_t node)
@@ -283,6 +295,13 @@ static int compare_values(const struct mr_coord_value *a, const struct mr_coord_
 	if (a->state.leader != b->state.leader)
 		return a->state.leader > b->state.leader ? 1 : -1;
 	return memcmp(a, b, sizeof(*a)); /* any order will do, if it is the same everywhere */
+}
+
+void mr_register_owner_has(struct mr_coord_static *us, struct mr_register *reg,
+			   const struct mr_coord_value *value)
+{
+	if (compare_values(value, &reg->now) == 0) /* else it was taken over from that owner */
+		mr_register_is_newest(us, reg);
 }
 
 /* Whoever may write a register hands it to this very life: it need not ask the others. */
@@ -348,6 +367,16 @@ void mr_coord_static_save(struct mr_coord_static *us)
 	reg->saving = reg->now;
 }
 
+/* Not before it is durable here: a crash must not take back what this host has acted on. */
+void mr_register_tell_outcome(struct mr_coord_static *us, struct mr_register *reg)
+{
+	if (!reg->asked.version || reg->durable.state.version < reg->asked.version)
+		return;
+	reg->asked.version = 0;
+	mr_register_answer(us, reg, reg->asked.done ? MR_COORD_ACCEPTED : MR_COORD_REFUSED,
+			   &reg->durable.state);
+}
+
 /* It is durable: this host acts on it, and all hear of it. */
 static void is_durable_now(struct mr_coord_static *us, struct mr_register *reg)
 {
@@ -357,6 +386,8 @@ static void is_durable_now(struct mr_coord_static *us, struct mr_register *reg)
 	reg->told = 0;
 	if (reg->write.version && reg->write.version <= reg->durable.state.version)
 		end_write(us, reg, true);
+	mr_register_tell_outcome(us, reg);
+	end_blank(us, reg);
 	state_is_due(us, reg);
 	if (!mr_register_is_durable(reg))
 		return;
@@ -428,7 +459,6 @@ static enum mr_coord_event_kind ask_owner(struct mr_coord_static *us, struct mr_
 		.id = ++us->last_id,
 		.since_ns = us->now_ns,
 		.node = owner,
-		.wanted = proposal->wanted,
 	};
 	mr_coord_say_proposal(us, reg, owner, reg->asked.id, proposal);
 	return MR_COORD_NOTHING;
@@ -543,6 +573,16 @@ void mr_coord_static_release(struct mr_coord *coord, const struct mr_coord_key *
 
 	if (reg && reg->now.state.version == 1)
 		mr_register_release(us, reg);
+}
+
+void mr_coord_static_doubt(struct mr_coord *coord, const struct mr_coord_key *key)
+{
+	struct mr_coord_static *us = mr_coord_static_of(coord);
+	struct mr_register *reg = mr_registers_find(us, key);
+
+	/* what was heard of in this life already was never taken from the disk */
+	if (reg && !reg->heard && !reg->released)
+		reg->blank = true;
 }
 
 void mr_coord_static_forget(struct mr_coord *coord, const struct mr_coord_key *key)

@@ -75,6 +75,12 @@ int mr_coord_static_create(struct mr_coord *coord, const struct mr_coord_key *ke
  * can know more. Not for a topic that this host may have had and lost.
  */
 void mr_coord_static_release(struct mr_coord *coord, const struct mr_coord_key *key);
+/*
+ * At a start, before it is watched: this host lost the partition's data (R7), so it must not see
+ * itself out of sync in a register that is older than what its owner has, not in its own either.
+ * Until the owner was heard, or all, it is not handed out.
+ */
+void mr_coord_static_doubt(struct mr_coord *coord, const struct mr_coord_key *key);
 /* Its topic is deleted. */
 void mr_coord_static_forget(struct mr_coord *coord, const struct mr_coord_key *key);
 /* For people, also of registers that are held back. -ENOENT. 'held': not handed out yet, and why.

@@ -233,7 +233,7 @@ static bool hear_state(struct mr_coord_static *us, uint32_t node, const struct m
 		return true;
 	mr_register_merge(us, reg, node, &value, handed_to);
 	if (newest && value.owner == (int32_t)node)
-		mr_register_is_newest(us, reg);
+		mr_register_owner_has(us, reg, &value);
 	return true;
 }
 
@@ -286,7 +286,6 @@ static bool hear_outcome(struct mr_coord_static *us, uint32_t node, struct mr_re
 	uint64_t id = take_number(words, UINT64_MAX);
 	bool done = take_number(words, 1) == 1;
 	struct mr_coord_value value = take_value(words);
-	bool ours;
 
 	if (!is_whole(words))
 		return false;
@@ -294,15 +293,14 @@ static bool hear_outcome(struct mr_coord_static *us, uint32_t node, struct mr_re
 		return true;
 	if (!mr_register_is_possible(&reg->key, reg->replicas, &value))
 		return false;
-	ours = id && reg->asked.id == id && reg->asked.node == node;
-	if (ours) {
-		struct mr_coord_state state = done ? reg->asked.wanted : value.state;
-
+	if (id && reg->asked.id == id && reg->asked.node == node) {
 		reg->asked.id = 0;
-		mr_register_answer(us, reg, done ? MR_COORD_ACCEPTED : MR_COORD_REFUSED, &state);
+		reg->asked.version = value.state.version;
+		reg->asked.done = done;
 	}
 	mr_register_merge(us, reg, node, &value, 0);
-	mr_register_is_newest(us, reg); /* only who may write it carries out, or refuses */
+	mr_register_owner_has(us, reg, &value); /* only who may write carries out, or refuses */
+	mr_register_tell_outcome(us, reg);
 	return true;
 }
 
