@@ -222,6 +222,24 @@ void sim_coordinator_end(struct sim *sim, uint32_t node)
 	sim->coordinator->sessions[node].alive = false;
 }
 
+/* It keeps its own, and is spoken to on other ways than the hosts. */
+void sim_coordinator_new_disk(struct sim *sim, uint32_t node)
+{
+}
+
+bool sim_coordinator_survives(const struct sim *sim, uint32_t node)
+{
+	return true;
+}
+
+void sim_coordinator_connected(struct sim *sim, uint32_t a, uint32_t b)
+{
+}
+
+void sim_coordinator_disconnected(struct sim *sim, uint32_t a, uint32_t b)
+{
+}
+
 void sim_coordinator_cut(struct sim *sim, uint32_t node, bool cut)
 {
 	sim->coordinator->sessions[node].cut = cut;

@@ -74,6 +74,7 @@ void sim_host_new_disk(struct sim *sim, uint32_t node)
 
 	mr_assert(!host->alive);
 	mr_io_close(host->disk);
+	sim_coordinator_new_disk(sim, node);
 	host->disk = mr_io_fake_new(sim_random(sim, UINT64_MAX));
 	host->durable = 0;
 	host->lost_data = true;

@@ -4,7 +4,7 @@
 
     mutants.py make NAME ROOT OUT   the source that NAME changes, with the change, into OUT
     mutants.py check SIM            runs a simulator built with a variant: it must find the fault
-    mutants.py list                 their names
+    mutants.py list                 their names; list-static: those of the static coordinator
 
 A fault that is switched off must make its test fail: if the simulator does not see one of these, it
 would not see the same mistake in the protocol either.
@@ -164,9 +164,72 @@ MUTANTS = {
     ),
 }
 
+COORD = "engine/replica/coord_static.c"
+PROMOTE = "engine/replica/coord_promote.c"
+
+# The same of the static coordinator, for the simulator with one on each host.
+STATIC = {
+    "leads-unseen-after-a-start": (
+        COORD,
+        "	reg->released = !mr_coord_others(us, reg);",
+        "	reg->released = true;",
+        "what a host led before a start is held back until the others were heard",
+    ),
+    "answers-before-it-is-durable": (
+        COORD,
+        "	if (kind != MR_COORD_NOTHING)\n"
+        "		mr_register_answer(us, reg, kind, &reg->durable.state);\n"
+        "	mr_coord_static_save(us);",
+        "	if (kind == MR_COORD_NOTHING && mr_register_is_ours(us, reg))\n"
+        "		mr_register_answer(us, reg, MR_COORD_ACCEPTED, &proposal->wanted);\n"
+        "	else if (kind != MR_COORD_NOTHING)\n"
+        "		mr_register_answer(us, reg, kind, &reg->durable.state);\n"
+        "	mr_coord_static_save(us);",
+        "accepted is what a crash does not take back",
+    ),
+    "a-take-over-is-one-more-version": (
+        PROMOTE,
+        "taken_over ? MR_COORD_TAKEOVER : 1",
+        "1",
+        "a take-over is newer than all that the old leader wrote unseen",
+    ),
+    "a-take-over-keeps-the-epoch": (
+        PROMOTE,
+        "		state.leader_epoch += MR_COORD_TAKEOVER_EPOCH;\n",
+        "",
+        "and above all epochs that it took unseen",
+    ),
+    "a-new-disk-believes-anybody": (
+        COORD,
+        "	if (reg->blank)\n		return true;\n",
+        "",
+        "R7: a host that lost its data hears of the owner whether it is in sync",
+    ),
+    "handed-over-to-the-lagging": (
+        PROMOTE,
+        "	if (!(reg->now.state.isr & mr_coord_bit(wanted->to))) {",
+        "	if (reg->now.state.isr == 0) {",
+        "leadership goes to a member of the ISR",
+    ),
+    "handed-to-an-earlier-life": (
+        COORD,
+        "	       (value->state.leader_incarnation == us->options.incarnation ||\n"
+        "		handed_to == us->options.incarnation);",
+        "	       (value->state.leader_incarnation || handed_to + 1);",
+        "a hand-over counts for the life that it was meant for",
+    ),
+    "a-merge-forgets-versions": (
+        COORD,
+        "		return a->state.version > b->state.version ? 1 : -1;",
+        "		return 1;",
+        "the greater version is the newer one",
+    ),
+}
+ALL = MUTANTS | STATIC
+
 
 def make(name, root, out):
-    path, old, new, _ = MUTANTS[name]
+    path, old, new, _ = ALL[name]
     with open(f"{root}/{path}", encoding="utf-8") as file:
         text = file.read()
     if text.count(old) != 1:
@@ -189,6 +252,9 @@ def check(sim):
 def main():
     if sys.argv[1:2] == ["list"]:
         for name in MUTANTS:
+            print(name)
+    elif sys.argv[1:2] == ["list-static"]:
+        for name in STATIC:
             print(name)
     elif sys.argv[1:2] == ["make"] and len(sys.argv) == 5:
         make(*sys.argv[2:])

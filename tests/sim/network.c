@@ -119,6 +119,7 @@ static void unlink_hosts(struct sim *sim, uint32_t a, uint32_t b)
 		return;
 	link->connection = 0;
 	link->retry_ns = sim->now_ns + sim_random(sim, sim->faults ? MS(60) : MS(10));
+	sim_coordinator_disconnected(sim, a, b);
 	if (sim->hosts[a].alive)
 		mr_replica_disconnected(&sim->hosts[a].replica, b);
 	if (sim->hosts[b].alive)
@@ -136,6 +137,7 @@ static void connect_hosts(struct sim *sim, uint32_t a, uint32_t b)
 	link->connection = ++network->connections;
 	mr_replica_connected(&sim->hosts[a].replica, b, sim->hosts[b].incarnation);
 	mr_replica_connected(&sim->hosts[b].replica, a, sim->hosts[a].incarnation);
+	sim_coordinator_connected(sim, a, b);
 }
 
 void sim_network_step(struct sim *sim)
@@ -174,6 +176,11 @@ void sim_network_reset(struct sim *sim, uint32_t a, uint32_t b)
 void sim_network_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut)
 {
 	sim->network->cut[from][to] = cut;
+}
+
+bool sim_network_is_cut(const struct sim *sim, uint32_t from, uint32_t to)
+{
+	return sim->network->cut[from][to];
 }
 
 void sim_network_heal(struct sim *sim)

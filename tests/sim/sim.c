@@ -98,6 +98,8 @@ static bool may_lose_disk(const struct sim *sim, uint32_t node)
 	for (uint32_t i = 0; i < sim->hosts_count; i++)
 		if (sim->hosts[i].lost_data)
 			return false;
+	if (!sim_coordinator_survives(sim, node))
+		return false;
 	if (!(state.isr >> node & 1))
 		return true;
 	return sim->min_insync_replicas > 1 && state.isr == all;
@@ -252,6 +254,10 @@ static void tell(const struct sim_coverage *coverage)
 	       (double)coverage->unknown / thousands, (double)coverage->resent / thousands,
 	       (double)coverage->dropped / thousands, (double)coverage->begun_anew / thousands,
 	       (double)coverage->checkpoints / thousands);
+	if (coverage->promotions)
+		printf("for 1,000 seeds: %.0f promotions, %.0f attempts to take over\n",
+		       (double)coverage->promotions / thousands,
+		       (double)coverage->takeovers / thousands);
 }
 
 static int usage(const char *name)

@@ -8,7 +8,8 @@
  *	host.c		a host: one worker's turn around the protocol, power cuts, new disks
  *	disk.c		what it does with its disk: log, checkpoint, retention, truncation
  *	network.c	messages on their way
- *	coordinator.c	the register, sessions, incarnations
+ *	coordinator.c	the register, sessions, incarnations; or in its place
+ *	coordinator_static.c	the engine's static coordinator on each host, and a person
  *	clients.c	producers
  *	observer.c	the promises I1 to I6 (reliability.md 1)
  *	sim.c		what happens when: faults, seeds, the report
@@ -46,7 +47,7 @@ struct sim_host {
 	struct mr_io *disk;
 	struct mr_test_rig rig;
 	struct mr_replica replica;
-	struct mr_checkpoint checkpoint;       /* as its disk has it */
+	struct mr_checkpoint checkpoint;	/* as its disk has it */
 	struct mr_checkpoint_partition pending; /* to be in it when it is final */
 	bool is_pending;
 	uint8_t *kept, *coming; /* states (protocol.h) */
@@ -68,7 +69,7 @@ struct sim_host {
 struct sim_coverage {
 	uint64_t runs, steps, delivered, completions, answered;
 	uint64_t elections, truncations, torn, shrinks, expansions, crashes, cuts, disks_lost,
-		unknown, resent, dropped, begun_anew, checkpoints;
+		unknown, resent, dropped, begun_anew, checkpoints, promotions, takeovers;
 };
 
 struct sim {
@@ -148,6 +149,7 @@ void sim_network_step(struct sim *sim);
 void sim_network_lose(struct sim *sim, uint32_t node); /* a host died: its connections are gone */
 void sim_network_reset(struct sim *sim, uint32_t a, uint32_t b);
 void sim_network_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut); /* one way */
+bool sim_network_is_cut(const struct sim *sim, uint32_t from, uint32_t to);
 void sim_network_heal(struct sim *sim);
 
 /* ---- coordinator.c ------------------------------------------------------------------------------
@@ -163,6 +165,12 @@ void sim_coordinator_propose(struct sim *sim, uint32_t node,
 void sim_coordinator_step(struct sim *sim);
 void sim_coordinator_cut(struct sim *sim, uint32_t node, bool cut);
 void sim_coordinator_heal(struct sim *sim);
+void sim_coordinator_new_disk(struct sim *sim, uint32_t node);
+/* What is true of who leads is kept without this host's disk, too. */
+bool sim_coordinator_survives(const struct sim *sim, uint32_t node);
+/* Two hosts are, of which both are alive; were, of which one may be dead. */
+void sim_coordinator_connected(struct sim *sim, uint32_t a, uint32_t b);
+void sim_coordinator_disconnected(struct sim *sim, uint32_t a, uint32_t b);
 struct mr_coord_state sim_coordinator_state(const struct sim *sim);
 
 /* ---- clients.c ----------------------------------------------------------------------------------
