@@ -247,10 +247,13 @@ struct promotion {
 	char reply[160];
 };
 
+/* Who leads already is what was wanted: whoever asks again after a lost answer is answered. */
 static void promoted(void *arg, int status, const struct mr_error *err)
 {
 	struct promotion *promotion = arg;
 
+	if (status == -EALREADY)
+		status = 0;
 	mr_local_answer(promotion->ticket, status, err, status < 0 ? NULL : promotion->reply);
 	free(promotion);
 }
@@ -296,6 +299,10 @@ int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promoti
 		 mr_control_node_name(control, wanted->to, room));
 	(void)mr_coord_static_promoted(control->peers->coord, &before);
 	r = mr_coord_static_promote(control->peers->coord, &options, err);
+	if (r == -EALREADY) {
+		promoted(promotion, r, err);
+		return 0;
+	}
 	if (r < 0)
 		free(promotion);
 	else

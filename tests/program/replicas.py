@@ -173,6 +173,8 @@ class Replicas(support.Program):
         for host in (self.a, self.b):
             self.wait_for(lambda host=host: host.partition("t")["leader"] == "b",
                           f"{host.name} to know the new leader")
+            again = host.good("promote", "t/0", "--to", "b").out  # an answer may be lost
+            self.assertEqual(again, "b leads t/0\n")
         self.b.put("t", range(100, 200))
         self.wait_for_values(self.a, "t", [str(i) for i in range(200)])
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
