@@ -97,6 +97,10 @@ static int check_name(struct mr_feed *feed, const struct feed_connection *connec
 	struct mr_feed_peer *peer = feed->by_node[hello->node];
 	const char *certified = mr_link_peer(connection->link);
 
+	if (hello->node == feed->hello.node)
+		return mr_error_set(err, -EACCES,
+				    "'%s' says that its number is %u, which is the number of '%s'",
+				    hello->name, hello->node, feed->hello.name);
 	if (!peer)
 		return mr_error_set(err, -EACCES, "node %u ('%s') is no peer of '%s'", hello->node,
 				    hello->name, feed->hello.name);

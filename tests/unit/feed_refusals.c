@@ -194,7 +194,8 @@ Test(feed_refusals, of_no_node_of_ours)
 	hello.node = 2;
 	check_refused(&hello, MR_FEED_REFUSED_NODE, "node 2 ('a') is no peer of 'b'");
 	hello.node = 1;
-	check_refused(&hello, MR_FEED_REFUSED_NODE, "node 1 ('a') is no peer of 'b'");
+	check_refused(&hello, MR_FEED_REFUSED_NODE,
+		      "'a' says that its number is 1, which is the number of 'b'");
 }
 
 Test(feed_refusals, of_another_name)
