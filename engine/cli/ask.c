@@ -12,6 +12,31 @@
 #include "cli.h"
 #include "connection.h"
 
+const struct argp_option mr_ask_options[] = {
+	MR_CLI_OPTION_SOCKET,
+	MR_CLI_OPTION_JSON,
+	{0},
+};
+
+error_t mr_ask_parse(int key, char *arg, struct argp_state *state)
+{
+	struct mr_ask_arguments *arguments = state->input;
+
+	switch (key) {
+	case MR_CLI_SOCKET:
+		arguments->socket = arg;
+		return 0;
+	case MR_CLI_JSON:
+		arguments->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "it takes no arguments: '%s'", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
 json_int_t mr_ask_number(const json_t *object, const char *name)
 {
 	return json_integer_value(json_object_get(object, name));

@@ -5,6 +5,7 @@
 #ifndef MR_ASK_H
 #define MR_ASK_H
 
+#include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
 
@@ -19,6 +20,14 @@ struct mr_ask {
 
 /* Asks and shows. Returns the exit code. */
 int mr_cli_ask(const struct mr_ask *ask);
+
+/* What a command is given that only asks: argp's options and parser, and what they fill in. */
+struct mr_ask_arguments {
+	const char *socket;
+	bool json;
+};
+extern const struct argp_option mr_ask_options[];
+error_t mr_ask_parse(int key, char *arg, struct argp_state *state);
 
 /* Of an object in an answer: 0 and "" where there is none. */
 json_int_t mr_ask_number(const json_t *object, const char *name);

@@ -8,39 +8,9 @@
 #include "ask.h"
 #include "cli.h"
 
-struct arguments {
-	const char *socket;
-	bool json;
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case MR_CLI_SOCKET:
-		arguments->socket = arg;
-		return 0;
-	case MR_CLI_JSON:
-		arguments->json = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "peers takes no arguments: '%s'", arg);
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-static const struct argp_option options[] = {
-	MR_CLI_OPTION_SOCKET,
-	MR_CLI_OPTION_JSON,
-	{0},
-};
-
 static const struct argp argp = {
-	.options = options,
-	.parser = parse,
+	.options = mr_ask_options,
+	.parser = mr_ask_parse,
 	.doc = "Show the peers of this host and how replicas stand. Lags are what the leader "
 	       "knows: "
 	       "ask there for a partition that this host follows. Bytes are those of whole groups, "
@@ -183,7 +153,7 @@ static void print_peers(const json_t *reply, const void *arg)
 
 int mr_command_peers(int argc, char **argv)
 {
-	struct arguments arguments = {0};
+	struct mr_ask_arguments arguments = {0};
 	struct mr_ask ask = {.command = "peers", .print = print_peers};
 
 	mr_cli_parse(&argp, argc, argv, &arguments);

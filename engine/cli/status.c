@@ -8,39 +8,9 @@
 #include "cli.h"
 #include "time_text.h"
 
-struct arguments {
-	const char *socket;
-	bool json;
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case MR_CLI_SOCKET:
-		arguments->socket = arg;
-		return 0;
-	case MR_CLI_JSON:
-		arguments->json = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "status takes no arguments: '%s'", arg);
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-static const struct argp_option options[] = {
-	MR_CLI_OPTION_SOCKET,
-	MR_CLI_OPTION_JSON,
-	{0},
-};
-
 static const struct argp argp = {
-	.options = options,
-	.parser = parse,
+	.options = mr_ask_options,
+	.parser = mr_ask_parse,
 	.doc = "Say what exists on this host's disk only: records of topics without replicas, and "
 	       "of those that this host leads what no other host has said to have on its disk. "
 	       "Bytes are those of whole groups, so at most as many as it says."
@@ -132,7 +102,7 @@ static void print_status(const json_t *reply, const void *arg)
 
 int mr_command_status(int argc, char **argv)
 {
-	struct arguments arguments = {0};
+	struct mr_ask_arguments arguments = {0};
 	struct mr_ask ask = {.command = "status", .print = print_status};
 
 	mr_cli_parse(&argp, argc, argv, &arguments);
