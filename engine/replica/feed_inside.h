@@ -40,7 +40,8 @@
 #define FEED_TURN_BYTES	    (4u << 20) /* read from one connection before the others have a turn */
 #define FEED_PIECES_MAX	    1024       /* of a message: what one system call takes */
 #define FEED_SAID_BYTES	    320u
-#define FEED_CAPABILITIES   0 /* none yet */
+#define FEED_REASONS_MAX    4u /* told to the control thread of one peer in a second */
+#define FEED_CAPABILITIES   0  /* none yet */
 
 /* ---- partitions by name (feed_table.c) ------------------------------------------------------- */
 
@@ -174,6 +175,12 @@ static inline void feed_count(_Atomic uint64_t *figure, uint64_t more)
 			      memory_order_relaxed);
 }
 
+/* Reasons of a second that the control thread was told. */
+struct feed_told {
+	uint64_t since_ns;
+	uint32_t count;
+};
+
 struct mr_feed_peer {
 	uint32_t node;
 	char name[MR_FEED_NAME_MAX + 1];
@@ -187,7 +194,8 @@ struct mr_feed_peer {
 	uint64_t incarnation;
 	uint8_t log_id[16];
 	char said[FEED_SAID_BYTES]; /* the last REFUSED */
-	size_t share;		    /* bytes of buffers with the workers, of all its connections */
+	struct feed_told told;
+	size_t share; /* bytes of buffers with the workers, of all its connections */
 	/* the quota's bucket */
 	int64_t tokens;
 	uint64_t tokens_ns;
@@ -341,7 +349,7 @@ struct mr_feed {
 	struct feed_reading *readings;
 	uint64_t unrouted; /* entries that came for no partition here */
 	char said_of_strangers[FEED_SAID_BYTES];
-	uint64_t strangers_ns; /* when that was said */
+	struct feed_told told_of_strangers;
 };
 
 /* 'link' is taken. 'peer': whom we connect to, NULL: who connects to us. -ENOMEM */

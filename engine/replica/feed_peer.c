@@ -190,17 +190,25 @@ void feed_peer_say(struct mr_feed *feed, struct mr_feed_peer *peer, const char *
 	pthread_mutex_unlock(&feed->lock);
 }
 
+/* Whoever they are, and whomever they claim to be, they do not fill control's mailbox. */
+static bool may_tell(struct feed_told *told, uint64_t now_ns, uint32_t most)
+{
+	if (now_ns - told->since_ns >= FEED_SECOND_NS)
+		*told = (struct feed_told){.since_ns = now_ns};
+	return told->count++ < most;
+}
+
 void feed_peer_refused(struct mr_feed *feed, struct mr_feed_peer *peer, const char *why)
 {
 	char *said = peer ? peer->said : feed->said_of_strangers;
 
 	if (peer)
 		feed_peer_say(feed, peer, NULL, why);
-	else if (feed->now_ns - feed->strangers_ns < FEED_SECOND_NS)
-		return; /* whoever they are, they do not fill control's mailbox */
 	if (strncmp(said, why, FEED_SAID_BYTES - 1) == 0)
 		return;
-	feed->strangers_ns = peer ? feed->strangers_ns : feed->now_ns;
+	if (!may_tell(peer ? &peer->told : &feed->told_of_strangers, feed->now_ns,
+		      peer ? FEED_REASONS_MAX : 1))
+		return; /* one that stays is told when it comes again */
 	snprintf(said, FEED_SAID_BYTES, "%s", why);
 	feed_tell_text(feed, MR_FEED_EVENT_REFUSED, peer ? peer->node : UINT32_MAX, why, 0);
 }

@@ -631,20 +631,61 @@ Test(feed_refusals, who_takes_nothing_is_let_go)
 	rig_stop(b);
 }
 
-/* Many that say nothing leave room for one that does. */
+/* Whether the other side has ended it. */
+static bool raw_is_over(int fd)
+{
+	struct pollfd look = {.fd = fd, .events = POLLIN};
+	uint8_t byte;
+
+	return poll(&look, 1, 0) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) <= 0;
+}
+
+static uint32_t count_open(const int *fds, uint32_t count)
+{
+	uint32_t open = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		open += !raw_is_over(fds[i]);
+	return open;
+}
+
+/* Many that say nothing leave room for one that does; of them there are never more than a few. */
 Test(feed_refusals, a_crowd_of_strangers)
 {
-	struct rig *b = rig_start(1, NULL);
+	struct rig_tuning tuning = {.patience_ms = 60000}; /* no time-out ends them */
+	struct rig *b = rig_start(1, &tuning);
 	int fds[200];
 
 	for (uint32_t i = 0; i < 200; i++) {
 		fds[i] = raw_connect(b);
 		rig_turn();
 	}
+	rig_wait(count_open(fds, 200) <= 64);
 	close(raw_meet(b, &usual));
 	for (uint32_t i = 0; i < 200; i++)
 		close(fds[i]);
 	cr_assert_leq(b->event_count, 4, "control is not told of each");
+	rig_stop(b);
+}
+
+/* Whoever claims to be a peer, and is refused for another reason each time, fills nobody's mailbox.
+ */
+Test(feed_refusals, a_liar_with_many_reasons)
+{
+	struct rig *b = rig_start(1, NULL);
+	struct mr_feed_hello hello = usual;
+
+	for (int i = 0; i < 100; i++) {
+		int fd = raw_connect(b);
+
+		snprintf(hello.name, sizeof(hello.name), "z%d", i);
+		raw_hello(fd, &hello);
+		raw_refused(fd, MR_FEED_REFUSED_NODE, "but 'b' knows it as");
+	}
+	cr_assert_geq(b->event_count, 1);
+	cr_assert_leq(b->event_count, 20, "control is not told of each: %u", b->event_count);
+	cr_assert_not_null(strstr(rig_status(b, 0).last_error, "'z99'"), "but each is shown");
+	close(raw_meet(b, &usual)); /* and the peer itself is let in */
 	rig_stop(b);
 }
 
