@@ -72,11 +72,12 @@ DOORS = (
       r"engine/base/config\w*\.c",          # its file, before there is a directory
       r"engine/cli/\w+\.c",                 # input files, /proc, the demo's directory
       r"engine/serve/local\.c",             # its socket's name
+      r"engine/\w+/\w+_main\.c",           # run by the build
       r"engine/\w*host\w*\.c", r"engine/engine\.c")),
     ("time", r"clock_gettime|gettimeofday|time|ftime|timespec_get", "base/clock.h",
      (r"engine/base/clock\.c", r"ringbuf/\w+\.c")),
 )
-PRINTERS = re.compile(r"engine/\w+\.c|engine/cli/|engine/base/diag\.c|engine/base/\w+_main\.c|"
+PRINTERS = re.compile(r"engine/\w+\.c|engine/cli/|engine/base/diag\.c|engine/\w+/\w+_main\.c|"
                       r"ringbuf/error\.c|ringbuf/check\.c|examples/|tests/|bench/|perf-scripts/")
 
 # Files written by hand in other shapes, or whose bytes are data.
