@@ -473,8 +473,10 @@ static int lone_figures(struct mr_bench_run *run, struct pair *pair, struct mr_e
 	mr_bench_progress(run, "one record at a time");
 	r = mr_bench_pairs(run, 0, &ours, &limit, figures, 3, err);
 	if (r == 0)
-		mr_bench_note(run, "52 of them stand before the batch; the rest tells the follower "
-				   "that the record is committed, so that it can be read there");
+		mr_bench_note(
+			run, "as the leader's feed counted them: what stands before the batch, and "
+			     "the message that tells the follower that the record is committed, so "
+			     "that it can be read there; heartbeats, too");
 	return r;
 }
 

@@ -14,8 +14,7 @@
 #include "batch.h"
 #include "check.h"
 #include "crc32c.h"
-
-#define ENTRY_HEAD_BYTES ((uint32_t)sizeof(struct mr_feed_entry_head))
+#include "feed_entry.h"
 
 static_assert(MR_FEED_HELLO_BYTES_MAX == sizeof(struct mr_feed_header) +
 						 sizeof(struct mr_feed_hello_head) +
@@ -27,21 +26,6 @@ static_assert(MR_FEED_REFUSE_BYTES_MAX == sizeof(struct mr_feed_header) +
 	      "a refusal's size");
 
 /* ---- checks ---- */
-
-/* Numbers beyond INT64_MAX come in negative. */
-static int check_range(const char *field, int64_t found, int64_t least, int64_t most,
-		       struct mr_error *err)
-{
-	if (found >= least && found <= most)
-		return 0;
-	if (least == most)
-		return mr_error_set(err, -EBADMSG,
-				    "feed message has %s %" PRId64 ", expected %" PRId64, field,
-				    found, least);
-	return mr_error_set(err, -EBADMSG,
-			    "feed message has %s %" PRId64 ", expected %" PRId64 " to %" PRId64,
-			    field, found, least, most);
-}
 
 static bool is_printable(uint8_t byte)
 {
@@ -85,28 +69,82 @@ static void header_to_wire(struct mr_feed_header *header)
 	header->payload_crc = htole32(header->payload_crc);
 }
 
+/* Whether it has the short form: then it has no other. */
+static bool is_short(const struct mr_feed_header *header)
+{
+	return header->kind == MR_FEED_ENTRIES && header->entry_count <= UINT8_MAX &&
+	       header->head_bytes <= UINT8_MAX && header->payload_bytes <= UINT16_MAX;
+}
+
+uint32_t mr_feed_header_bytes(const struct mr_feed_header *header)
+{
+	return is_short(header) ? MR_FEED_HEADER_BYTES_MIN : MR_FEED_HEADER_BYTES;
+}
+
+/* 'header' is in host order. Returns its size on the wire. */
+static uint32_t encode_header(const struct mr_feed_header *header, uint8_t *bytes)
+{
+	struct mr_feed_header wire = *header;
+	struct mr_feed_short_header brief = {
+		.magic = htole16(MR_FEED_SHORT_MAGIC),
+		.version = header->version,
+		.kind = header->kind,
+		.entry_count = (uint8_t)header->entry_count,
+		.head_bytes = (uint8_t)header->head_bytes,
+		.payload_bytes = htole16((uint16_t)header->payload_bytes),
+		.head_crc = htole32(header->head_crc),
+		.payload_crc = htole32(header->payload_crc),
+	};
+
+	if (is_short(header)) {
+		memcpy(bytes, &brief, sizeof(brief));
+		return sizeof(brief);
+	}
+	wire.magic = MR_FEED_MAGIC;
+	header_to_wire(&wire);
+	memcpy(bytes, &wire, sizeof(wire));
+	return sizeof(wire);
+}
+
+static void expand_header(const struct mr_feed_short_header *brief, struct mr_feed_header *header)
+{
+	*header = (struct mr_feed_header){
+		.magic = MR_FEED_MAGIC,
+		.version = brief->version,
+		.kind = brief->kind,
+		.entry_count = brief->entry_count,
+		.head_bytes = brief->head_bytes,
+		.payload_bytes = le16toh(brief->payload_bytes),
+		.head_crc = le32toh(brief->head_crc),
+		.payload_crc = le32toh(brief->payload_crc),
+	};
+}
+
 /* 'header' is in host order. */
 static uint32_t head_crc(const struct mr_feed_header *header, const uint8_t *heads)
 {
-	struct mr_feed_header wire = *header;
+	struct mr_feed_header zero = *header;
+	uint8_t wire[sizeof(zero)];
 	uint32_t crc;
 
-	wire.head_crc = 0;
-	header_to_wire(&wire);
-	crc = mr_crc32c(0, &wire, sizeof(wire));
+	zero.head_crc = 0;
+	crc = mr_crc32c(0, wire, encode_header(&zero, wire));
 	return mr_crc32c(crc, heads, header->head_bytes);
 }
 
-/* Puts the header before its heads, which stand there already. Returns the size of both. */
+/*
+ * Puts the header before its heads, which stand behind the room of a long one: behind a short one
+ * they move up. Returns the size of both.
+ */
 static uint32_t put_header(struct mr_feed_header *header, uint8_t *bytes)
 {
-	uint32_t size = MR_FEED_HEADER_BYTES + header->head_bytes;
+	uint32_t size = mr_feed_header_bytes(header);
 
-	header->magic = MR_FEED_MAGIC;
 	header->head_crc = head_crc(header, bytes + sizeof(*header));
-	header_to_wire(header);
-	memcpy(bytes, header, sizeof(*header));
-	return size;
+	if (size < sizeof(*header))
+		memmove(bytes + size, bytes + sizeof(*header), header->head_bytes);
+	(void)encode_header(header, bytes); /* as long as it said */
+	return size + header->head_bytes;
 }
 
 struct bounds {
@@ -123,7 +161,7 @@ static const struct bounds bounds_of[] = {
 				    sizeof(struct mr_feed_refuse_head) + MR_FEED_SENTENCE_MAX},
 	[MR_FEED_ENTRIES] = {.entries_min = 1,
 			     .entries_max = MR_FEED_ENTRIES_MAX,
-			     .head_bytes_min = sizeof(struct mr_feed_entry_head),
+			     .head_bytes_min = MR_FEED_ENTRY_BYTES_MIN,
 			     .head_bytes_max = MR_FEED_HEAD_BYTES_MAX,
 			     .payload_bytes_max = MR_FEED_PAYLOAD_BYTES_MAX},
 	[MR_FEED_NOTICE] = {.payload_bytes_min = 1, .payload_bytes_max = MR_FEED_NOTICE_MAX},
@@ -132,45 +170,73 @@ static const struct bounds bounds_of[] = {
 static int check_bounds(const struct mr_feed_header *header, struct mr_error *err)
 {
 	const struct bounds *bounds = &bounds_of[header->kind];
-	uint32_t heads_min = header->entry_count * ENTRY_HEAD_BYTES;
+	uint32_t heads_min = header->entry_count * MR_FEED_ENTRY_BYTES_MIN;
 	int r;
 
 	if (heads_min < bounds->head_bytes_min)
 		heads_min = bounds->head_bytes_min;
-	r = check_range("entry_count", header->entry_count, bounds->entries_min,
-			bounds->entries_max, err);
+	r = mr_feed_check_range("entry_count", header->entry_count, bounds->entries_min,
+				bounds->entries_max, err);
 	if (r == 0)
-		r = check_range("head_bytes", header->head_bytes, heads_min, bounds->head_bytes_max,
-				err);
+		r = mr_feed_check_range("head_bytes", header->head_bytes, heads_min,
+					bounds->head_bytes_max, err);
 	if (r == 0)
-		r = check_range("payload_bytes", header->payload_bytes, bounds->payload_bytes_min,
-				bounds->payload_bytes_max, err);
+		r = mr_feed_check_range("payload_bytes", header->payload_bytes,
+					bounds->payload_bytes_min, bounds->payload_bytes_max, err);
 	if (r == 0 && header->payload_bytes == 0)
-		r = check_range("payload_crc", header->payload_crc, 0, 0, err);
+		r = mr_feed_check_range("payload_crc", header->payload_crc, 0, 0, err);
 	return r;
+}
+
+/* Of either form, its magic looked at. */
+static int load_header(const uint8_t *bytes, size_t available, struct mr_feed_header *header,
+		       struct mr_error *err)
+{
+	struct mr_feed_short_header brief;
+	uint32_t magic = 0;
+
+	if (available >= sizeof(brief)) {
+		memcpy(&brief, bytes, sizeof(brief));
+		memcpy(&magic, bytes, sizeof(magic));
+		magic = le32toh(magic);
+		if (le16toh(brief.magic) == MR_FEED_SHORT_MAGIC) {
+			expand_header(&brief, header);
+			return mr_feed_check_range("kind of a short header", brief.kind,
+						   MR_FEED_ENTRIES, MR_FEED_ENTRIES, err);
+		}
+		if (magic != MR_FEED_MAGIC)
+			return mr_error_set(err, -EBADMSG,
+					    "feed message has magic %08x, expected %08x", magic,
+					    MR_FEED_MAGIC);
+	}
+	if (available < sizeof(*header))
+		return mr_error_set(err, -EAGAIN, "%zu bytes are too few for a feed message",
+				    available);
+	memcpy(header, bytes, sizeof(*header));
+	header_to_wire(header); /* its own inverse */
+	if (is_short(header))
+		return mr_error_set(err, -EBADMSG,
+				    "feed message of %u entries has the long header, expected the "
+				    "short one",
+				    header->entry_count);
+	return 0;
 }
 
 int mr_feed_decode_header(const uint8_t *bytes, size_t available, uint8_t agreed,
 			  struct mr_feed_header *header, struct mr_error *err)
 {
 	uint8_t version = MR_FEED_VERSION_HELLO;
-	int r;
+	int r = load_header(bytes, available, header, err);
 
-	if (available < sizeof(*header))
-		return mr_error_set(err, -EAGAIN, "%zu bytes are too few for a feed message",
-				    available);
-	memcpy(header, bytes, sizeof(*header));
-	header_to_wire(header); /* its own inverse */
-	if (header->magic != MR_FEED_MAGIC)
-		return mr_error_set(err, -EBADMSG, "feed message has magic %08x, expected %08x",
-				    header->magic, MR_FEED_MAGIC);
-	r = check_range("kind", header->kind, MR_FEED_HELLO,
-			agreed ? MR_FEED_NOTICE : MR_FEED_REFUSE, err);
+	if (r < 0)
+		return r;
+	r = mr_feed_check_range("kind", header->kind, MR_FEED_HELLO,
+				agreed ? MR_FEED_NOTICE : MR_FEED_REFUSE, err);
 	if (r < 0)
 		return r;
 	if (header->kind == MR_FEED_ENTRIES || header->kind == MR_FEED_NOTICE)
 		version = agreed;
-	r = check_range("version", header->version, version, version, err);
+	r = mr_feed_check_range("version", header->version, version, version, err);
 	return r < 0 ? r : check_bounds(header, err);
 }
 
@@ -179,7 +245,7 @@ static int check_body(const struct mr_feed_header *header, enum mr_feed_message 
 		      const uint8_t *body, size_t count, struct mr_error *err)
 {
 	uint32_t crc;
-	int r = check_range("kind", header->kind, kind, kind, err);
+	int r = mr_feed_check_range("kind", header->kind, kind, kind, err);
 
 	if (r < 0)
 		return r;
@@ -212,12 +278,12 @@ static void hello_to_wire(struct mr_feed_hello_head *head)
 /* What is in a hello besides its name. */
 static int check_hello(const struct mr_feed_hello *hello, struct mr_error *err)
 {
-	int r = check_range("version_min", hello->version_min, 1, UINT8_MAX, err);
+	int r = mr_feed_check_range("version_min", hello->version_min, 1, UINT8_MAX, err);
 
 	if (r == 0)
-		r = check_range("version_max", hello->version_max, hello->version_min, UINT8_MAX,
-				err);
-	return r < 0 ? r : check_range("node", hello->node, 0, MR_NODES_MAX - 1, err);
+		r = mr_feed_check_range("version_max", hello->version_max, hello->version_min,
+					UINT8_MAX, err);
+	return r < 0 ? r : mr_feed_check_range("node", hello->node, 0, MR_NODES_MAX - 1, err);
 }
 
 size_t mr_feed_encode_hello(const struct mr_feed_hello *hello,
@@ -271,7 +337,7 @@ int mr_feed_decode_hello(const struct mr_feed_header *header, const uint8_t *bod
 	if (r < 0)
 		return r;
 	count -= sizeof(head); /* of which the header's bounds say that it fits a name */
-	r = check_range("name_bytes", head.name_bytes, (int64_t)count, (int64_t)count, err);
+	r = mr_feed_check_range("name_bytes", head.name_bytes, (int64_t)count, (int64_t)count, err);
 	return r < 0 ? r : take_text("name", body + sizeof(head), count, hello->name, err);
 }
 
@@ -308,14 +374,14 @@ int mr_feed_decode_refusal(const struct mr_feed_header *header, const uint8_t *b
 		return r;
 	memcpy(&head, body, sizeof(head));
 	refusal->code = le32toh(head.code);
-	r = check_range("code", refusal->code, 1, UINT32_MAX, err);
+	r = mr_feed_check_range("code", refusal->code, 1, UINT32_MAX, err);
 	if (r == 0)
-		r = check_range("reserved", le16toh(head.reserved), 0, 0, err);
+		r = mr_feed_check_range("reserved", le16toh(head.reserved), 0, 0, err);
 	if (r < 0)
 		return r;
 	count -= sizeof(head); /* of which the header's bounds say that it fits a sentence */
-	r = check_range("sentence_bytes", le16toh(head.sentence_bytes), (int64_t)count,
-			(int64_t)count, err);
+	r = mr_feed_check_range("sentence_bytes", le16toh(head.sentence_bytes), (int64_t)count,
+				(int64_t)count, err);
 	return r < 0 ? r
 		     : take_text("sentence", body + sizeof(head), count, refusal->sentence, err);
 }
@@ -371,225 +437,6 @@ int mr_feed_decode_notice(const struct mr_feed_header *header, const uint8_t *bo
 	return 0;
 }
 
-/* ---- an entry ---- */
-
-/* The fields of a kind, as they are sent. */
-union fields {
-	struct mr_feed_answer_fields answer; /* the longest first: {0} means all of it */
-	struct mr_feed_ask_fields ask;
-	struct mr_feed_fetch_fields fetch;
-	struct mr_feed_batches_fields batches;
-	struct mr_feed_watermark_fields watermark;
-	struct mr_feed_open_fields open;
-	struct mr_feed_forward_fields forward;
-	struct mr_feed_forwarded_fields forwarded;
-	struct mr_feed_ask_state_fields ask_state;
-	struct mr_feed_state_fields state;
-};
-static_assert(sizeof(union fields) + sizeof(struct mr_feed_entry_head) == MR_FEED_ENTRY_BYTES_MAX,
-	      "the longest head of an entry");
-
-static const uint8_t field_bytes[] = {
-	[MR_FEED_ASK] = sizeof(struct mr_feed_ask_fields),
-	[MR_FEED_ANSWER] = sizeof(struct mr_feed_answer_fields),
-	[MR_FEED_FETCH] = sizeof(struct mr_feed_fetch_fields),
-	[MR_FEED_BATCHES] = sizeof(struct mr_feed_batches_fields),
-	[MR_FEED_FLUSHED] = sizeof(struct mr_feed_fetch_fields),
-	[MR_FEED_WATERMARK] = sizeof(struct mr_feed_watermark_fields),
-	[MR_FEED_STALE] = 0,
-	[MR_FEED_OPEN] = sizeof(struct mr_feed_open_fields),
-	[MR_FEED_FORWARD] = sizeof(struct mr_feed_forward_fields),
-	[MR_FEED_FORWARDED] = sizeof(struct mr_feed_forwarded_fields),
-	[MR_FEED_ASK_STATE] = sizeof(struct mr_feed_ask_state_fields),
-	[MR_FEED_STATE] = sizeof(struct mr_feed_state_fields),
-};
-static_assert(mr_array_count(field_bytes) == MR_FEED_KIND_COUNT, "a size for each kind");
-
-static enum mr_feed_kind last_kind(uint8_t version)
-{
-	return version < 2 ? MR_FEED_FORWARDED : MR_FEED_KIND_COUNT - 1;
-}
-
-bool mr_feed_speaks(uint8_t version, enum mr_feed_kind kind)
-{
-	return kind <= last_kind(version);
-}
-
-/* How long the piece of a state is that begins at entry->at. */
-static uint32_t piece_bytes(const struct mr_feed_entry *entry)
-{
-	uint32_t left = entry->at < entry->total_bytes ? entry->total_bytes - entry->at : 0;
-
-	return left < MR_FEED_STATE_PIECE_MAX ? left : MR_FEED_STATE_PIECE_MAX;
-}
-
-/* What a kind does not use is zero, and zero is within the bounds of everything. */
-static int check_entry(const struct mr_feed_item *item, struct mr_error *err)
-{
-	const struct mr_feed_entry *entry = &item->entry;
-	bool batches = mr_feed_has_batches(entry->kind);
-	bool no_epoch = entry->kind == MR_FEED_OPEN;
-	bool no_session = no_epoch || entry->kind == MR_FEED_STALE;
-	bool state = entry->kind == MR_FEED_STATE;
-	bool piece = state || entry->kind == MR_FEED_ASK_STATE;
-	const struct {
-		const char *field;
-		int64_t found, least, most;
-	} checks[] = {
-		{"channel", item->channel, 0, MR_FEED_CHANNELS_MAX - 1},
-		{"leader_epoch", entry->leader_epoch, 0, no_epoch ? 0 : INT32_MAX},
-		{"session", entry->session, 0, no_session ? 0 : UINT32_MAX},
-		{"last_epoch", entry->last_epoch, MR_EPOCH_NONE, INT32_MAX},
-		{"offset", (int64_t)entry->offset, 0, INT64_MAX},
-		{"high_watermark", (int64_t)entry->high_watermark, 0, INT64_MAX},
-		{"log_start", (int64_t)entry->log_start, 0, INT64_MAX},
-		{"credit_bytes", (int64_t)entry->credit_bytes, 0, INT64_MAX},
-		{"total_bytes", entry->total_bytes, state, state ? MR_FEED_STATE_BYTES_MAX : 0},
-		{"at", entry->at, 0,
-		 state	 ? (int64_t)entry->total_bytes - 1
-		 : piece ? MR_FEED_STATE_BYTES_MAX
-			 : 0},
-		{"bytes", entry->bytes,
-		 batches ? MR_BATCH_HEADER_BYTES
-		 : state ? piece_bytes(entry)
-			 : 0,
-		 batches ? MR_FEED_PAYLOAD_BYTES_MAX
-		 : state ? piece_bytes(entry)
-			 : 0},
-		{"partition", item->partition, 0, MR_PARTITIONS_MAX - 1},
-		{"producer_id", entry->producer_id, 0, INT64_MAX},
-		{"sequence", entry->sequence, 0, INT32_MAX},
-		{"refused", entry->refused, 0, MR_FEED_FORWARD_REFUSAL_COUNT - 1},
-	};
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < mr_array_count(checks); i++)
-		r = check_range(checks[i].field, checks[i].found, checks[i].least, checks[i].most,
-				err);
-	return r;
-}
-
-static union fields fields_of(const struct mr_feed_item *item)
-{
-	const struct mr_feed_entry *entry = &item->entry;
-	union fields fields = {0};
-
-	switch (entry->kind) {
-	case MR_FEED_ASK:
-		fields.ask.offset = htole64(entry->offset);
-		fields.ask.last_epoch = (int32_t)htole32((uint32_t)entry->last_epoch);
-		break;
-	case MR_FEED_ANSWER:
-		fields.answer.offset = htole64(entry->offset);
-		fields.answer.log_start = htole64(entry->log_start);
-		fields.answer.last_epoch = (int32_t)htole32((uint32_t)entry->last_epoch);
-		break;
-	case MR_FEED_FETCH:
-	case MR_FEED_FLUSHED:
-		fields.fetch.offset = htole64(entry->offset);
-		fields.fetch.credit_bytes = htole64(entry->credit_bytes);
-		break;
-	case MR_FEED_BATCHES:
-		fields.batches.bytes = htole32(entry->bytes);
-		fields.batches.high_watermark[0] = htole32((uint32_t)entry->high_watermark);
-		fields.batches.high_watermark[1] = htole32((uint32_t)(entry->high_watermark >> 32));
-		break;
-	case MR_FEED_WATERMARK:
-		fields.watermark.offset = htole64(entry->offset);
-		fields.watermark.high_watermark = htole64(entry->high_watermark);
-		fields.watermark.log_start = htole64(entry->log_start);
-		break;
-	case MR_FEED_OPEN:
-		memcpy(fields.open.topic_id, item->topic_id, sizeof(fields.open.topic_id));
-		fields.open.partition = (int32_t)htole32((uint32_t)item->partition);
-		break;
-	case MR_FEED_FORWARD:
-		fields.forward.bytes = htole32(entry->bytes);
-		break;
-	case MR_FEED_FORWARDED:
-		fields.forwarded.credit_bytes = htole64(entry->credit_bytes);
-		fields.forwarded.producer_id = (int64_t)htole64((uint64_t)entry->producer_id);
-		fields.forwarded.sequence = (int32_t)htole32((uint32_t)entry->sequence);
-		fields.forwarded.refused = htole32(entry->refused);
-		break;
-	case MR_FEED_ASK_STATE:
-		fields.ask_state.offset = htole64(entry->offset);
-		fields.ask_state.at = htole32(entry->at);
-		break;
-	case MR_FEED_STATE:
-		fields.state.offset = htole64(entry->offset);
-		fields.state.log_start = htole64(entry->log_start);
-		fields.state.at = htole32(entry->at);
-		fields.state.total_bytes = htole32(entry->total_bytes);
-		break;
-	case MR_FEED_STALE:
-	case MR_FEED_KIND_COUNT:
-		break;
-	}
-	return fields;
-}
-
-/* Returns what stands in a reserved field. */
-static uint32_t load_fields(const union fields *fields, struct mr_feed_item *item)
-{
-	struct mr_feed_entry *entry = &item->entry;
-
-	switch (entry->kind) {
-	case MR_FEED_ASK:
-		entry->offset = le64toh(fields->ask.offset);
-		entry->last_epoch = (int32_t)le32toh((uint32_t)fields->ask.last_epoch);
-		return le32toh(fields->ask.reserved);
-	case MR_FEED_ANSWER:
-		entry->offset = le64toh(fields->answer.offset);
-		entry->log_start = le64toh(fields->answer.log_start);
-		entry->last_epoch = (int32_t)le32toh((uint32_t)fields->answer.last_epoch);
-		return le32toh(fields->answer.reserved);
-	case MR_FEED_FETCH:
-	case MR_FEED_FLUSHED:
-		entry->offset = le64toh(fields->fetch.offset);
-		entry->credit_bytes = le64toh(fields->fetch.credit_bytes);
-		break;
-	case MR_FEED_BATCHES:
-		entry->bytes = le32toh(fields->batches.bytes);
-		entry->high_watermark = (uint64_t)le32toh(fields->batches.high_watermark[1]) << 32 |
-					le32toh(fields->batches.high_watermark[0]);
-		break;
-	case MR_FEED_WATERMARK:
-		entry->offset = le64toh(fields->watermark.offset);
-		entry->high_watermark = le64toh(fields->watermark.high_watermark);
-		entry->log_start = le64toh(fields->watermark.log_start);
-		break;
-	case MR_FEED_OPEN:
-		memcpy(item->topic_id, fields->open.topic_id, sizeof(item->topic_id));
-		item->partition = (int32_t)le32toh((uint32_t)fields->open.partition);
-		break;
-	case MR_FEED_FORWARD:
-		entry->bytes = le32toh(fields->forward.bytes);
-		break;
-	case MR_FEED_FORWARDED:
-		entry->credit_bytes = le64toh(fields->forwarded.credit_bytes);
-		entry->producer_id = (int64_t)le64toh((uint64_t)fields->forwarded.producer_id);
-		entry->sequence = (int32_t)le32toh((uint32_t)fields->forwarded.sequence);
-		entry->refused = le32toh(fields->forwarded.refused);
-		break;
-	case MR_FEED_ASK_STATE:
-		entry->offset = le64toh(fields->ask_state.offset);
-		entry->at = le32toh(fields->ask_state.at);
-		return le32toh(fields->ask_state.reserved);
-	case MR_FEED_STATE:
-		entry->offset = le64toh(fields->state.offset);
-		entry->log_start = le64toh(fields->state.log_start);
-		entry->at = le32toh(fields->state.at);
-		entry->total_bytes = le32toh(fields->state.total_bytes);
-		entry->bytes = piece_bytes(entry);
-		break;
-	case MR_FEED_STALE:
-	case MR_FEED_KIND_COUNT:
-		break;
-	}
-	return 0;
-}
-
 /* ---- writing ---- */
 
 void mr_feed_begin(struct mr_feed_writer *writer, uint8_t version, uint8_t *bytes, size_t capacity)
@@ -609,30 +456,24 @@ void mr_feed_begin(struct mr_feed_writer *writer, uint8_t version, uint8_t *byte
 int mr_feed_add(struct mr_feed_writer *writer, const struct mr_feed_item *item)
 {
 	const struct mr_feed_entry *entry = &item->entry;
-	struct mr_feed_entry_head head = {
-		.channel = htole32(item->channel),
-		.kind = (uint8_t)entry->kind,
-		.leader_epoch = (int32_t)htole32((uint32_t)entry->leader_epoch),
-		.session = htole32(entry->session),
-	};
-	union fields fields = fields_of(item);
-	uint8_t *at = writer->bytes + MR_FEED_HEADER_BYTES + writer->head_bytes;
+	uint8_t head[MR_FEED_ENTRY_BYTES_MAX];
 	uint32_t bytes;
 
 	mr_assert(entry->kind >= MR_FEED_ASK);
 	mr_assert(entry->kind < MR_FEED_KIND_COUNT);
-	mr_assert(check_entry(item, NULL) == 0);
+	mr_assert(mr_feed_entry_check(item, NULL) == 0);
 	mr_assert(mr_feed_speaks(writer->version, entry->kind));
-	bytes = ENTRY_HEAD_BYTES + field_bytes[entry->kind];
+	bytes = mr_feed_entry_put(item, head);
 	if (bytes > writer->head_bytes_max - writer->head_bytes ||
 	    entry->bytes > MR_FEED_PAYLOAD_BYTES_MAX - writer->payload_bytes ||
 	    writer->entry_count == MR_FEED_ENTRIES_MAX)
 		return -ENOSPC;
-	memcpy(at, &head, sizeof(head));
-	memcpy(at + sizeof(head), &fields, field_bytes[entry->kind]);
+	memcpy(writer->bytes + MR_FEED_HEADER_BYTES + writer->head_bytes, head, bytes);
 	writer->head_bytes += bytes;
 	writer->payload_bytes += entry->bytes;
 	writer->entry_count++;
+	if (item->term && entry->kind != MR_FEED_OPEN)
+		*item->term = (struct mr_feed_term){entry->leader_epoch, entry->session, true};
 	return 0;
 }
 
@@ -660,7 +501,8 @@ uint32_t mr_feed_end(struct mr_feed_writer *writer, const struct iovec *pieces, 
 /* ---- reading ---- */
 
 int mr_feed_read(struct mr_feed_reader *reader, const struct mr_feed_header *header,
-		 const uint8_t *body, size_t count, struct mr_error *err)
+		 const uint8_t *body, size_t count, struct mr_feed_terms *terms,
+		 struct mr_error *err)
 {
 	int r = check_body(header, MR_FEED_ENTRIES, body, count, err);
 
@@ -671,8 +513,9 @@ int mr_feed_read(struct mr_feed_reader *reader, const struct mr_feed_header *hea
 		.payload = body + header->head_bytes,
 		.batches = body + header->head_bytes,
 		.payload_end = body + count,
+		.terms = terms,
 		.left = header->entry_count,
-		.last_kind = last_kind(header->version),
+		.last_kind = mr_feed_entry_last_kind(header->version),
 	};
 	return 0;
 }
@@ -681,21 +524,22 @@ int mr_feed_read(struct mr_feed_reader *reader, const struct mr_feed_header *hea
 static int check_batch(const struct mr_batch_header *batch, uint64_t offset, int32_t epoch_least,
 		       int32_t epoch_most, struct mr_error *err)
 {
-	int r = check_range("base offset of a batch", (int64_t)batch->base_offset, (int64_t)offset,
-			    (int64_t)offset, err);
+	int r = mr_feed_check_range("base offset of a batch", (int64_t)batch->base_offset,
+				    (int64_t)offset, (int64_t)offset, err);
 
 	if (r == 0)
-		r = check_range("record count of a batch", batch->record_count, 1, INT32_MAX, err);
+		r = mr_feed_check_range("record count of a batch", batch->record_count, 1,
+					INT32_MAX, err);
 	if (r == 0)
-		r = check_range("last offset delta of a batch", batch->last_offset_delta,
-				batch->record_count - 1, batch->record_count - 1, err);
+		r = mr_feed_check_range("last offset delta of a batch", batch->last_offset_delta,
+					batch->record_count - 1, batch->record_count - 1, err);
 	if (r == 0)
-		r = check_range("end offset of a batch",
-				(int64_t)(offset + (uint64_t)batch->record_count), 1, INT64_MAX,
-				err);
+		r = mr_feed_check_range("end offset of a batch",
+					(int64_t)(offset + (uint64_t)batch->record_count), 1,
+					INT64_MAX, err);
 	if (r == 0)
-		r = check_range("leader epoch of a batch", batch->leader_epoch, epoch_least,
-				epoch_most, err);
+		r = mr_feed_check_range("leader epoch of a batch", batch->leader_epoch, epoch_least,
+					epoch_most, err);
 	return r;
 }
 
@@ -740,14 +584,14 @@ static int take_batches(struct mr_feed_reader *reader, struct mr_feed_item *item
 			struct mr_error *err)
 {
 	uint32_t bytes = item->entry.bytes;
-	int r = check_range("bytes of an entry's batches", bytes, 0,
-			    reader->payload_end - reader->batches, err);
+	int r = mr_feed_check_range("bytes of an entry's batches", bytes, 0,
+				    reader->payload_end - reader->batches, err);
 
 	if (r == 0 && mr_feed_has_batches(item->entry.kind))
 		r = walk_batches(reader->batches, &item->entry, err);
 	if (r == 0 && item->entry.kind == MR_FEED_FORWARD)
-		r = check_range("base offset of a forwarded batch", (int64_t)item->entry.offset, 0,
-				0, err);
+		r = mr_feed_check_range("base offset of a forwarded batch",
+					(int64_t)item->entry.offset, 0, 0, err);
 	if (r < 0)
 		return r;
 	item->batches = reader->batches;
@@ -755,49 +599,15 @@ static int take_batches(struct mr_feed_reader *reader, struct mr_feed_item *item
 	return 0;
 }
 
-static int take_head(struct mr_feed_reader *reader, struct mr_feed_item *item, struct mr_error *err)
-{
-	size_t left = (size_t)(reader->payload - reader->at);
-	struct mr_feed_entry_head head;
-	union fields fields = {0};
-	uint32_t reserved;
-	int r;
-
-	if (left < sizeof(head))
-		return mr_error_set(err, -EBADMSG,
-				    "feed message has %zu bytes for an entry's head, expected %zu",
-				    left, sizeof(head));
-	memcpy(&head, reader->at, sizeof(head));
-	r = check_range("kind of an entry", head.kind, MR_FEED_ASK, reader->last_kind, err);
-	if (r < 0)
-		return r;
-	if (left - sizeof(head) < field_bytes[head.kind])
-		return mr_error_set(err, -EBADMSG,
-				    "feed message has %zu bytes for an entry's fields, expected %u",
-				    left - sizeof(head), field_bytes[head.kind]);
-	memcpy(&fields, reader->at + sizeof(head), field_bytes[head.kind]);
-	*item = (struct mr_feed_item){
-		.channel = le32toh(head.channel),
-		.entry = {.kind = head.kind,
-			  .leader_epoch = (int32_t)le32toh((uint32_t)head.leader_epoch),
-			  .session = le32toh(head.session)},
-	};
-	reserved =
-		load_fields(&fields, item) | head.reserved[0] | head.reserved[1] | head.reserved[2];
-	r = check_range("reserved bytes of an entry", reserved, 0, 0, err);
-	reader->at += sizeof(head) + field_bytes[head.kind];
-	return r < 0 ? r : check_entry(item, err);
-}
-
 /* Nothing may be left when all entries were read. */
 static int check_end(const struct mr_feed_reader *reader, struct mr_error *err)
 {
-	int r = check_range("bytes of heads behind its last entry", reader->payload - reader->at, 0,
-			    0, err);
+	int r = mr_feed_check_range("bytes of heads behind its last entry",
+				    reader->payload - reader->at, 0, 0, err);
 
 	return r < 0 ? r
-		     : check_range("bytes of batches behind its last entry",
-				   reader->payload_end - reader->batches, 0, 0, err);
+		     : mr_feed_check_range("bytes of batches behind its last entry",
+					   reader->payload_end - reader->batches, 0, 0, err);
 }
 
 int mr_feed_next(struct mr_feed_reader *reader, struct mr_feed_item *item, struct mr_error *err)
@@ -806,7 +616,7 @@ int mr_feed_next(struct mr_feed_reader *reader, struct mr_feed_item *item, struc
 
 	if (reader->left == 0)
 		return check_end(reader, err);
-	r = take_head(reader, item, err);
+	r = mr_feed_entry_take(reader, item, err);
 	if (r == 0 && item->entry.bytes > 0)
 		r = take_batches(reader, item, err);
 	if (r < 0)

@@ -6,10 +6,10 @@
  * A sender begins a message in a buffer of its own, adds entries, and ends it with the places where
  * the batches lie: what it sends is that buffer, then those places, which were not copied.
  *
- * A receiver decodes the 24 bytes of a header first. That bounds what is still to come, before
- * anything is allocated or waited for; then it has the rest, of exactly that many bytes, decoded.
- * Whatever is wrong gives -EBADMSG and a sentence with the field, what was found and what was
- * expected; the connection cannot go on after it.
+ * A receiver decodes a header first, of 16 or of 24 bytes. That bounds what is still to come,
+ * before anything is allocated or waited for; then it has the rest, of exactly that many bytes,
+ * decoded. Whatever is wrong gives -EBADMSG and a sentence with the field, what was found and what
+ * was expected; the connection cannot go on after it.
  */
 #ifndef MR_FEED_CODEC_H
 #define MR_FEED_CODEC_H
@@ -23,10 +23,11 @@
 #include "millrace/format.h"
 #include "protocol.h"
 
-#define MR_FEED_HEADER_BYTES	 ((uint32_t)sizeof(struct mr_feed_header))
+#define MR_FEED_HEADER_BYTES	 ((uint32_t)sizeof(struct mr_feed_header)) /* the long one */
+#define MR_FEED_HEADER_BYTES_MIN ((uint32_t)sizeof(struct mr_feed_short_header))
 #define MR_FEED_HELLO_BYTES_MAX	 (24u + 56u + MR_FEED_NAME_MAX)
 #define MR_FEED_REFUSE_BYTES_MAX (24u + 8u + MR_FEED_SENTENCE_MAX)
-#define MR_FEED_ENTRY_BYTES_MAX	 40u /* of an entry's head */
+#define MR_FEED_ENTRY_BYTES_MAX	 48u /* of an entry's head, and no less than that of any */
 
 /* ---- hello and refusal ---- */
 
@@ -73,6 +74,19 @@ int mr_feed_decode_notice(const struct mr_feed_header *header, const uint8_t *bo
 
 /* ---- entries ---- */
 
+/* What was said last on a channel, one way: entries under the same one do not say it again. */
+struct mr_feed_term {
+	int32_t leader_epoch;
+	uint32_t session;
+	bool said;
+};
+
+/* By channel, of a connection and of those that the other opened; zeros at first. */
+struct mr_feed_terms {
+	struct mr_feed_term *of;
+	uint32_t count;
+};
+
 /* An entry and whose it is. What its kind does not use is zero. */
 struct mr_feed_item {
 	uint32_t channel;
@@ -81,6 +95,8 @@ struct mr_feed_item {
 	int32_t partition;	/* OPEN */
 	const uint8_t *batches; /* BATCHES, decoded: entry.bytes of them, borrowed; STATE: the
 				   piece's */
+	struct mr_feed_term *term; /* to be said: the channel's, which may change. NULL: as if
+				      nothing had been said there */
 };
 
 /* A message of entries in the making; owned by the sending thread. */
@@ -111,12 +127,15 @@ uint32_t mr_feed_end(struct mr_feed_writer *writer, const struct iovec *pieces, 
 /* ---- decoding ---- */
 
 /*
- * A header in host order, its lengths within the bounds of its kind. 'agreed' is the version that
- * both speak; 0: not known yet, so only a hello or a refusal is let in. 0; -EAGAIN: fewer than
- * MR_FEED_HEADER_BYTES are available; -EBADMSG.
+ * A header in host order, as the long one, its lengths within the bounds of its kind. 'agreed' is
+ * the version that both speak; 0: not known yet, so only a hello or a refusal is let in. 0;
+ * -EAGAIN: more of it is to come; -EBADMSG.
  */
 int mr_feed_decode_header(const uint8_t *bytes, size_t available, uint8_t agreed,
 			  struct mr_feed_header *header, struct mr_error *err);
+
+/* What it takes, or took, on the wire: which of the two forms it has follows from what it says. */
+uint32_t mr_feed_header_bytes(const struct mr_feed_header *header);
 
 /* What follows the header. */
 static inline size_t mr_feed_body_bytes(const struct mr_feed_header *header)
@@ -132,17 +151,19 @@ int mr_feed_decode_refusal(const struct mr_feed_header *header, const uint8_t *b
 
 /* Walks the entries of a message, in order. 'body' must stay and not change until it is over. */
 struct mr_feed_reader {
-	const uint8_t *at;	/* the next entry's head */
+	const uint8_t *at;	/* the next entry's head, or number of it */
 	const uint8_t *payload; /* end of the heads; the next entry's batches follow from... */
 	const uint8_t *batches; /* ...here on */
 	const uint8_t *payload_end;
-	uint32_t left; /* entries not read yet */
+	struct mr_feed_terms *terms; /* borrowed */
+	uint32_t left;		     /* entries not read yet */
 	enum mr_feed_kind last_kind; /* that the version knows */
 };
 
-/* Both checksums are right from here on. */
+/* Both checksums are right from here on. 'terms' may grow between two entries, when one opens. */
 int mr_feed_read(struct mr_feed_reader *reader, const struct mr_feed_header *header,
-		 const uint8_t *body, size_t count, struct mr_error *err);
+		 const uint8_t *body, size_t count, struct mr_feed_terms *terms,
+		 struct mr_error *err);
 /*
  * 1 and the next entry; 0 after the last; -EBADMSG. Batches are whole, their offsets dense, their
  * leader epochs none above the entry's; entry.offset and entry.end_offset are theirs. Their own

@@ -212,6 +212,7 @@ struct feed_flow {
 	struct feed_key key; /* first */
 	uint32_t channel;
 	bool opened;
+	struct mr_feed_term term; /* said on it last */
 	enum feed_flow_place {
 		FEED_FLOW_IDLE,
 		FEED_FLOW_SMALL,   /* in 'small': an entry without batches is next */
@@ -272,6 +273,7 @@ struct feed_channels {
 		struct feed_key key;
 		bool open;
 	} * channels;
+	struct mr_feed_terms terms; /* as many */
 	uint32_t count;
 };
 

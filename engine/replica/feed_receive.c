@@ -96,24 +96,38 @@ static void deliver_items(struct feed_connection *connection, uint32_t count)
 
 /* ---- what a message holds ---- */
 
+static int make_channels(struct feed_channels *theirs, uint32_t more_than, struct mr_error *err)
+{
+	uint32_t count = theirs->count ? theirs->count : CHANNELS_MIN, before = theirs->count;
+	struct feed_channel *channels;
+	struct mr_feed_term *terms;
+
+	while (count <= more_than)
+		count *= 2;
+	channels = realloc(theirs->channels, count * sizeof(*channels));
+	if (channels)
+		theirs->channels = channels;
+	terms = realloc(theirs->terms.of, count * sizeof(*terms));
+	if (terms)
+		theirs->terms.of = terms;
+	if (!channels || !terms)
+		return mr_error_set(err, -ENOMEM, "no memory for %u channels", count);
+	memset(channels + before, 0, (count - before) * sizeof(*channels));
+	memset(terms + before, 0, (count - before) * sizeof(*terms));
+	theirs->count = theirs->terms.count = count;
+	return 0;
+}
+
 static int open_channel(struct feed_channels *theirs, const struct mr_feed_item *item,
 			struct mr_error *err)
 {
 	struct feed_channel *channel;
+	int r = 0;
 
-	if (item->channel >= theirs->count) {
-		uint32_t count = theirs->count ? theirs->count : CHANNELS_MIN;
-		struct feed_channel *channels;
-
-		while (count <= item->channel)
-			count *= 2;
-		channels = realloc(theirs->channels, count * sizeof(*channels));
-		if (!channels)
-			return mr_error_set(err, -ENOMEM, "no memory for %u channels", count);
-		memset(channels + theirs->count, 0, (count - theirs->count) * sizeof(*channels));
-		theirs->channels = channels;
-		theirs->count = count;
-	}
+	if (item->channel >= theirs->count)
+		r = make_channels(theirs, item->channel, err);
+	if (r < 0)
+		return r;
 	channel = &theirs->channels[item->channel];
 	if (channel->open)
 		return mr_error_set(err, -EBADMSG, "feed message opens channel %u again",
@@ -162,7 +176,7 @@ static int take_entries(struct feed_connection *connection, struct mr_error *err
 	struct mr_feed_reader reader;
 	uint32_t count = 0;
 	int r = mr_feed_read(&reader, &receiving->header, receiving->body, receiving->body_bytes,
-			     err);
+			     &connection->theirs.terms, err);
 
 	if (r < 0)
 		return r;
@@ -300,7 +314,7 @@ static int take_header(struct feed_connection *connection, struct mr_error *err)
 	}
 	if (r < 0)
 		return r;
-	receiving->staged_at += MR_FEED_HEADER_BYTES;
+	receiving->staged_at += mr_feed_header_bytes(&receiving->header);
 	r = begin_body(connection, err);
 	return r < 0 ? r : 1;
 }
@@ -413,4 +427,5 @@ void feed_receive_deinit(struct feed_connection *connection)
 	end_body(connection);
 	free(connection->receiving.staging);
 	free(connection->theirs.channels);
+	free(connection->theirs.terms.of);
 }

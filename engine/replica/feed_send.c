@@ -334,7 +334,8 @@ static int add_parcel(struct feed_connection *connection, struct mr_feed_writer 
 {
 	struct feed_sending *sending = &connection->sending;
 	struct mr_feed_parcel *parcel = first_parcel(&flow->parcels);
-	struct mr_feed_item item = {.channel = flow->channel, .entry = parcel->entry};
+	struct mr_feed_item item = {
+		.channel = flow->channel, .entry = parcel->entry, .term = &flow->term};
 	struct mr_feed_item open = {.channel = flow->channel,
 				    .entry = {.kind = MR_FEED_OPEN},
 				    .partition = flow->key.partition};

@@ -456,11 +456,13 @@ struct mr_commit {
 /*
  * ---- the feed: a TCP stream between two hosts; little-endian ---------------------------------
  *
- * A message is this header, 'head_bytes' of heads, 'payload_bytes' of record batches. A sender
- * writes the heads into one buffer and takes the batches from where they lie. A hello and a refusal
- * keep this form in every version, so that any two hosts can tell each other why not.
+ * A message is a header, 'head_bytes' of heads, 'payload_bytes' of record batches. A sender writes
+ * the heads into one buffer and takes the batches from where they lie. A hello and a refusal keep
+ * this form in every version, so that any two hosts can tell each other why not. Entries that fit
+ * into the short header have that one and no other.
  */
 #define MR_FEED_MAGIC	       0x4446524du /* MRFD */
+#define MR_FEED_SHORT_MAGIC    0x724du	   /* Mr */
 #define MR_FEED_VERSION	       2 /* spoken by this engine, and the oldest one it speaks */
 #define MR_FEED_VERSION_OLDEST 1 /* which knows kinds up to MR_FEED_FORWARDED */
 #define MR_FEED_VERSION_HELLO  1 /* of a hello's and a refusal's form, for ever */
@@ -493,6 +495,19 @@ struct mr_feed_header {
 	uint32_t payload_crc;	/* 20 CRC-32C of what is behind the heads; 0 without */
 };
 static_assert(sizeof(struct mr_feed_header) == 24, "feed header size");
+
+/* Of MR_FEED_ENTRIES alone. */
+struct mr_feed_short_header {
+	uint16_t magic;		/*  0 MR_FEED_SHORT_MAGIC */
+	uint8_t version;	/*  2 the one agreed on */
+	uint8_t kind;		/*  3 MR_FEED_ENTRIES */
+	uint8_t entry_count;	/*  4 */
+	uint8_t head_bytes;	/*  5 behind this header */
+	uint16_t payload_bytes; /*  6 behind the heads */
+	uint32_t head_crc;	/*  8 as above */
+	uint32_t payload_crc;	/* 12 */
+};
+static_assert(sizeof(struct mr_feed_short_header) == 16, "feed short header size");
 
 /* Behind it the name that people gave the node, printable ASCII. */
 struct mr_feed_hello_head {
@@ -544,57 +559,34 @@ enum mr_feed_kind {
 	MR_FEED_KIND_COUNT,
 };
 
-/* Before the fields of its kind, which follow at once: heads lie back to back, unaligned. */
-struct mr_feed_entry_head {
-	uint32_t channel;     /*  0 the partition that an OPEN on this connection gave it */
-	uint8_t kind;	      /*  4 enum mr_feed_kind */
-	uint8_t reserved[3];  /*  5 zero */
-	int32_t leader_epoch; /*  8 the sender's; STALE: the newer one; OPEN: 0 */
-	uint32_t session;     /* 12 STALE, OPEN: 0 */
-};
-static_assert(sizeof(struct mr_feed_entry_head) == 16, "feed entry's head size");
-
-struct mr_feed_ask_fields {
-	uint64_t offset;    /*  0 log end */
-	int32_t last_epoch; /*  8 -1: none */
-	uint32_t reserved;  /* 12 zero */
-};
-static_assert(sizeof(struct mr_feed_ask_fields) == 16, "feed ask size");
-
-struct mr_feed_answer_fields {
-	uint64_t offset;    /*  0 where that epoch ends */
-	uint64_t log_start; /*  8 */
-	int32_t last_epoch; /* 16 -1: none */
-	uint32_t reserved;  /* 20 zero */
-};
-static_assert(sizeof(struct mr_feed_answer_fields) == 24, "feed answer size");
-
-/* Of FETCH and of FLUSHED. */
-struct mr_feed_fetch_fields {
-	uint64_t offset;       /*  0 FETCH: log end; FLUSHED: flushed */
-	uint64_t credit_bytes; /*  8 of batches of this session, in all */
-};
-static_assert(sizeof(struct mr_feed_fetch_fields) == 16, "feed fetch size");
-
-/* Base and end offset are what the batches say. */
-struct mr_feed_batches_fields {
-	uint32_t bytes;		    /*  0 of its batches */
-	uint32_t high_watermark[2]; /*  4 low half, high half: it need not be aligned to 8 */
-};
-static_assert(sizeof(struct mr_feed_batches_fields) == 12, "feed batches size");
-
-struct mr_feed_watermark_fields {
-	uint64_t offset;	 /*  0 all below was sent */
-	uint64_t high_watermark; /*  8 */
-	uint64_t log_start;	 /* 16 */
-};
-static_assert(sizeof(struct mr_feed_watermark_fields) == 24, "feed watermark size");
-
-struct mr_feed_open_fields {
-	uint8_t topic_id[16]; /*  0 */
-	int32_t partition;    /* 16 */
-};
-static_assert(sizeof(struct mr_feed_open_fields) == 20, "feed open size");
+/*
+ * An entry's head, back to back with others, of numbers: 7 bits a byte, the low ones first, bit 7
+ * says that more follow; never longer than need be.
+ *
+ *	kind (one byte), and MR_FEED_TERM_SAID	enum mr_feed_kind
+ *	channel					the partition that an OPEN here gave it
+ *	[leader epoch, session]			the *term*: the sender's epoch (STALE: the newer
+ *						one, session 0). Without MR_FEED_TERM_SAID it is
+ *						that of the entry before on this channel, from
+ *						this sender; said is only one that differs
+ *	fields of the kind:
+ *
+ *	OPEN		16 bytes of topic id, partition; it has no term and changes none
+ *	ASK		offset (log end), last epoch + 1 (0: none)
+ *	ANSWER		offset (where that epoch ends), log start, last epoch + 1 (0: none)
+ *	FETCH		offset (log end), credit: bytes of batches of this session, in all
+ *	FLUSHED		offset (flushed), credit
+ *	BATCHES		bytes of its batches, high watermark; both offsets are what the batches say
+ *	WATERMARK	offset (all below was sent), by how much the high watermark is lower, log
+ *			start. By how much: twice that; if it is higher, twice as much less 1
+ *	STALE		-
+ *	FORWARD		bytes of its batches
+ *	FORWARDED	credit of this session, in all; whose batch was refused, else 0; sequence of
+ *			the record that was due, else 0; enum mr_feed_forward_refusal
+ *	ASK_STATE	offset of the state whose pieces came already, at
+ *	STATE		offset, log start, at, bytes in all
+ */
+#define MR_FEED_TERM_SAID 0x80u
 
 /*
  * Offsets in its batches count from 0, their leader epochs are 0: the leader sets both. The session
@@ -602,11 +594,6 @@ static_assert(sizeof(struct mr_feed_open_fields) == 20, "feed open size");
  * it may send MR_FEED_FORWARD_CREDIT bytes in a session, and one entry beyond.
  */
 #define MR_FEED_FORWARD_CREDIT (256u << 10)
-
-struct mr_feed_forward_fields {
-	uint32_t bytes; /*  0 of its batches */
-};
-static_assert(sizeof(struct mr_feed_forward_fields) == 4, "feed forward size");
 
 /* Why a producer's batch was not taken; then nothing more of its session is. */
 enum mr_feed_forward_refusal {
@@ -617,32 +604,12 @@ enum mr_feed_forward_refusal {
 	MR_FEED_FORWARD_REFUSAL_COUNT,
 };
 
-struct mr_feed_forwarded_fields {
-	uint64_t credit_bytes; /*  0 of this session, in all */
-	int64_t producer_id;   /*  8 whose batch was refused; else 0 */
-	int32_t sequence;      /* 16 of the record that was due; else 0 */
-	uint32_t refused;      /* 20 enum mr_feed_forward_refusal */
-};
-static_assert(sizeof(struct mr_feed_forwarded_fields) == 24, "feed forwarded size");
-
-struct mr_feed_ask_state_fields {
-	uint64_t offset;   /*  0 of the state whose pieces came already */
-	uint32_t at;	   /*  8 */
-	uint32_t reserved; /* 12 zero */
-};
-static_assert(sizeof(struct mr_feed_ask_state_fields) == 16, "feed ask state size");
-
 /*
- * The piece's bytes are the payload: the rest of the whole, or MR_FEED_STATE_PIECE_MAX. Together
- * the pieces are a partition's entry as in a checkpoint (engine/log/checkpoint.c), which begins
- * with magic, version and size, and ends with a checksum.
+ * A state's offset: everything below it is committed; it is not below the log start, where the
+ * follower's log is to begin. Its bytes in all are 1 to MR_FEED_STATE_BYTES_MAX. The piece's bytes
+ * are the payload: the rest of the whole, or MR_FEED_STATE_PIECE_MAX. Together the pieces are a
+ * partition's entry as in a checkpoint (engine/log/checkpoint.c), which begins with magic, version
+ * and size, and ends with a checksum.
  */
-struct mr_feed_state_fields {
-	uint64_t offset;      /*  0 everything below it is committed; not below log_start */
-	uint64_t log_start;   /*  8 where the follower's log is to begin */
-	uint32_t at;	      /* 16 */
-	uint32_t total_bytes; /* 20 of the whole, 1 to MR_FEED_STATE_BYTES_MAX */
-};
-static_assert(sizeof(struct mr_feed_state_fields) == 24, "feed state size");
 
 #endif

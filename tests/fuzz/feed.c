@@ -16,6 +16,7 @@
 #define INPUT_BYTES_MAX 65536u
 
 static uint8_t again[INPUT_BYTES_MAX + 64];
+static struct mr_feed_term terms[2][MR_FEED_CHANNELS_MAX]; /* heard, and said again */
 
 static void check_refused(int r, const struct mr_error *err)
 {
@@ -77,16 +78,27 @@ static void check_item(const struct mr_feed_item *item, const uint8_t *body, siz
 	fuzz_demand(entry->bytes <= entry->total_bytes - entry->at);
 }
 
+/* Some channels have a term from an earlier message, and not all are open. */
+static struct mr_feed_terms make_terms(uint8_t hint)
+{
+	for (uint32_t i = 0; i < MR_FEED_CHANNELS_MAX; i += i < 256 ? 1 : 255)
+		terms[0][i] = (struct mr_feed_term){hint % 8, i % 4, i % 2};
+	memcpy(terms[1], terms[0], sizeof(terms[0]));
+	return (struct mr_feed_terms){terms[0], hint % 16 ? MR_FEED_CHANNELS_MAX : 64};
+}
+
 static void try_entries(const struct mr_feed_header *header, const uint8_t *message, size_t count)
 {
-	const uint8_t *body = message + MR_FEED_HEADER_BYTES;
-	size_t body_bytes = count - MR_FEED_HEADER_BYTES;
+	uint32_t head = mr_feed_header_bytes(header);
+	const uint8_t *body = message + head;
+	size_t body_bytes = count - head;
+	struct mr_feed_terms heard = make_terms((uint8_t)header->head_crc);
 	struct mr_feed_reader reader;
 	struct mr_feed_writer writer;
 	struct mr_feed_item item;
 	struct iovec pieces[2];
 	struct mr_error err;
-	int r = mr_feed_read(&reader, header, body, body_bytes, &err);
+	int r = mr_feed_read(&reader, header, body, body_bytes, &heard, &err);
 
 	if (r < 0) {
 		check_refused(r, &err);
@@ -96,7 +108,11 @@ static void try_entries(const struct mr_feed_header *header, const uint8_t *mess
 	while ((r = mr_feed_next(&reader, &item, &err)) > 0) {
 		check_item(&item, body, body_bytes);
 		fuzz_demand(header->version > 1 || item.entry.kind <= MR_FEED_FORWARDED);
+		fuzz_demand(item.entry.kind == MR_FEED_OPEN || item.channel < heard.count);
+		item.term = &terms[1][item.channel];
 		fuzz_demand(mr_feed_add(&writer, &item) == 0);
+		fuzz_demand(memcmp(&terms[0][item.channel], &terms[1][item.channel],
+				   sizeof(terms[0][0])) == 0);
 	}
 	if (r < 0) {
 		check_refused(r, &err);
@@ -107,8 +123,8 @@ static void try_entries(const struct mr_feed_header *header, const uint8_t *mess
 	pieces[0] = (struct iovec){(void *)(body + header->head_bytes), header->payload_bytes / 3};
 	pieces[1] = (struct iovec){(uint8_t *)pieces[0].iov_base + pieces[0].iov_len,
 				   header->payload_bytes - pieces[0].iov_len};
-	fuzz_demand(mr_feed_end(&writer, pieces, 2) == MR_FEED_HEADER_BYTES + header->head_bytes);
-	fuzz_demand(memcmp(again, message, MR_FEED_HEADER_BYTES + header->head_bytes) == 0);
+	fuzz_demand(mr_feed_end(&writer, pieces, 2) == head + header->head_bytes);
+	fuzz_demand(memcmp(again, message, head + header->head_bytes) == 0);
 }
 
 static void try_hello(const struct mr_feed_header *header, const uint8_t *message, size_t count)
@@ -180,26 +196,74 @@ static void try_message(const uint8_t *message, size_t count, uint8_t agreed)
 	fuzz_demand(header.head_bytes <= MR_FEED_HEAD_BYTES_MAX);
 	fuzz_demand(header.payload_bytes <= MR_FEED_PAYLOAD_BYTES_MAX);
 	fuzz_demand(agreed || header.kind == MR_FEED_HELLO || header.kind == MR_FEED_REFUSE);
-	try_hello(&header, message, count);
-	try_refusal(&header, message, count);
-	try_entries(&header, message, count);
-	try_notice(&header, message, count);
+	if (header.kind == MR_FEED_HELLO)
+		try_hello(&header, message, count);
+	else if (header.kind == MR_FEED_REFUSE)
+		try_refusal(&header, message, count);
+	else if (header.kind == MR_FEED_NOTICE)
+		try_notice(&header, message, count);
+	else
+		try_entries(&header, message, count);
+}
+
+/* Behind a number at 'at', or NULL. */
+static const uint8_t *pass_number(const uint8_t *at, const uint8_t *end)
+{
+	while (at && at < end && *at & 0x80)
+		at++;
+	return at && at < end ? at + 1 : NULL;
 }
 
 /* The bytes of entries' heads at 'heads', as far as they can be that; counts them. */
 static uint32_t walk_heads(const uint8_t *heads, size_t count, uint16_t *entries)
 {
-	static const uint8_t head_bytes[MR_FEED_KIND_COUNT] = {0,  32, 40, 32, 28, 32, 40,
-							       16, 36, 20, 40, 32, 40};
-	uint32_t at = 0;
+	static const uint8_t numbers[MR_FEED_KIND_COUNT] = {0, 2, 3, 2, 2, 2, 3, 0, 1, 1, 4, 2, 4};
+	const uint8_t *at = heads, *end = heads + count;
 
 	*entries = 0;
-	while (count - at >= 16 && heads[at + 4] >= 1 && heads[at + 4] < MR_FEED_KIND_COUNT &&
-	       count - at >= head_bytes[heads[at + 4]] && *entries < UINT16_MAX) {
-		at += head_bytes[heads[at + 4]];
+	while (end - at >= 2 && *entries < UINT16_MAX) {
+		uint8_t kind = *at & 0x7f;
+		bool said = *at & MR_FEED_TERM_SAID;
+		const uint8_t *next = at + 1;
+
+		if (kind == 0 || kind >= MR_FEED_KIND_COUNT)
+			break;
+		next = pass_number(next, end);
+		if (next && kind == MR_FEED_OPEN)
+			next = end - next >= 16 ? next + 16 : NULL;
+		for (uint32_t i = 0; i < numbers[kind] + (said ? 2u : 0); i++)
+			next = pass_number(next, end);
+		if (!next)
+			break;
+		at = next;
 		++*entries;
 	}
-	return at;
+	return (uint32_t)(at - heads);
+}
+
+static void seal_short(uint8_t *message, size_t count)
+{
+	struct mr_feed_short_header header;
+	const uint8_t *heads = message + sizeof(header);
+	uint16_t entries;
+	size_t left = count - sizeof(header);
+
+	memcpy(&header, message, sizeof(header));
+	header.magic = MR_FEED_SHORT_MAGIC;
+	header.version = header.version % 2 ? 1 : MR_FEED_VERSION;
+	header.kind = MR_FEED_ENTRIES;
+	header.head_bytes = (uint8_t)walk_heads(heads, left < 255 ? left : 255, &entries);
+	header.entry_count = (uint8_t)entries;
+	if (header.head_crc % 2 && header.head_bytes < 255 && left > header.head_bytes) {
+		header.head_bytes++; /* one is cut off */
+		header.entry_count++;
+	}
+	header.payload_bytes = (uint16_t)(left - header.head_bytes);
+	header.payload_crc = mr_crc32c(0, heads + header.head_bytes, header.payload_bytes);
+	header.head_crc = 0;
+	memcpy(message, &header, sizeof(header));
+	header.head_crc = mr_crc32c(0, message, sizeof(header) + header.head_bytes);
+	memcpy(message, &header, sizeof(header));
 }
 
 /*
@@ -249,6 +313,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
 	memcpy(copy, data, count);
 	seal(copy, count);
 	try_message(copy, count, copy[4]);
+	memcpy(copy, data, count);
+	seal_short(copy, count);
+	try_message(copy, count, copy[2]);
 	free(copy);
 	return 0;
 }

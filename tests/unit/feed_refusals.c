@@ -89,11 +89,18 @@ static int raw_message(int fd)
 {
 	uint8_t bytes[MR_FEED_HEADER_BYTES];
 	struct mr_error err;
+	int r;
 
-	if (!raw_receive(fd, bytes, sizeof(bytes)))
+	if (!raw_receive(fd, bytes, MR_FEED_HEADER_BYTES_MIN))
 		return 0;
-	cr_assert_eq(mr_feed_decode_header(bytes, sizeof(bytes), MR_FEED_VERSION, &head, &err), 0,
-		     "%s", err.what);
+	r = mr_feed_decode_header(bytes, MR_FEED_HEADER_BYTES_MIN, MR_FEED_VERSION, &head, &err);
+	if (r == -EAGAIN) {
+		if (!raw_receive(fd, bytes + MR_FEED_HEADER_BYTES_MIN,
+				 sizeof(bytes) - MR_FEED_HEADER_BYTES_MIN))
+			return 0;
+		r = mr_feed_decode_header(bytes, sizeof(bytes), MR_FEED_VERSION, &head, &err);
+	}
+	cr_assert_eq(r, 0, "%s", err.what);
 	cr_assert_leq(mr_feed_body_bytes(&head), sizeof(body));
 	return raw_receive(fd, body, mr_feed_body_bytes(&head)) ? head.kind : 0;
 }
@@ -501,7 +508,9 @@ Test(feed_refusals, a_message_with_one_fault_is_dropped_as_a_whole)
 {
 	struct rig *b = rig_start(1, NULL);
 	struct mr_feed_item open = {.channel = 0, .entry = {.kind = MR_FEED_OPEN}, .partition = 2};
-	struct mr_feed_item entry = {.entry = {.kind = MR_FEED_FLUSHED, .session = 1}};
+	struct mr_feed_term term = {0};
+	struct mr_feed_item entry = {.entry = {.kind = MR_FEED_FLUSHED, .session = 1},
+				     .term = &term};
 	struct mr_feed_writer writer;
 	uint8_t bytes[512];
 	int fd;
@@ -517,6 +526,7 @@ Test(feed_refusals, a_message_with_one_fault_is_dropped_as_a_whole)
 	mr_feed_begin(&writer, MR_FEED_VERSION, bytes, sizeof(bytes));
 	cr_assert_eq(mr_feed_add(&writer, &entry), 0);
 	entry.channel = 9;
+	entry.term = NULL;
 	cr_assert_eq(mr_feed_add(&writer, &entry), 0);
 	raw_send(fd, bytes, mr_feed_end(&writer, NULL, 0));
 	raw_refused(fd, MR_FEED_REFUSED_MESSAGE, "channel 9");
@@ -557,11 +567,11 @@ Test(feed_refusals, flipped_bits)
 	uint8_t bytes[256];
 	size_t count = make_entries(bytes, sizeof(bytes), true);
 
-	for (size_t at = 0; at < count; at += 3) {
+	for (size_t at = 0; at < count; at += 2) {
 		int fd;
 
 		rig_wait(!b->connection[0]);
-		if (at >= 8 && at < 16)
+		if (at >= 5 && at < 8)
 			continue; /* lengths: below */
 		fd = raw_meet(b, &usual);
 		bytes[at] ^= 0x10;

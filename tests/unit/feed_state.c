@@ -12,7 +12,8 @@
 #include "crc32c.h"
 #include "feed_codec.h"
 
-#define AT_STATE 24u
+#define SHORT 16u
+#define LONG  24u
 
 static uint8_t bytes[1u << 20], payload[MR_FEED_STATE_PIECE_MAX + 64];
 static uint32_t size;
@@ -34,13 +35,26 @@ static struct mr_feed_item piece(uint32_t at, uint32_t total_bytes, uint32_t cou
 	};
 }
 
+static uint32_t header_bytes(void)
+{
+	return bytes[1] == 'r' ? SHORT : LONG;
+}
+
 static void seal(void)
 {
 	struct mr_feed_header *h = (struct mr_feed_header *)(void *)bytes;
+	struct mr_feed_short_header *brief = (struct mr_feed_short_header *)(void *)bytes;
 
-	h->payload_crc = mr_crc32c(0, bytes + 24 + h->head_bytes, h->payload_bytes);
+	if (header_bytes() == SHORT) {
+		brief->payload_crc =
+			mr_crc32c(0, bytes + SHORT + brief->head_bytes, brief->payload_bytes);
+		brief->head_crc = 0;
+		brief->head_crc = mr_crc32c(0, bytes, SHORT + brief->head_bytes);
+		return;
+	}
+	h->payload_crc = mr_crc32c(0, bytes + LONG + h->head_bytes, h->payload_bytes);
 	h->head_crc = 0;
-	h->head_crc = mr_crc32c(0, bytes, 24 + h->head_bytes);
+	h->head_crc = mr_crc32c(0, bytes, LONG + h->head_bytes);
 }
 
 static void make(const struct mr_feed_item *item)
@@ -60,15 +74,21 @@ static void make(const struct mr_feed_item *item)
 /* The one entry, or what was wrong; of the size that it needs, so that a byte too far is seen. */
 static int decode(uint8_t version)
 {
-	uint8_t *body = malloc(size - 24);
+	struct mr_feed_term term[4] = {{0}};
+	struct mr_feed_terms terms = {term, 4};
 	struct mr_feed_header header;
 	struct mr_feed_reader reader;
 	struct mr_feed_item none;
+	uint8_t *body = malloc(size);
+	size_t count;
 	int r = mr_feed_decode_header(bytes, size, version, &header, &err);
 
-	memcpy(body, bytes + 24, size - 24);
-	if (r == 0)
-		r = mr_feed_read(&reader, &header, body, size - 24, &err);
+	if (r == 0) {
+		count = size - mr_feed_header_bytes(&header);
+		body = realloc(body, count);
+		memcpy(body, bytes + size - count, count);
+		r = mr_feed_read(&reader, &header, body, count, &terms, &err);
+	}
 	if (r == 0)
 		r = mr_feed_next(&reader, &heard, &err);
 	if (r == 1 && heard.batches)
@@ -126,20 +146,20 @@ Test(feed_state, comes_back_as_it_was_said)
 /* These bytes never change while the version is 2. */
 Test(feed_state, the_bytes_are_those_of_the_format)
 {
-	static const uint8_t state[] = {3, 0, 0, 0, 12,	  0, 0, 0, 65,	 0, 0, 0, 9, 0,
-					0, 0, 8, 7, 6,	  5, 4, 3, 2,	 1, 0, 0, 6, 5,
-					4, 3, 2, 1, 0xe7, 3, 0, 0, 0xe8, 3, 0, 0};
-	static const uint8_t asked[] = {3, 0, 0, 0, 11, 0, 0, 0, 65, 0, 0, 0, 9, 0, 0, 0,
-					8, 7, 6, 5, 4, 3, 2, 1, 0,  0, 4, 0, 0, 0, 0, 0};
+	static const uint8_t state[] = {0x8c, 3,    65,	  9,	0x88, 0x8e, 0x98, 0xa8, 0xc0,
+					0xe0, 0x80, 0x81, 0x01, 0x80, 0x80, 0x98, 0xa8, 0xc0,
+					0xe0, 0x80, 0x81, 0x01, 0xe7, 7,    0xe8, 7};
+	static const uint8_t asked[] = {0x8b, 3,    65,	  9,	0x88, 0x8e, 0x98, 0xa8,
+					0xc0, 0xe0, 0x80, 0x81, 0x01, 0x80, 0x80, 0x10};
 	struct mr_feed_item item = piece(999, 1000, 1);
 
 	make(&item);
-	cr_assert_eq(bytes[4], 2);
-	cr_assert_eq(size, 24 + sizeof(state) + 1);
-	cr_assert_arr_eq(bytes + AT_STATE, state, sizeof(state));
+	cr_assert_eq(bytes[2], 2);
+	cr_assert_eq(size, SHORT + sizeof(state) + 1);
+	cr_assert_arr_eq(bytes + SHORT, state, sizeof(state));
 	make(&ask);
-	cr_assert_eq(size, 24 + sizeof(asked));
-	cr_assert_arr_eq(bytes + AT_STATE, asked, sizeof(asked));
+	cr_assert_eq(size, SHORT + sizeof(asked));
+	cr_assert_arr_eq(bytes + SHORT, asked, sizeof(asked));
 }
 
 /* The engine before this one knows neither: it is not told, and what it says is not taken for it.
@@ -151,38 +171,54 @@ Test(feed_state, is_unknown_to_version_1)
 		cr_assert(mr_feed_speaks(2, kind));
 	}
 	make(&ask);
-	bytes[4] = 1;
+	bytes[2] = 1;
 	seal();
 	cr_assert_eq(decode(1), -EBADMSG);
 	cr_assert(strstr(err.what, "kind of an entry 11, expected 1 to 10"), "%s", err.what);
 }
 
-static void refuse(const struct mr_feed_item *item, uint32_t at, uint64_t value, size_t count,
+/* With these numbers behind the term, and the same piece. */
+static void refuse(const struct mr_feed_item *item, const uint64_t *numbers, size_t count,
 		   const char *word)
 {
+	uint32_t at = SHORT + 4;
+
 	make(item);
-	memcpy(bytes + AT_STATE + at, &value, count);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t left = numbers[i];
+
+		for (; left >= 0x80; left >>= 7)
+			bytes[at++] = (uint8_t)(left | 0x80);
+		bytes[at++] = (uint8_t)left;
+	}
+	bytes[5] = (uint8_t)(at - SHORT);
+	memcpy(bytes + at, payload, item->entry.bytes);
+	size = at + item->entry.bytes;
 	seal();
 	cr_assert_eq(decode(MR_FEED_VERSION), -EBADMSG, "%s is let in", word);
 	cr_assert(strstr(err.what, word), "expected '%s': %s", word, err.what);
 }
 
+#define REFUSE(item, word, ...)                                                                    \
+	refuse(item, (const uint64_t[]){__VA_ARGS__},                                              \
+	       sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t), word)
+
 Test(feed_state, refuses_what_is_out_of_bounds)
 {
 	struct mr_feed_item item = piece(10, 30, 20);
 
-	refuse(&item, 16, UINT64_MAX, 8, "offset");
-	refuse(&item, 24, UINT64_MAX, 8, "log_start");
-	refuse(&item, 32, 30, 4, "at 30, expected 0 to 29");
-	refuse(&item, 32, UINT32_MAX, 4, "at 4294967295");
-	refuse(&item, 36, 0, 4, "total_bytes 0, expected 1");
-	refuse(&item, 36, MR_FEED_STATE_BYTES_MAX + 1, 4, "total_bytes 1073741825");
-	refuse(&item, 36, 31, 4, "bytes of an entry's batches 21, expected 0 to 20");
-	refuse(&item, 36, 29, 4, "behind its last entry 1");
-	refuse(&item, 32, 11, 4, "behind its last entry 1");
-	refuse(&ask, 16, UINT64_MAX, 8, "offset");
-	refuse(&ask, 24, MR_FEED_STATE_BYTES_MAX + 1, 4, "at 1073741825");
-	refuse(&ask, 28, 1, 4, "reserved");
+	REFUSE(&item, "offset", UINT64_MAX, 1, 10, 30);
+	REFUSE(&item, "log_start", 1, UINT64_MAX, 10, 30);
+	REFUSE(&item, "at 30, expected 0 to 29", 1, 1, 30, 30);
+	REFUSE(&item, "at 4294967295", 1, 1, UINT32_MAX, 30);
+	REFUSE(&item, "at 4294967306", 1, 1, UINT64_C(1) << 32 | 10, 30);
+	REFUSE(&item, "total_bytes 0, expected 1", 1, 1, 10, 0);
+	REFUSE(&item, "total_bytes 1073741825", 1, 1, 10, MR_FEED_STATE_BYTES_MAX + 1);
+	REFUSE(&item, "bytes of an entry's batches 21, expected 0 to 20", 1, 1, 10, 31);
+	REFUSE(&item, "behind its last entry 1", 1, 1, 10, 29);
+	REFUSE(&item, "behind its last entry 1", 1, 1, 11, 30);
+	REFUSE(&ask, "offset", UINT64_MAX, 1);
+	REFUSE(&ask, "at 1073741825", 1, MR_FEED_STATE_BYTES_MAX + 1);
 }
 
 Test(feed_state, refuses_every_flipped_bit)
