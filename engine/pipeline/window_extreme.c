@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * max and min, in time that does not grow with the reach. Pure.
+ *
+ *	max = the greatest of v[0] ... v[n - 1], min = the least	unit of the value
+ *
+ * Values are finite; of no samples: NaN. Zero has no sign.
+ *
+ * A sample can only ever be the greatest if none that came after it is as great. Those that can
+ *form a queue of falling values: a new sample takes away from its end all that are not greater and
+ *joins it; its front is the maximum, until it leaves (the ascending minima of R. Harter, 2001; D.
+ *Lemire, Streaming maximum-minimum filter using no more than three comparisons per element, 2006).
+ *Each sample joins once and leaves once. For a shorter reach the queue is the end of the same
+ *queue, so there is one for all and each has an index into it.
+ */
+#include <math.h>
+
+#include "window_parts.h"
+
+static uint32_t get(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+		    uint32_t index)
+{
+	uint32_t at = index & queue->mask;
+
+	return ring->capacity > UINT16_MAX + 1u ? ((const uint32_t *)queue->slots)[at]
+						: ((const uint16_t *)queue->slots)[at];
+}
+
+static void put(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+		uint32_t index, uint32_t slot)
+{
+	uint32_t at = index & queue->mask;
+
+	if (ring->capacity > UINT16_MAX + 1u)
+		((uint32_t *)queue->slots)[at] = slot;
+	else
+		((uint16_t *)queue->slots)[at] = (uint16_t)slot;
+}
+
+/* How many samples are newer once slot 'head' has the newest; what was in that slot is too old. */
+static uint32_t age_at(const struct mr_window_ring *ring, uint32_t slot, uint32_t head)
+{
+	return head > slot ? head - slot : head - slot + ring->capacity;
+}
+
+static bool beaten(const struct mr_window_queue *queue, double value, double by)
+{
+	return queue->least ? by <= value : by >= value;
+}
+
+/* The new sample joins; returns its index. At least 'first' stays below it. */
+static uint32_t join(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+		     uint32_t first, uint32_t slot, double value)
+{
+	uint32_t back = queue->state[0];
+
+	while (back != first && beaten(queue, ring->values[get(queue, ring, back - 1)], value))
+		back--;
+	put(queue, ring, back, slot);
+	queue->state[0] = back + 1;
+	return back;
+}
+
+void mr_window_queue_step(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			  const struct mr_window_step *steps)
+{
+	uint32_t back = queue->state[0];
+	uint32_t longest = 0;
+	uint32_t joined;
+
+	for (uint32_t i = 0; i < queue->reaches; i++) {
+		uint32_t first = queue->state[1 + i];
+		uint32_t after = steps[queue->reach[i]].after;
+
+		while (first != back && age_at(ring, get(queue, ring, first), ring->head) >= after)
+			first++;
+		queue->state[1 + i] = first;
+		if (back - first > longest)
+			longest = back - first;
+	}
+	joined = join(queue, ring, back - longest, ring->head, steps[queue->reach[0]].value);
+	for (uint32_t i = 0; i < queue->reaches; i++)
+		if ((int32_t)(joined - queue->state[1 + i]) < 0)
+			queue->state[1 + i] = joined;
+}
+
+void mr_window_queue_anew(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			  const uint32_t *counts)
+{
+	uint32_t longest = 0;
+
+	for (uint32_t i = 0; i < queue->reaches; i++)
+		if (counts[queue->reach[i]] > longest)
+			longest = counts[queue->reach[i]];
+	queue->state[0] = 0;
+	for (uint32_t age = longest; age > 0; age--) {
+		uint32_t slot = mr_window_slot(ring, age - 1);
+
+		(void)join(queue, ring, 0, slot, ring->values[slot]); /* the index is not needed */
+	}
+	for (uint32_t i = 0; i < queue->reaches; i++) {
+		uint32_t first = 0;
+
+		while (first != queue->state[0] &&
+		       age_at(ring, get(queue, ring, first), ring->head) > counts[queue->reach[i]])
+			first++;
+		queue->state[1 + i] = first;
+	}
+}
+
+void mr_window_queue_leave(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			   const struct mr_window_step *steps)
+{
+	for (uint32_t i = 0; i < queue->reaches; i++) {
+		uint32_t first = queue->state[1 + i];
+
+		if (first != queue->state[0] && age_at(ring, get(queue, ring, first), ring->head) >
+							steps[queue->reach[i]].after)
+			queue->state[1 + i] = first + 1;
+	}
+}
+
+double mr_window_queue_first(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			     uint32_t index)
+{
+	return ring->values[get(queue, ring, queue->state[1 + index])];
+}
+
+/* From its first entry on: slots of ever newer samples of ever smaller values, up to the newest. */
+static bool reach_valid(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			uint32_t first, uint32_t count)
+{
+	uint32_t back = queue->state[0];
+	uint32_t older = count + 1;
+	double value = 0;
+
+	if (count == 0)
+		return first == back;
+	if (back - first == 0 || back - first - 1 > queue->mask)
+		return false;
+	for (uint32_t index = first; index != back; index++) {
+		uint32_t slot = get(queue, ring, index);
+		uint32_t age;
+
+		if (slot >= ring->capacity)
+			return false;
+		age = age_at(ring, slot, ring->head);
+		if (age >= older || (index != first && beaten(queue, value, ring->values[slot])))
+			return false;
+		older = age;
+		value = ring->values[slot];
+	}
+	return older == 1 && value == value;
+}
+
+bool mr_window_queue_valid(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			   const uint32_t *counts)
+{
+	for (uint32_t i = 0; i < queue->reaches; i++)
+		if (!reach_valid(queue, ring, queue->state[1 + i], counts[queue->reach[i]]))
+			return false;
+	return true;
+}
+
+double mr_window_extreme(const struct mr_window_ring *ring, uint32_t count, bool least)
+{
+	double found = NAN;
+
+	for (uint32_t age = 0; age < count; age++) {
+		double value = mr_window_value(ring, age);
+
+		if (age == 0 || (least ? value < found : value > found))
+			found = value;
+	}
+	return found;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the windows that are wanted to what a block must hold: each distinct extent once, each part
+ * once for all functions of that extent, one queue for all maxima and one for all minima. Made once
+ * by whoever reads rules; constant from then on, for any number of threads.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "window_plan.h"
+
+/* Samples that a new block has room for if it has windows by time. */
+#define CAPACITY_BY_TIME 8
+
+/* ---- what makes no sense ------------------------------------------------------------------------
+ */
+
+static uint32_t samples_needed(enum mr_window_fn fn)
+{
+	switch (fn) {
+	case MR_WINDOW_INTERPOLATE:
+	case MR_WINDOW_EXTRAPOLATE:
+	case MR_WINDOW_STDDEV:
+	case MR_WINDOW_DELTA:
+	case MR_WINDOW_RATE:
+	case MR_WINDOW_SLOPE:
+	case MR_WINDOW_ZSCORE:
+		return 2;
+	default:
+		return 1;
+	}
+}
+
+static int check_extent(const struct mr_window_spec *spec, uint32_t index, struct mr_error *err)
+{
+	const struct mr_window_function *fn = &mr_window_functions[spec->fn];
+
+	if (spec->extent == MR_WINDOW_BY_COUNT) {
+		if (spec->count >= samples_needed(spec->fn) && spec->count <= MR_WINDOW_COUNT_MAX)
+			return 0;
+		return mr_error_set(
+			err, -EINVAL, "window %u (%s) over %u samples: it takes %u ... %u", index,
+			fn->name, spec->count, samples_needed(spec->fn), MR_WINDOW_COUNT_MAX);
+	}
+	if (spec->extent != MR_WINDOW_BY_TIME && spec->extent != MR_WINDOW_TUMBLING)
+		return mr_error_set(err, -EINVAL, "window %u (%s) has extent %d, unknown", index,
+				    fn->name, (int)spec->extent);
+	if (!fn->by_time)
+		return mr_error_set(err, -EINVAL,
+				    "window %u (%s) is by time: it takes a number of samples",
+				    index, fn->name);
+	if (spec->span_ms < 1)
+		return mr_error_set(err, -EINVAL,
+				    "window %u (%s) spans %lld ms: it takes 1 or more", index,
+				    fn->name, (long long)spec->span_ms);
+	return 0;
+}
+
+static int check_parameter(const struct mr_window_spec *spec, uint32_t index, struct mr_error *err)
+{
+	const struct mr_window_function *fn = &mr_window_functions[spec->fn];
+	double parameter = spec->parameter;
+	bool good = true;
+
+	if (spec->fn == MR_WINDOW_QUANTILE)
+		good = parameter >= 0 && parameter <= 1;
+	else if (spec->fn == MR_WINDOW_EWMA)
+		good = parameter > 0 && parameter <= 1;
+	else if (spec->fn == MR_WINDOW_INTERPOLATE || spec->fn == MR_WINDOW_EXTRAPOLATE)
+		good = isnan(parameter) || isfinite(parameter);
+	if (good)
+		return 0;
+	return mr_error_set(err, -EINVAL, "window %u (%s): '%s' is %g, which is out of its range",
+			    index, fn->name, fn->parameter, parameter);
+}
+
+/* Sets what the plan keeps of the weights. */
+static int check_weights(struct mr_window_planned *planned, uint32_t index, struct mr_error *err)
+{
+	const struct mr_window_spec *spec = &planned->spec;
+	double sum = 0;
+
+	if (spec->fn != MR_WINDOW_WEIGHTED_AVERAGE || !spec->weights)
+		return 0;
+	if (spec->weight_count < 1 || spec->weight_count > spec->count ||
+	    spec->weight_count > MR_WINDOW_WEIGHTS_MAX)
+		return mr_error_set(err, -EINVAL,
+				    "window %u (weighted_average) has %u weights for %u samples: "
+				    "it takes 1 ... %u",
+				    index, spec->weight_count, spec->count,
+				    spec->count < MR_WINDOW_WEIGHTS_MAX ? spec->count
+									: MR_WINDOW_WEIGHTS_MAX);
+	for (uint32_t i = 0; i < spec->weight_count; i++)
+		sum += spec->weights[i];
+	if (!isfinite(sum) || sum == 0)
+		return mr_error_set(err, -EINVAL,
+				    "window %u (weighted_average): its weights sum to %g", index,
+				    sum);
+	planned->weights = (struct mr_window_weights){spec->weights, spec->weight_count, sum};
+	return 0;
+}
+
+static int check_spec(struct mr_window_planned *planned, uint32_t index, struct mr_error *err)
+{
+	int r;
+
+	if ((uint32_t)planned->spec.fn >= MR_WINDOW_FUNCTIONS)
+		return mr_error_set(err, -EINVAL, "window %u has function %d, unknown", index,
+				    (int)planned->spec.fn);
+	r = check_extent(&planned->spec, index, err);
+	if (r < 0)
+		return r;
+	r = check_parameter(&planned->spec, index, err);
+	return r < 0 ? r : check_weights(planned, index, err);
+}
+
+/* ---- what a block holds -------------------------------------------------------------------------
+ */
+
+static uint32_t find_reach(struct mr_window_plan *plan, const struct mr_window_spec *spec)
+{
+	struct mr_window_reach reach = {.extent = spec->extent};
+
+	if (spec->extent == MR_WINDOW_BY_COUNT)
+		reach.count = spec->count;
+	else
+		reach.span_ms = spec->span_ms;
+	if (spec->fn == MR_WINDOW_WEIGHTED_AVERAGE && spec->weights)
+		reach.count = spec->weight_count; /* the rest weighs nothing */
+	for (uint32_t i = 0; i < plan->reach_count; i++)
+		if (plan->reaches[i].extent == reach.extent &&
+		    plan->reaches[i].count == reach.count &&
+		    plan->reaches[i].span_ms == reach.span_ms)
+			return i;
+	plan->reaches[plan->reach_count] = reach;
+	return plan->reach_count++;
+}
+
+static void note_reach(struct mr_window_plan *plan, const struct mr_window_reach *reach)
+{
+	if (reach->extent == MR_WINDOW_BY_COUNT && reach->count > plan->count_max)
+		plan->count_max = reach->count;
+	if (reach->extent != MR_WINDOW_BY_COUNT)
+		plan->by_time = true;
+	if (reach->extent == MR_WINDOW_TUMBLING)
+		plan->tumbling = true;
+}
+
+/* The index of the reach in the queue. */
+static uint32_t join_queue(struct mr_window_plan *plan, struct mr_window_queue_place *queue,
+			   uint32_t reach)
+{
+	const struct mr_window_reach *r = &plan->reaches[reach];
+	uint32_t slots = r->extent == MR_WINDOW_BY_COUNT ? r->count : UINT32_MAX;
+
+	if (slots > queue->slots)
+		queue->slots = slots;
+	for (uint32_t i = 0; i < queue->count; i++)
+		if (queue->reaches[i] == reach)
+			return i;
+	queue->reaches[queue->count] = reach;
+	return queue->count++;
+}
+
+/* The index of the part. */
+static uint32_t find_part(struct mr_window_plan *plan, enum mr_window_part kind, uint32_t reach,
+			  double parameter)
+{
+	for (uint32_t i = 0; i < plan->part_count; i++)
+		if (plan->parts[i].kind == kind && plan->parts[i].reach == reach &&
+		    plan->parts[i].parameter == parameter)
+			return i;
+	plan->parts[plan->part_count] =
+		(struct mr_window_part_place){.kind = kind, .reach = reach, .parameter = parameter};
+	return plan->part_count++;
+}
+
+/* 'at' is an index where it will be a byte; lay_out() makes it one. */
+static void plan_spec(struct mr_window_plan *plan, struct mr_window_planned *planned)
+{
+	const struct mr_window_spec *spec = &planned->spec;
+	enum mr_window_part kind = mr_window_part_of(spec->fn);
+
+	planned->reach = find_reach(plan, spec);
+	note_reach(plan, &plan->reaches[planned->reach]);
+	if (spec->extent == MR_WINDOW_TUMBLING)
+		return;
+	if (spec->fn == MR_WINDOW_MAX || spec->fn == MR_WINDOW_MIN)
+		planned->at =
+			join_queue(plan, &plan->queues[spec->fn == MR_WINDOW_MIN], planned->reach);
+	else if (kind != MR_WINDOW_PARTS)
+		planned->at = find_part(plan, kind, planned->reach,
+					spec->fn == MR_WINDOW_EWMA ? spec->parameter : 0);
+}
+
+static void lay_out(struct mr_window_plan *plan)
+{
+	uint32_t at = sizeof(struct mr_window_block);
+
+	for (uint32_t i = 0; i < plan->reach_count; i++) {
+		plan->reaches[i].at = at;
+		if (plan->reaches[i].extent != MR_WINDOW_BY_COUNT)
+			at += sizeof(uint32_t);
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		plan->queues[i].at = at;
+		if (plan->queues[i].count)
+			at += (1 + plan->queues[i].count) * (uint32_t)sizeof(uint32_t);
+	}
+	at = (at + 7) & ~7u;
+	for (uint32_t i = 0; i < plan->part_count; i++) {
+		plan->parts[i].at = at;
+		at += mr_window_part_kinds[plan->parts[i].kind].bytes;
+	}
+	for (uint32_t i = 0; i < plan->spec_count; i++) {
+		struct mr_window_planned *planned = &plan->specs[i];
+
+		if (planned->spec.extent == MR_WINDOW_TUMBLING) {
+			planned->at = at;
+			at += sizeof(double);
+		} else if (mr_window_part_of(planned->spec.fn) != MR_WINDOW_PARTS) {
+			planned->at = plan->parts[planned->at].at;
+		}
+	}
+	plan->fixed_bytes = at;
+}
+
+int mr_window_plan_new(const struct mr_window_spec *specs, uint32_t count,
+		       struct mr_window_plan **out, struct mr_error *err)
+{
+	struct mr_window_plan *plan;
+	int r = 0;
+
+	if (count > MR_WINDOWS_MAX)
+		return mr_error_set(err, -EINVAL, "%u windows: at most %d", count, MR_WINDOWS_MAX);
+	plan = calloc(1, sizeof(*plan));
+	if (!plan)
+		return mr_error_set(err, -ENOMEM, "no memory for a plan of windows");
+	plan->spec_count = count;
+	plan->count_max = 1; /* a plan without windows keeps the newest */
+	for (uint32_t i = 0; i < count && r == 0; i++) {
+		plan->specs[i].spec = specs[i];
+		r = check_spec(&plan->specs[i], i, err);
+		if (r == 0)
+			plan_spec(plan, &plan->specs[i]);
+	}
+	if (r < 0) {
+		mr_window_plan_free(plan);
+		return r;
+	}
+	lay_out(plan);
+	*out = plan;
+	return 0;
+}
+
+void mr_window_plan_free(struct mr_window_plan *plan)
+{
+	free(plan);
+}
+
+/* ---- blocks -------------------------------------------------------------------------------------
+ */
+
+uint32_t mr_window_plan_capacity(const struct mr_window_plan *plan)
+{
+	if (plan->by_time && plan->count_max < CAPACITY_BY_TIME)
+		return CAPACITY_BY_TIME;
+	return plan->count_max;
+}
+
+/* A power of two, 4 or more, so that its bytes are a multiple of 8. */
+static uint32_t queue_slots(const struct mr_window_queue_place *queue, uint32_t capacity)
+{
+	uint32_t slots = queue->slots < capacity ? queue->slots : capacity;
+
+	return slots <= 4 ? 4 : 1u << (32 - __builtin_clz(slots - 1));
+}
+
+static size_t queue_bytes(const struct mr_window_queue_place *queue, uint32_t capacity)
+{
+	if (queue->count == 0)
+		return 0;
+	return (size_t)queue_slots(queue, capacity) *
+	       (capacity > UINT16_MAX + 1u ? sizeof(uint32_t) : sizeof(uint16_t));
+}
+
+size_t mr_window_block_bytes(const struct mr_window_plan *plan, uint32_t capacity)
+{
+	return plan->fixed_bytes + queue_bytes(&plan->queues[0], capacity) +
+	       queue_bytes(&plan->queues[1], capacity) +
+	       (size_t)capacity * (sizeof(double) + sizeof(int64_t));
+}
+
+void mr_window_view_open(struct mr_window_view *view, const struct mr_window_plan *plan,
+			 const struct mr_window_block *block)
+{
+	uint32_t capacity = block->capacity;
+	uint8_t *at = (uint8_t *)block + plan->fixed_bytes;
+
+	view->plan = plan;
+	view->block = (struct mr_window_block *)block;
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct mr_window_queue_place *place = &plan->queues[i];
+
+		if (place->count == 0)
+			continue;
+		view->queues[i] = (struct mr_window_queue){
+			.state = mr_window_view_at(view, place->at),
+			.slots = at,
+			.mask = queue_slots(place, capacity) - 1,
+			.reaches = place->count,
+			.reach = place->reaches,
+			.least = i == 1,
+		};
+		at += queue_bytes(place, capacity);
+	}
+	view->values = (double *)at;
+	view->times = (int64_t *)(at + (size_t)capacity * sizeof(double));
+	view->ring = (struct mr_window_ring){view->values, view->times, capacity, block->head};
+}

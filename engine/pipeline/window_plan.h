@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the windows: what a plan knows, and where everything is in a block.
+ *
+ *	header		struct mr_window_block
+ *	u32		one for each reach by time or tumbling: its samples now
+ *	u32		indices of the two queues
+ *	parts		sums, spreads, lines, ewmas, results of tumbling windows
+ *	queues		slots, oldest first
+ *	values		double, a ring
+ *	times		int64, the same ring
+ *	orders		double, sorted values, for each reach that needs them
+ *
+ * The first five have the same size in all blocks of a plan, but for queues of reaches by time. So
+ * what a push of a short window by count touches lies together.
+ */
+#ifndef MR_WINDOW_PLAN_H
+#define MR_WINDOW_PLAN_H
+
+#include "window.h"
+#include "window_parts.h"
+
+#define MR_WINDOW_CAPACITY_MAX (1u << 30)
+/* Parts are made anew after so many pushes, or as many as the block has room for. */
+#define MR_WINDOW_ANEW_PUSHES (1u << 16)
+
+struct mr_window_block {
+	uint32_t capacity;
+	uint32_t samples;
+	uint32_t head;	  /* slot of the next sample */
+	uint32_t anew_in; /* pushes until parts are made anew */
+};
+
+/* What keeps a reach's results cheap; a queue and an order are not among them. */
+enum mr_window_part {
+	MR_WINDOW_PART_SUM,
+	MR_WINDOW_PARTS,
+};
+
+struct mr_window_part_kind {
+	uint32_t bytes; /* a multiple of 8 */
+	bool (*step)(void *part, const struct mr_window_ring *ring,
+		     const struct mr_window_step *step, double parameter);
+	void (*anew)(void *part, const struct mr_window_ring *ring, uint32_t count,
+		     double parameter);
+};
+extern const struct mr_window_part_kind mr_window_part_kinds[MR_WINDOW_PARTS];
+/* The kind that a function needs, or MR_WINDOW_PARTS. */
+enum mr_window_part mr_window_part_of(enum mr_window_fn fn);
+
+struct mr_window_part_place {
+	enum mr_window_part kind;
+	uint32_t reach;
+	uint32_t at; /* byte of the block */
+	double parameter;
+};
+
+/* A distinct extent of the plan. */
+struct mr_window_reach {
+	enum mr_window_extent extent;
+	uint32_t count;
+	int64_t span_ms;
+	uint32_t at; /* byte of the block: its samples now; unless by count */
+};
+
+struct mr_window_queue_place {
+	uint32_t at;	/* byte of the block: its indices */
+	uint32_t slots; /* 0: there is none; UINT32_MAX: as many as the block has room for */
+	uint32_t count; /* reaches */
+	uint32_t reaches[MR_WINDOWS_MAX];
+};
+
+struct mr_window_planned {
+	struct mr_window_spec spec;
+	uint32_t reach;
+	uint32_t at; /* byte of its part; of its result if TUMBLING; else index in the queue */
+	struct mr_window_weights weights;
+};
+
+struct mr_window_plan {
+	uint32_t spec_count;
+	uint32_t reach_count;
+	uint32_t part_count; /* of sliding windows */
+	uint32_t count_max;  /* of reaches by count */
+	uint32_t fixed_bytes;
+	bool by_time; /* some reach is by time or tumbling */
+	bool tumbling;
+	struct mr_window_queue_place queues[2]; /* of max, of min */
+	struct mr_window_reach reaches[MR_WINDOWS_MAX];
+	struct mr_window_part_place parts[MR_WINDOWS_MAX];
+	struct mr_window_planned specs[MR_WINDOWS_MAX];
+};
+
+/* What a block's bytes mean, for the time of a call. */
+struct mr_window_view {
+	const struct mr_window_plan *plan;
+	struct mr_window_block *block;
+	double *values;
+	int64_t *times;
+	struct mr_window_queue queues[2];
+	struct mr_window_ring ring;
+};
+
+void mr_window_view_open(struct mr_window_view *view, const struct mr_window_plan *plan,
+			 const struct mr_window_block *block);
+/* Result of one window over the newest 'count' samples, with its part for just these. */
+double mr_window_result(const struct mr_window_planned *planned, const struct mr_window_ring *ring,
+			uint32_t count, const void *part);
+/* The same with a part made for the call. */
+double mr_window_result_anew(const struct mr_window_planned *planned,
+			     const struct mr_window_ring *ring, uint32_t count);
+
+static inline void *mr_window_view_at(const struct mr_window_view *view, uint32_t at)
+{
+	return (uint8_t *)view->block + at;
+}
+
+static inline uint32_t mr_window_view_count(const struct mr_window_view *view, uint32_t reach)
+{
+	const struct mr_window_reach *r = &view->plan->reaches[reach];
+	uint32_t samples = view->block->samples;
+
+	if (r->extent == MR_WINDOW_BY_COUNT)
+		return r->count < samples ? r->count : samples;
+	return *(const uint32_t *)mr_window_view_at(view, r->at);
+}
+
+#endif
