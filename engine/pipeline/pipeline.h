@@ -13,8 +13,11 @@
  * raised or cleared give one each to the topic of alerts. Outputs of each topic are numbered from 0
  * on: the number is the sequence by which the log takes each once.
  *
- * Memory of a key comes from slabs; when the state is full the key that was quiet longest leaves
- * (counted), so a record never fails for want of room.
+ * Bounds. When the rule's limits are reached, a key that was quiet long leaves with all that is
+ *known of it (second chance, keys.h), and is counted. With `idle` keys leave that were quiet for so
+ *long by event time: one in 16 records has a key looked at, in turn. The pipeline's clock for that
+ * follows the records' times by at most a 1,024th of `idle` a record, so that a single record
+ * from the far future does not make everybody old.
  */
 #ifndef MR_PIPELINE_H
 #define MR_PIPELINE_H
@@ -102,9 +105,13 @@ int mr_pipeline_new(const struct mr_program *program, int32_t partition, struct 
 		    struct mr_error *err);
 void mr_pipeline_free(struct mr_pipeline *pipeline); /* takes NULL */
 
-/* Feeds 'count' records in offset order; they are looked at ahead of their turn, for speed. */
-void mr_pipeline_feed(struct mr_pipeline *pipeline, const struct mr_message *messages,
-		      uint32_t count, const struct mr_pipeline_sink *sink);
+/*
+ * Feeds 'count' records in offset order; they are looked at ahead of their turn, for speed. 0;
+ * -ENOMEM: the machine has no memory for a key within the rule's limits. Nobody knows then how far
+ * it came: begin again from what was saved.
+ */
+int mr_pipeline_feed(struct mr_pipeline *pipeline, const struct mr_message *messages,
+		     uint32_t count, const struct mr_pipeline_sink *sink);
 const struct mr_pipeline_counters *mr_pipeline_counters(const struct mr_pipeline *pipeline);
 
 /* Another version of the rule from here on: numbers and counters go on; the state of keys begins
