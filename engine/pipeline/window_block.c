@@ -135,7 +135,7 @@ static void complete(struct mr_window_view *view, int64_t time_ms)
 		/* The newest complete one is the one before: with a gap it has no sample. */
 		count = here == there - 1 ? mr_window_view_count(view, planned->reach) : 0;
 		*(double *)mr_window_view_at(view, planned->at) =
-			mr_window_result_anew(planned, &view->ring, count);
+			mr_window_result_anew(view, planned, count);
 	}
 }
 
@@ -153,6 +153,13 @@ static uint64_t step_parts(struct mr_window_view *view, const struct mr_window_s
 			stale |= UINT64_C(1) << i;
 	}
 	return stale;
+}
+
+static void step_orders(struct mr_window_view *view, const struct mr_window_step *steps)
+{
+	for (uint32_t i = 0; i < view->plan->order_count; i++)
+		mr_window_order_step(mr_window_view_order(view, i), &view->ring,
+				     &steps[view->plan->orders[i].reach]);
 }
 
 static void store_counts(struct mr_window_view *view, const struct mr_window_step *steps)
@@ -189,6 +196,7 @@ static int push_newest(struct mr_window_view *view, int64_t time_ms, double valu
 	for (uint32_t i = 0; i < 2; i++)
 		if (plan->queues[i].count)
 			mr_window_queue_step(&view->queues[i], &view->ring, steps);
+	step_orders(view, steps);
 	put_newest(view, time_ms, value);
 	b->samples = samples;
 	if (plan->by_time)
@@ -241,7 +249,7 @@ static uint32_t count_reaches(const struct mr_window_view *view, uint32_t *count
 }
 
 /* Counts and queues; what is not reached goes. */
-static void make_order(struct mr_window_view *view)
+static void make_counts(struct mr_window_view *view)
 {
 	const struct mr_window_plan *plan = view->plan;
 	uint32_t counts[MR_WINDOWS_MAX];
@@ -287,23 +295,28 @@ static bool reaches(const struct mr_window_view *view, const struct mr_window_re
 	return pane(time_ms, reach->span_ms) == pane(newest, reach->span_ms);
 }
 
-/* Samples that windows need with the late one among them; 0: none needs it. */
-static uint32_t needed_with(const struct mr_window_view *view, uint32_t age, int64_t time_ms)
+/* What a late sample does to each reach. Returns how many samples are needed then; 0: no reach
+ * wants it. */
+static uint32_t take_late_steps(const struct mr_window_view *view, uint32_t age, int64_t time_ms,
+				double value, struct mr_window_step *steps)
 {
 	uint32_t most = 0;
 	bool wanted = false;
 
 	for (uint32_t i = 0; i < view->plan->reach_count; i++) {
 		const struct mr_window_reach *reach = &view->plan->reaches[i];
-		uint32_t count = mr_window_view_count(view, i);
+		struct mr_window_step *step = &steps[i];
 
-		if (reaches(view, reach, age, time_ms)) {
-			wanted = true;
-			if (reach->extent != MR_WINDOW_BY_COUNT || count < reach->count)
-				count++;
-		}
-		if (count > most)
-			most = count;
+		*step = (struct mr_window_step){.before = mr_window_view_count(view, i),
+						.time_ms = time_ms,
+						.value = value};
+		step->joins = reaches(view, reach, age, time_ms);
+		step->leave = step->joins && reach->extent == MR_WINDOW_BY_COUNT &&
+			      step->before == reach->count;
+		step->after = step->before + step->joins - step->leave;
+		wanted |= step->joins;
+		if (step->after > most)
+			most = step->after;
 	}
 	return wanted ? most : 0;
 }
@@ -328,16 +341,18 @@ static void put_at(struct mr_window_view *view, uint32_t age, int64_t time_ms, d
 
 static int push_late(struct mr_window_view *view, int64_t time_ms, double value)
 {
+	struct mr_window_step steps[MR_WINDOWS_MAX];
 	uint32_t age = age_of(view, time_ms);
-	uint32_t needed = needed_with(view, age, time_ms);
+	uint32_t needed = take_late_steps(view, age, time_ms, value, steps);
 
 	if (needed == 0)
 		return 0;
 	if (needed > view->block->capacity)
 		return -ENOSPC;
+	step_orders(view, steps);
 	put_at(view, age, time_ms, value);
 	view->block->samples = needed;
-	make_order(view);
+	make_counts(view);
 	make_parts(view, UINT64_MAX);
 	return 0;
 }
@@ -375,7 +390,10 @@ void mr_window_block_grow(const struct mr_window_plan *plan, const void *from, v
 	memcpy(view.block + 1, source.block + 1, plan->fixed_bytes - sizeof(*old));
 	view.block->samples = old->samples;
 	view.block->anew_in = old->anew_in;
-	make_order(&view);
+	make_counts(&view);
+	for (uint32_t i = 0; i < plan->order_count; i++)
+		memcpy(mr_window_view_order(&view, i), mr_window_view_order(&source, i),
+		       mr_window_view_count(&source, plan->orders[i].reach) * sizeof(double));
 }
 
 void mr_window_block_shed(const struct mr_window_plan *plan, void *block)
@@ -400,6 +418,7 @@ void mr_window_block_shed(const struct mr_window_plan *plan, void *block)
 	for (uint32_t i = 0; i < 2; i++)
 		if (plan->queues[i].count)
 			mr_window_queue_leave(&view.queues[i], &view.ring, steps);
+	step_orders(&view, steps);
 	view.block->samples--;
 	store_counts(&view, steps);
 	make_parts(&view, stale);
@@ -475,6 +494,10 @@ bool mr_window_block_check(const struct mr_window_plan *plan, const void *block,
 	for (uint32_t i = 0; i < 2; i++)
 		if (plan->queues[i].count &&
 		    !mr_window_queue_valid(&view.queues[i], &view.ring, counts))
+			return false;
+	for (uint32_t i = 0; i < plan->order_count; i++)
+		if (!mr_window_order_valid(mr_window_view_order(&view, i), &view.ring,
+					   counts[plan->orders[i].reach]))
 			return false;
 	return true;
 }

@@ -97,6 +97,42 @@ void mr_window_sum_anew(struct mr_window_sum *sum, const struct mr_window_ring *
 double mr_window_sum_total(const struct mr_window_sum *sum);
 double mr_window_sum_mean(const struct mr_window_sum *sum, uint32_t count);
 
+/* ---- spreads and lines --------------------------------------------------------------------------
+ */
+
+/* Of y = scale x value - centre. */
+struct mr_window_spread {
+	struct mr_window_pair y, yy;
+	double centre; /* near the mean of scale x value when it was made anew */
+	double scale;  /* a power of two, that 'yy' neither overflows nor vanishes */
+	double peak;   /* the greatest 'yy' since it was made anew */
+};
+
+/* The same, and x = time - origin, in milliseconds. */
+struct mr_window_fit {
+	struct mr_window_spread spread;
+	struct mr_window_pair x, xx, xy;
+	double peak; /* the greatest 'xx' */
+	int64_t origin;
+};
+
+bool mr_window_spread_step(struct mr_window_spread *spread, const struct mr_window_ring *ring,
+			   const struct mr_window_step *step);
+void mr_window_spread_anew(struct mr_window_spread *spread, const struct mr_window_ring *ring,
+			   uint32_t count);
+double mr_window_spread_stddev(const struct mr_window_spread *spread, uint32_t count);
+double mr_window_spread_zscore(const struct mr_window_spread *spread, uint32_t count, double value);
+
+bool mr_window_fit_step(struct mr_window_fit *fit, const struct mr_window_ring *ring,
+			const struct mr_window_step *step);
+void mr_window_fit_anew(struct mr_window_fit *fit, const struct mr_window_ring *ring,
+			uint32_t count);
+double mr_window_fit_slope(const struct mr_window_fit *fit, const struct mr_window_ring *ring,
+			   uint32_t count);
+/* 'ahead_ms' after the newest; NaN: one mean interval. */
+double mr_window_fit_at(const struct mr_window_fit *fit, const struct mr_window_ring *ring,
+			uint32_t count, double ahead_ms);
+
 /* ---- weights ------------------------------------------------------------------------------------
  */
 
@@ -108,6 +144,48 @@ struct mr_window_weights {
 
 double mr_window_weigh(const struct mr_window_ring *ring, uint32_t count,
 		       const struct mr_window_weights *weights);
+
+/* All with weights 1, k, k^2 ... from the newest on. */
+struct mr_window_ewma {
+	double sum; /* of scale x value */
+	double weights;
+	double absolute; /* of |scale x value| */
+	double peak;	 /* the greatest 'absolute', decaying as it does */
+	double scale;	 /* as of a sum */
+};
+
+bool mr_window_ewma_step(struct mr_window_ewma *ewma, const struct mr_window_ring *ring,
+			 const struct mr_window_step *step, double alpha);
+void mr_window_ewma_anew(struct mr_window_ewma *ewma, const struct mr_window_ring *ring,
+			 uint32_t count, double alpha);
+double mr_window_ewma_value(const struct mr_window_ewma *ewma);
+
+/* ---- order --------------------------------------------------------------------------------------
+ */
+
+/* 'sorted' are the values of a reach, ascending. */
+void mr_window_order_step(double *sorted, const struct mr_window_ring *ring,
+			  const struct mr_window_step *step);
+double mr_window_order_quantile(const double *sorted, uint32_t count, double quantile);
+double mr_window_order_mad(const double *sorted, uint32_t count);
+/* The values of the newest 'count' samples, ascending? */
+bool mr_window_order_valid(const double *sorted, const struct mr_window_ring *ring, uint32_t count);
+
+/* ---- between two samples ------------------------------------------------------------------------
+ */
+
+/* a + part x (b - a), without leaving the range of doubles on the way. */
+static inline double mr_window_between(double a, double b, double part)
+{
+	return (a < 0) == (b < 0) ? a + part * (b - a) : a * (1 - part) + b * part;
+}
+
+/* Mean milliseconds from a sample to the next; NaN below two samples or if no time passes. */
+double mr_window_interval(const struct mr_window_ring *ring, uint32_t count);
+/* 'ahead_ms' after the newest; NaN: one mean interval. */
+double mr_window_line_at(const struct mr_window_ring *ring, uint32_t count, double ahead_ms);
+double mr_window_delta(const struct mr_window_ring *ring, uint32_t count);
+double mr_window_rate(const struct mr_window_ring *ring, uint32_t count);
 
 /* ---- extremes -----------------------------------------------------------------------------------
  */

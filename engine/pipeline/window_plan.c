@@ -177,6 +177,24 @@ static uint32_t find_part(struct mr_window_plan *plan, enum mr_window_part kind,
 	return plan->part_count++;
 }
 
+/* The index of the order. */
+static uint32_t find_order(struct mr_window_plan *plan, uint32_t reach)
+{
+	const struct mr_window_reach *r = &plan->reaches[reach];
+	struct mr_window_order_place *place = &plan->orders[plan->order_count];
+
+	for (uint32_t i = 0; i < plan->order_count; i++)
+		if (plan->orders[i].reach == reach)
+			return i;
+	place->reach = reach;
+	place[1] = place[0];
+	if (r->extent == MR_WINDOW_BY_COUNT)
+		place[1].fixed += r->count;
+	else
+		place[1].by_capacity++;
+	return plan->order_count++;
+}
+
 /* 'at' is an index where it will be a byte; lay_out() makes it one. */
 static void plan_spec(struct mr_window_plan *plan, struct mr_window_planned *planned)
 {
@@ -185,6 +203,8 @@ static void plan_spec(struct mr_window_plan *plan, struct mr_window_planned *pla
 
 	planned->reach = find_reach(plan, spec);
 	note_reach(plan, &plan->reaches[planned->reach]);
+	if (mr_window_needs_order(spec->fn))
+		planned->order = find_order(plan, planned->reach);
 	if (spec->extent == MR_WINDOW_TUMBLING)
 		return;
 	if (spec->fn == MR_WINDOW_MAX || spec->fn == MR_WINDOW_MIN)
@@ -288,9 +308,12 @@ static size_t queue_bytes(const struct mr_window_queue_place *queue, uint32_t ca
 
 size_t mr_window_block_bytes(const struct mr_window_plan *plan, uint32_t capacity)
 {
+	const struct mr_window_order_place *end = &plan->orders[plan->order_count];
+	size_t sorted = end->fixed + (size_t)end->by_capacity * capacity;
+
 	return plan->fixed_bytes + queue_bytes(&plan->queues[0], capacity) +
 	       queue_bytes(&plan->queues[1], capacity) +
-	       (size_t)capacity * (sizeof(double) + sizeof(int64_t));
+	       (size_t)capacity * (sizeof(double) + sizeof(int64_t)) + sorted * sizeof(double);
 }
 
 void mr_window_view_open(struct mr_window_view *view, const struct mr_window_plan *plan,
@@ -318,5 +341,6 @@ void mr_window_view_open(struct mr_window_view *view, const struct mr_window_pla
 	}
 	view->values = (double *)at;
 	view->times = (int64_t *)(at + (size_t)capacity * sizeof(double));
+	view->orders = (double *)(view->times + capacity);
 	view->ring = (struct mr_window_ring){view->values, view->times, capacity, block->head};
 }

@@ -34,6 +34,9 @@ struct mr_window_block {
 /* What keeps a reach's results cheap; a queue and an order are not among them. */
 enum mr_window_part {
 	MR_WINDOW_PART_SUM,
+	MR_WINDOW_PART_SPREAD,
+	MR_WINDOW_PART_FIT,
+	MR_WINDOW_PART_EWMA,
 	MR_WINDOW_PARTS,
 };
 
@@ -47,6 +50,7 @@ struct mr_window_part_kind {
 extern const struct mr_window_part_kind mr_window_part_kinds[MR_WINDOW_PARTS];
 /* The kind that a function needs, or MR_WINDOW_PARTS. */
 enum mr_window_part mr_window_part_of(enum mr_window_fn fn);
+bool mr_window_needs_order(enum mr_window_fn fn);
 
 struct mr_window_part_place {
 	enum mr_window_part kind;
@@ -70,10 +74,17 @@ struct mr_window_queue_place {
 	uint32_t reaches[MR_WINDOWS_MAX];
 };
 
+/* Sorted values; where they begin, in doubles: fixed + by_capacity x the block's capacity. */
+struct mr_window_order_place {
+	uint32_t reach;
+	uint32_t fixed, by_capacity;
+};
+
 struct mr_window_planned {
 	struct mr_window_spec spec;
 	uint32_t reach;
 	uint32_t at; /* byte of its part; of its result if TUMBLING; else index in the queue */
+	uint32_t order;
 	struct mr_window_weights weights;
 };
 
@@ -81,13 +92,15 @@ struct mr_window_plan {
 	uint32_t spec_count;
 	uint32_t reach_count;
 	uint32_t part_count; /* of sliding windows */
-	uint32_t count_max;  /* of reaches by count */
+	uint32_t order_count;
+	uint32_t count_max; /* of reaches by count */
 	uint32_t fixed_bytes;
 	bool by_time; /* some reach is by time or tumbling */
 	bool tumbling;
 	struct mr_window_queue_place queues[2]; /* of max, of min */
 	struct mr_window_reach reaches[MR_WINDOWS_MAX];
 	struct mr_window_part_place parts[MR_WINDOWS_MAX];
+	struct mr_window_order_place orders[MR_WINDOWS_MAX + 1]; /* the last says where they end */
 	struct mr_window_planned specs[MR_WINDOWS_MAX];
 };
 
@@ -97,22 +110,28 @@ struct mr_window_view {
 	struct mr_window_block *block;
 	double *values;
 	int64_t *times;
+	double *orders;
 	struct mr_window_queue queues[2];
 	struct mr_window_ring ring;
 };
 
 void mr_window_view_open(struct mr_window_view *view, const struct mr_window_plan *plan,
 			 const struct mr_window_block *block);
-/* Result of one window over the newest 'count' samples, with its part for just these. */
-double mr_window_result(const struct mr_window_planned *planned, const struct mr_window_ring *ring,
-			uint32_t count, const void *part);
-/* The same with a part made for the call. */
-double mr_window_result_anew(const struct mr_window_planned *planned,
-			     const struct mr_window_ring *ring, uint32_t count);
+/* Result of one window over the newest 'count' samples, by a part made for the call; what is sorted
+ * for it are just these. */
+double mr_window_result_anew(const struct mr_window_view *view,
+			     const struct mr_window_planned *planned, uint32_t count);
 
 static inline void *mr_window_view_at(const struct mr_window_view *view, uint32_t at)
 {
 	return (uint8_t *)view->block + at;
+}
+
+static inline double *mr_window_view_order(const struct mr_window_view *view, uint32_t order)
+{
+	const struct mr_window_order_place *place = &view->plan->orders[order];
+
+	return view->orders + place->fixed + (size_t)place->by_capacity * view->ring.capacity;
 }
 
 static inline uint32_t mr_window_view_count(const struct mr_window_view *view, uint32_t reach)

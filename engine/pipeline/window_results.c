@@ -19,8 +19,47 @@ static void anew_sum(void *part, const struct mr_window_ring *ring, uint32_t cou
 	mr_window_sum_anew(part, ring, count);
 }
 
+static bool step_spread(void *part, const struct mr_window_ring *ring,
+			const struct mr_window_step *step, double parameter)
+{
+	return mr_window_spread_step(part, ring, step);
+}
+
+static void anew_spread(void *part, const struct mr_window_ring *ring, uint32_t count,
+			double parameter)
+{
+	mr_window_spread_anew(part, ring, count);
+}
+
+static bool step_fit(void *part, const struct mr_window_ring *ring,
+		     const struct mr_window_step *step, double parameter)
+{
+	return mr_window_fit_step(part, ring, step);
+}
+
+static void anew_fit(void *part, const struct mr_window_ring *ring, uint32_t count,
+		     double parameter)
+{
+	mr_window_fit_anew(part, ring, count);
+}
+
+static bool step_ewma(void *part, const struct mr_window_ring *ring,
+		      const struct mr_window_step *step, double parameter)
+{
+	return mr_window_ewma_step(part, ring, step, parameter);
+}
+
+static void anew_ewma(void *part, const struct mr_window_ring *ring, uint32_t count,
+		      double parameter)
+{
+	mr_window_ewma_anew(part, ring, count, parameter);
+}
+
 const struct mr_window_part_kind mr_window_part_kinds[MR_WINDOW_PARTS] = {
 	[MR_WINDOW_PART_SUM] = {sizeof(struct mr_window_sum), step_sum, anew_sum},
+	[MR_WINDOW_PART_SPREAD] = {sizeof(struct mr_window_spread), step_spread, anew_spread},
+	[MR_WINDOW_PART_FIT] = {sizeof(struct mr_window_fit), step_fit, anew_fit},
+	[MR_WINDOW_PART_EWMA] = {sizeof(struct mr_window_ewma), step_ewma, anew_ewma},
 };
 
 enum mr_window_part mr_window_part_of(enum mr_window_fn fn)
@@ -29,14 +68,30 @@ enum mr_window_part mr_window_part_of(enum mr_window_fn fn)
 	case MR_WINDOW_MEAN:
 	case MR_WINDOW_SUM:
 		return MR_WINDOW_PART_SUM;
+	case MR_WINDOW_STDDEV:
+	case MR_WINDOW_ZSCORE:
+		return MR_WINDOW_PART_SPREAD;
+	case MR_WINDOW_SLOPE:
+	case MR_WINDOW_EXTRAPOLATE:
+		return MR_WINDOW_PART_FIT;
+	case MR_WINDOW_EWMA:
+		return MR_WINDOW_PART_EWMA;
 	default:
 		return MR_WINDOW_PARTS;
 	}
 }
 
-double mr_window_result(const struct mr_window_planned *planned, const struct mr_window_ring *ring,
-			uint32_t count, const void *part)
+bool mr_window_needs_order(enum mr_window_fn fn)
 {
+	return fn == MR_WINDOW_MEDIAN || fn == MR_WINDOW_QUANTILE || fn == MR_WINDOW_MAD;
+}
+
+/* With its part, and what is sorted for it, for just these samples. */
+static double result_of(const struct mr_window_planned *planned, const struct mr_window_ring *ring,
+			uint32_t count, const void *part, const double *sorted)
+{
+	double parameter = planned->spec.parameter;
+
 	if (planned->spec.fn == MR_WINDOW_COUNT)
 		return count;
 	if (count == 0)
@@ -44,34 +99,60 @@ double mr_window_result(const struct mr_window_planned *planned, const struct mr
 	switch (planned->spec.fn) {
 	case MR_WINDOW_WEIGHTED_AVERAGE:
 		return mr_window_weigh(ring, count, &planned->weights);
-	case MR_WINDOW_MEAN:
-		return mr_window_sum_mean(part, count);
-	case MR_WINDOW_SUM:
-		return mr_window_sum_total(part);
+	case MR_WINDOW_INTERPOLATE:
+		return mr_window_line_at(ring, count, parameter);
+	case MR_WINDOW_EXTRAPOLATE:
+		return mr_window_fit_at(part, ring, count, parameter);
 	case MR_WINDOW_MAX:
 		return mr_window_extreme(ring, count, false);
 	case MR_WINDOW_MIN:
 		return mr_window_extreme(ring, count, true);
+	case MR_WINDOW_MEAN:
+		return mr_window_sum_mean(part, count);
+	case MR_WINDOW_SUM:
+		return mr_window_sum_total(part);
+	case MR_WINDOW_STDDEV:
+		return mr_window_spread_stddev(part, count);
+	case MR_WINDOW_MEDIAN:
+		return mr_window_order_quantile(sorted, count, 0.5);
+	case MR_WINDOW_QUANTILE:
+		return mr_window_order_quantile(sorted, count, parameter);
 	case MR_WINDOW_FIRST:
 		return mr_window_value(ring, count - 1);
 	case MR_WINDOW_LAST:
 		return mr_window_value(ring, 0);
+	case MR_WINDOW_DELTA:
+		return mr_window_delta(ring, count);
+	case MR_WINDOW_RATE:
+		return mr_window_rate(ring, count);
+	case MR_WINDOW_EWMA:
+		return mr_window_ewma_value(part);
+	case MR_WINDOW_SLOPE:
+		return mr_window_fit_slope(part, ring, count);
+	case MR_WINDOW_ZSCORE:
+		return mr_window_spread_zscore(part, count, mr_window_value(ring, 0));
+	case MR_WINDOW_MAD:
+		return mr_window_order_mad(sorted, count);
 	default:
-		return NAN;
+		return NAN; /* no plan has another */
 	}
 }
 
-double mr_window_result_anew(const struct mr_window_planned *planned,
-			     const struct mr_window_ring *ring, uint32_t count)
+double mr_window_result_anew(const struct mr_window_view *view,
+			     const struct mr_window_planned *planned, uint32_t count)
 {
 	enum mr_window_part kind = mr_window_part_of(planned->spec.fn);
 	union {
 		struct mr_window_sum sum;
+		struct mr_window_spread spread;
+		struct mr_window_fit fit;
+		struct mr_window_ewma ewma;
 	} part;
 
 	if (kind != MR_WINDOW_PARTS)
-		mr_window_part_kinds[kind].anew(&part, ring, count, planned->spec.parameter);
-	return mr_window_result(planned, ring, count, &part);
+		mr_window_part_kinds[kind].anew(&part, &view->ring, count, planned->spec.parameter);
+	return result_of(planned, &view->ring, count, &part,
+			 mr_window_view_order(view, planned->order));
 }
 
 static double result_now(const struct mr_window_view *view, const struct mr_window_planned *planned)
@@ -84,7 +165,8 @@ static double result_now(const struct mr_window_view *view, const struct mr_wind
 		return mr_window_queue_first(&view->queues[0], &view->ring, planned->at);
 	if (count > 0 && planned->spec.fn == MR_WINDOW_MIN)
 		return mr_window_queue_first(&view->queues[1], &view->ring, planned->at);
-	return mr_window_result(planned, &view->ring, count, mr_window_view_at(view, planned->at));
+	return result_of(planned, &view->ring, count, mr_window_view_at(view, planned->at),
+			 mr_window_view_order(view, planned->order));
 }
 
 void mr_window_block_results(const struct mr_window_plan *plan, const void *block, double *results)

@@ -99,11 +99,13 @@ static long double v(const struct list *list, uint32_t age)
 	return (list->newest - age)->value;
 }
 
+/* Since the newest. */
 static long double t(const struct list *list, uint32_t age)
 {
-	return (list->newest - age)->time_ms;
+	return (__int128)(list->newest - age)->time_ms - list->newest->time_ms;
 }
 
+/* How far the mean is above the newest: so that what is near a great number keeps its digits. */
 static long double mean_of(const struct list *list,
 			   long double (*of)(const struct list *, uint32_t))
 {
@@ -111,7 +113,7 @@ static long double mean_of(const struct list *list,
 
 	for (uint32_t i = 0; i < list->n; i++)
 		sum += of(list, i) - of(list, 0);
-	return of(list, 0) + sum / list->n;
+	return sum / list->n;
 }
 
 static long double absolute(const struct list *list)
@@ -132,7 +134,7 @@ static long double moment(const struct list *list, long double (*a)(const struct
 	long double sum = 0;
 
 	for (uint32_t i = 0; i < list->n; i++)
-		sum += (a(list, i) - mean_a) * (b(list, i) - mean_b);
+		sum += (a(list, i) - a(list, 0) - mean_a) * (b(list, i) - b(list, 0) - mean_b);
 	return sum;
 }
 
@@ -207,9 +209,8 @@ static struct naive_result line(const struct list *list, const struct mr_window_
 		return none;
 	if (spec->fn == MR_WINDOW_SLOPE)
 		return (struct naive_result){slope * 1000, 1e-10L * steep * 1000};
-	away = t(list, 0) + (isnan(spec->parameter) ? interval(list) : spec->parameter) -
-	       mean_of(list, t);
-	return (struct naive_result){mean_of(list, v) + slope * away,
+	away = (isnan(spec->parameter) ? interval(list) : spec->parameter) - mean_of(list, t);
+	return (struct naive_result){v(list, 0) + mean_of(list, v) + slope * away,
 				     1e-10L * steep * fabsl(away) + 1e-13L * absolute(list)};
 }
 
@@ -259,7 +260,7 @@ static struct naive_result averaged(const struct list *list, double alpha)
 static struct naive_result spread(const struct list *list, enum mr_window_fn fn)
 {
 	long double deviation = sqrtl(moment(list, v, v) / (list->n - 1));
-	long double score = (v(list, 0) - mean_of(list, v)) / deviation;
+	long double score = -mean_of(list, v) / deviation;
 
 	if (list->n < 2)
 		return none;

@@ -199,18 +199,7 @@ static void draw_spec(struct rig *rig, struct mr_window_spec *spec)
 {
 	static const double ahead[] = {NAN, 0, 25, 1000, -3, -40, -500};
 
-	static const enum mr_window_fn fns[] = {
-		MR_WINDOW_WEIGHTED_AVERAGE,
-		MR_WINDOW_MAX,
-		MR_WINDOW_MIN,
-		MR_WINDOW_MEAN,
-		MR_WINDOW_SUM,
-		MR_WINDOW_COUNT,
-		MR_WINDOW_FIRST,
-		MR_WINDOW_LAST,
-	};
-
-	*spec = (struct mr_window_spec){.fn = fns[below(rig, 8)]};
+	*spec = (struct mr_window_spec){.fn = below(rig, MR_WINDOW_FUNCTIONS)};
 	spec->extent = below(rig, 3);
 	if (!mr_window_functions[spec->fn].by_time)
 		spec->extent = MR_WINDOW_BY_COUNT;
@@ -219,7 +208,7 @@ static void draw_spec(struct rig *rig, struct mr_window_spec *spec)
 	if (spec->fn == MR_WINDOW_QUANTILE)
 		spec->parameter = below(rig, 5) * 0.25;
 	else if (spec->fn == MR_WINDOW_EWMA)
-		spec->parameter = (1 + below(rig, 10)) * 0.1;
+		spec->parameter = below(rig, 4) ? (1 + below(rig, 10)) * 0.1 : 1e-3;
 	else
 		spec->parameter = ahead[below(rig, 7)];
 	if (spec->fn == MR_WINDOW_WEIGHTED_AVERAGE && below(rig, 8)) {
