@@ -251,7 +251,8 @@ void sim_observer_look(struct sim *sim, uint32_t node)
 {
 	if (!sim->hosts[node].alive)
 		return;
-	sim->hosts[node].log_start = sim->hosts[node].rig.partition.log_start;
+	if (sim->hosts[node].log_start < sim->hosts[node].rig.partition.log_start)
+		sim->hosts[node].log_start = sim->hosts[node].rig.partition.log_start;
 	look_at_durable(sim, node);
 	look_at_leader(sim, node);
 	look_at_shown(sim, node);
@@ -275,7 +276,8 @@ static uint64_t holders_of_batch(const struct sim *sim, const struct mr_batch_he
 
 /*
  * Which hosts ever had the batch that this record lies in on stable storage: what is answered is
- * committed, and retention may have let go of it since; or they began anew where it was gone.
+ * committed, and retention may have let go of it since; or they began anew where it was gone. What
+ * a disk held that is lost since was held: a client may hear late what was committed before.
  */
 static uint64_t holders_of(const struct sim *sim, int64_t producer, int32_t sequence)
 {

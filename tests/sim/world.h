@@ -61,7 +61,7 @@ struct sim_host {
 	uint64_t epoch_start;	   /* observer: its log's end when it began to lead ... */
 	int32_t led_epoch;	   /* ... this epoch */
 	size_t noted;		   /* batches of its log that the observer knows to be durable */
-	uint64_t log_start;	   /* as the observer saw it last */
+	uint64_t log_start;	   /* the highest that the observer saw, of any life and disk */
 	bool alive;
 	bool lost_data; /* it lost what it had, and holds nothing yet that counts */
 };
