@@ -228,8 +228,8 @@ STATIC = {
 ALL = MUTANTS | STATIC
 
 
-def make(name, root, out):
-    path, old, new, _ = ALL[name]
+def write_changed(variants, name, root, out):
+    path, old, new, _ = variants[name]
     with open(f"{root}/{path}", encoding="utf-8") as file:
         text = file.read()
     if text.count(old) != 1:
@@ -257,7 +257,7 @@ def main():
         for name in STATIC:
             print(name)
     elif sys.argv[1:2] == ["make"] and len(sys.argv) == 5:
-        make(*sys.argv[2:])
+        write_changed(ALL, *sys.argv[2:])
     elif sys.argv[1:2] == ["check"] and len(sys.argv) == 3:
         check(sys.argv[2])
     else:

@@ -2,22 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replication between real engines in network namespaces, with everything done to them.
 
-    replicas.py [--rounds N] [--hosts 2|3] [--seed S] [--keep]
+    replicas.py [--rounds N] [--hosts 2|3] [--seed S] [--faults NAME,...] [--late]
+                [--keep | --discard]
 
 A producer and a consumer are attached on every host throughout. Each round one thing goes wrong:
 engines are killed or stopped, links are cut one way or both, what passes is late, a follower's disk
 is full. A dead leader's partitions are taken over by `millrace promote`, or it comes back by
 itself; then all is healed, a partition's leadership is moved, and all replicas must get in sync
-again. Afterwards the history is checked (history.py): nothing acknowledged lost, nothing there
+again. With --late the last of three hosts is started only when the others hold a while's records.
+Afterwards the history is checked (history.py): nothing acknowledged lost, nothing there
 twice, order kept, all consumers saw the same, all logs equal.
 
 The seed repeats the same plan; where in the engines it strikes is up to the machine. Every record
 must be on two disks to be committed, so that whatever one host loses, nothing acknowledged is.
 """
 import argparse
+import collections
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -103,14 +107,19 @@ class Clients:
 class Run:
     """The hosts under torture, and the plan by its seed."""
 
-    def __init__(self, hosts, seed):
+    def __init__(self, hosts, seed, faults=""):
+        known = {fault.__name__: fault for fault in self.FAULTS + self.SELDOM}
+        self.faults = [known[name] for name in faults.split(",")] if faults else self.FAULTS
         self.cluster = hosts
         self.hosts = hosts.hosts
         self.random = random.Random(seed)
+        self.late = False
         self.clients = None
         self.counts = {}
         self.took_over = 0
         self.moved = 0
+        self.refusals = collections.Counter()  # what promote said that did not do it
+        self.slowest = 0.0  # promote, from the first asking on
 
     # ---- what is known ----
 
@@ -168,42 +177,38 @@ class Run:
         partition = self.random.randrange(PARTITIONS)
         leader = self.leader(partition)
         to = self.random.choice([host for host in self.hosts if host is not leader])
-        asked = self.random.choice(self.hosts)
-        end = time.monotonic() + PROMOTE_SECONDS
-        while True:
-            said = asked.command("promote", f"{TOPIC}/{partition}", "--to", to.name, check=False)
-            if said.returncode == 0:
-                break
-            if time.monotonic() > end:
-                raise Failed(f"promote of partition {partition} to {to.name}, asked on "
-                             f"{asked.name}: {said.stderr.strip()}")
-            time.sleep(0.2)
+        self.promote(self.random.choice(self.hosts), partition, "--to", to.name)
         self.moved += 1
 
-    def take_over(self, dead):
+    def promote(self, asked, partition, *how):
+        """Must succeed in time; every sentence that says it did not is kept."""
+        began = time.monotonic()
+        while True:
+            said = asked.command("promote", f"{TOPIC}/{partition}", *how, check=False)
+            passed = time.monotonic() - began
+            if said.returncode == 0:
+                self.slowest = max(self.slowest, passed)
+                return
+            sentence = f"promote {' '.join(how)} on {asked.name}: {said.stderr.strip()}"
+            self.refusals[re.sub(r"\d+", "N", sentence)] += 1
+            if passed > PROMOTE_SECONDS:
+                raise Failed(f"partition {partition}: {sentence}")
+            time.sleep(0.1)
+
+    def take_over(self, dead, by=None):
         """What the dead host led goes to one that is in sync by the newest register."""
         living = [host for host in self.hosts if host is not dead]
         for partition in range(PARTITIONS):
             row = self.newest(living, partition)
             if not row or row["leader"] != dead.name:
                 continue
-            fit = [host for host in living if host.name in row["isr"]]
+            fit = [host for host in living
+                   if host.name in row["isr"] and (by is None or host is by)]
             if not fit:
                 continue
-            self.take_over_by(fit[0], partition)
-
-    def take_over_by(self, host, partition):
-        end = time.monotonic() + PROMOTE_SECONDS
-        while True:
-            said = host.command("promote", f"{TOPIC}/{partition}", "--accept-loss",
-                                "--old-leader-is-stopped", check=False)
-            if said.returncode == 0:
-                self.took_over += 1
-                return
-            if time.monotonic() > end:
-                raise Failed(f"{host.name} cannot take over partition {partition}: "
-                             f"{said.stderr.strip()}")
-            time.sleep(0.1)
+            by = self.random.choice(fit)
+            self.promote(by, partition, "--accept-loss", "--old-leader-is-stopped")
+            self.took_over += 1
 
     # ---- what goes wrong; each leaves it so, heal() ends it ----
 
@@ -236,6 +241,18 @@ class Run:
         two.kill()
         self.pause_a_while()
 
+    def kill_both_take_over(self):
+        """What the one that comes back recovered is all there is."""
+        dead = self.some_leader()
+        other = self.other(dead)
+        other.kill()
+        dead.kill()
+        self.pause_a_while(0, 0.3)
+        other.start()
+        other.wait_ready()
+        self.take_over(dead)
+        self.pause_a_while()
+
     def kill_again(self):
         """In the middle of its coming back."""
         dead = self.some_leader()
@@ -265,6 +282,18 @@ class Run:
         self.cluster.cut(two, one)
         self.pause_a_while(0.5, 2.0)
 
+    def cut_long(self):
+        """Longer than anybody waits for a follower, and meanwhile a disk is full."""
+        one = self.random.choice(self.hosts)
+        two = self.other(one)
+        self.cluster.cut(one, two)
+        self.cluster.cut(two, one)
+        self.clients.burst(True)
+        self.pause_a_while(4.0, 8.0)
+        self.hosts[1].fill_disk()
+        self.pause_a_while(4.0, 8.0)
+        self.clients.burst(False)
+
     def cut_and_kill(self):
         """The leader is alone for a while, and dies so."""
         dead = self.some_leader()
@@ -275,6 +304,26 @@ class Run:
         dead.kill()
         self.cluster.heal()
         self.take_over(dead)
+        self.pause_a_while()
+
+    def kill_unheard(self):
+        """What the leader took is on its disk alone; it comes back, and is sent it again."""
+        dead = self.some_leader()
+        self.cluster.cut(dead, self.other(dead))
+        self.clients.burst(True)
+        self.pause_a_while()
+        dead.kill()
+        self.clients.burst(False)
+
+    def cut_one_and_kill(self):
+        """Who did not hear the leader's last words takes over: the others go back to that."""
+        dead = self.some_leader()
+        deaf = self.other(dead)
+        self.cluster.cut(dead, deaf)
+        self.pause_a_while()
+        dead.kill()
+        self.cluster.heal()
+        self.take_over(dead, deaf)
         self.pause_a_while()
 
     def late(self):
@@ -292,8 +341,9 @@ class Run:
             self.hosts[1].kill()
 
     FAULTS = (kill_leader, kill_leader, kill_leader, kill_follower, kill_follower, kill_both,
-              kill_again, stop_leader, stop_follower, cut_one_way, cut_one_way, cut_both_ways,
-              cut_and_kill, late, full_disk)
+              kill_both_take_over, kill_again, stop_leader, stop_follower, cut_one_way, cut_one_way,
+              cut_both_ways, cut_and_kill, cut_one_and_kill, kill_unheard, late, full_disk)
+    SELDOM = (cut_long,)  # by name only: they take long
 
     def heal(self):
         self.cluster.heal()
@@ -313,18 +363,31 @@ class Run:
     # ---- the whole ----
 
     def begin(self, seed):
-        for host in self.hosts:
+        first = self.hosts[:-1] if self.late else self.hosts
+        for host in first:
             host.start()
-        for host in self.hosts:
+        for host in first:
             host.wait_ready()
-        self.hosts[0].command("topic", "create", TOPIC, "--partitions", str(PARTITIONS),
-                              "--replicas", str(len(self.hosts)), "--min-insync-replicas", "2",
-                              "--leaders", "spread")
+        first[0].command("topic", "create", TOPIC, "--partitions", str(PARTITIONS),
+                         "--replicas", str(len(self.hosts)), "--min-insync-replicas", "2",
+                         "--leaders", first[0].name if self.late else "spread")
+        if self.late:
+            self.clients = Clients(first, self.cluster.directory, seed)
+            self.join_late(self.hosts[-1])
         self.wait_in_sync()
-        self.clients = Clients(self.hosts, self.cluster.directory, seed)
+        if not self.clients:
+            self.clients = Clients(self.hosts, self.cluster.directory, seed)
+
+    def join_late(self, host):
+        """The others have gone on without it: their first segments are full."""
+        self.clients.burst(True)
+        time.sleep(15)
+        self.clients.burst(False)
+        host.start()
+        host.wait_ready()
 
     def round(self, number):
-        fault = self.random.choice(self.FAULTS)
+        fault = self.random.choice(self.faults)
         began = time.monotonic()
         print(f"round {number}: {fault.__name__}", end="", flush=True)
         fault(self)
@@ -373,9 +436,15 @@ class Run:
         return found
 
 
-def show(run, verdict):
+def show_run(run):
     print(f"faults: {', '.join(f'{name} {count}' for name, count in sorted(run.counts.items()))}; "
-          f"{run.took_over} take-overs, {run.moved} moves")
+          f"{run.took_over} take-overs, {run.moved} moves, the slowest promotion took "
+          f"{run.slowest:.1f} s")
+    for sentence, count in run.refusals.most_common():
+        print(f"  {count} times {sentence}")
+
+
+def show(verdict):
     print(verdict)
     for kind, sentences in verdict.found.items():
         for sentence in sentences[:SHOWN]:
@@ -397,7 +466,7 @@ def torture(run, rounds, seed):
             run.round(done + 1)
             done += 1
         verdict = run.finish()
-        show(run, verdict)
+        show(verdict)
         for kind, sentences in verdict.found.items():
             held.append(check(not sentences, f"{kind}: {len(sentences)}"))
         held.append(check(verdict.acknowledged > 20 * rounds,
@@ -412,6 +481,7 @@ def torture(run, rounds, seed):
     finally:
         if run.clients:
             run.clients.kill()
+    show_run(run)
     held.append(check(done == rounds, f"{done} of {rounds} rounds"))
     return held
 
@@ -421,7 +491,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--hosts", type=int, default=2, choices=(2, 3))
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    parser.add_argument("--faults", default="", help="what goes wrong: these only, by name")
+    parser.add_argument("--late", action="store_true", help="the last host joins late")
     parser.add_argument("--keep", action="store_true", help="leave all files where they are")
+    parser.add_argument("--discard", action="store_true", help="also those of a run that failed")
     arguments = parser.parse_args()
     try:
         cluster.require()
@@ -430,9 +503,10 @@ def main():
         sys.exit(77)
     print(f"{arguments.hosts} hosts, {arguments.rounds} rounds, seed {arguments.seed}")
     with cluster.Cluster(arguments.hosts, MILLRACE, small_disk=1, keep=arguments.keep) as hosts:
-        run = Run(hosts, arguments.seed)
+        run = Run(hosts, arguments.seed, arguments.faults)
+        run.late = arguments.late
         held = torture(run, arguments.rounds, arguments.seed)
-        if not all(held):
+        if not all(held) and not arguments.discard:
             hosts.keep = True
             print(f"left in {hosts.directory}; again: --hosts {arguments.hosts} --rounds "
                   f"{arguments.rounds} --seed {arguments.seed}")
