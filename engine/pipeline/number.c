@@ -97,12 +97,6 @@ struct cursor {
 	const char *end;
 };
 
-/* The top bits of the bytes that are no digits. */
-static inline uint64_t not_digits(uint64_t eight)
-{
-	return ((eight + MR_TEXT_EACH(0x46)) | (eight - MR_TEXT_EACH('0')) | eight) & MR_TEXT_TOPS;
-}
-
 /* Eight digits as values, the first byte the most significant: in pairs, fours, eights. */
 static inline uint64_t eight_digits(uint64_t values)
 {
@@ -117,7 +111,7 @@ static inline uint64_t take_digits(struct cursor *cursor, uint64_t before)
 {
 	for (;;) {
 		uint64_t eight = mr_text_load(cursor->at, cursor->end);
-		unsigned count = mr_text_first(not_digits(eight));
+		unsigned count = mr_text_first(mr_text_not_digits(eight));
 
 		if (count == 0)
 			return before;
@@ -134,14 +128,12 @@ static inline bool is_digit(const struct cursor *cursor)
 	return cursor->at < cursor->end && (unsigned)(*cursor->at - '0') < 10;
 }
 
-/* "e-12"; false: an e without a number. */
+/* From the e on: "e-12"; false: it has no number. */
 static bool take_exponent(struct cursor *cursor, int64_t *exponent)
 {
 	int64_t value = 0;
 	bool negative;
 
-	if (cursor->at == cursor->end || (*cursor->at | 0x20) != 'e')
-		return true;
 	cursor->at++;
 	negative = cursor->at < cursor->end && *cursor->at == '-';
 	if (cursor->at < cursor->end && (*cursor->at == '-' || *cursor->at == '+'))
@@ -213,7 +205,10 @@ size_t mr_decimal_read(const char *text, size_t bytes, enum mr_decimal_form form
 	out->negative = *text == '-';
 	if (*text == '-' || (*text == '+' && form == MR_DECIMAL_LOOSE))
 		cursor.at++;
-	if (!take_mantissa(&cursor, form, out) || !take_exponent(&cursor, &out->exponent))
+	if (!take_mantissa(&cursor, form, out))
+		return 0;
+	if (cursor.at < cursor.end && (*cursor.at | 0x20) == 'e' &&
+	    !take_exponent(&cursor, &out->exponent))
 		return 0;
 	out->bytes = (uint32_t)(cursor.at - text);
 	return (size_t)(cursor.at - text);
@@ -251,7 +246,8 @@ static double exact_value(const struct mr_decimal *decimal)
 		}
 	}
 	cursor = (struct cursor){at, end};
-	(void)take_exponent(&cursor, &exponent); /* it was read before */
+	if (at < end)
+		(void)take_exponent(&cursor, &exponent); /* it was read before */
 	exponent += dropped - behind;
 	if (rest) { /* a little more than what was taken */
 		text[taken++] = '1';

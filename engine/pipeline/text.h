@@ -48,6 +48,12 @@ static inline uint64_t mr_text_load(const char *at, const char *end)
 	return __builtin_expect(bytes >= 8, 1) ? mr_text_load_all(at) : mr_text_load_few(at, bytes);
 }
 
+/* The top bits of the bytes that are no digits. */
+static inline uint64_t mr_text_not_digits(uint64_t eight)
+{
+	return ((eight + MR_TEXT_EACH(0x46)) | (eight - MR_TEXT_EACH('0')) | eight) & MR_TEXT_TOPS;
+}
+
 /* Which of eight bytes is the first that a mask of top bits names; 8: none. */
 static inline unsigned mr_text_first(uint64_t tops)
 {

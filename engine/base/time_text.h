@@ -23,6 +23,9 @@ int mr_time_parse(const char *text, size_t bytes, int64_t *time_ms);
  */
 int mr_time_parse_date(const char *text, size_t bytes, int64_t *time_ms);
 
+/* The same dates, of any year from 0 to 9999. -EINVAL. */
+int mr_time_of_date(const char *text, size_t bytes, int64_t *time_ms);
+
 /* The rule for numbers, for one that is no text any more. */
 int mr_time_of_number(double number, int64_t *time_ms);
 

@@ -49,6 +49,19 @@ Test(time_text, takes_zones_away)
 	cr_assert_eq(parsed("1970-01-01T01:00 UTC"), -EINVAL);
 }
 
+Test(time_text, knows_dates_before_1970_where_they_are_asked_for)
+{
+	static const char text[] = "1969-12-31T23:59:59.999Z";
+	int64_t ms = -7;
+
+	cr_assert_eq(parsed(text), -ERANGE);
+	cr_assert_eq(mr_time_of_date(text, strlen(text), &ms), 0);
+	cr_assert_eq(ms, -1);
+	cr_assert_eq(mr_time_of_date("0000-01-01", 10, &ms), 0);
+	cr_assert_eq(ms, INT64_C(-62167219200000));
+	cr_assert_eq(mr_time_of_date("1950-01-03", 9, &ms), -EINVAL);
+}
+
 Test(time_text, knows_how_long_months_are)
 {
 	cr_assert_eq(parsed("2024-02-29"), INT64_C(1709164800000));

@@ -151,7 +151,7 @@ static bool take_zone(struct cursor *cursor, int64_t *ahead_ms)
 	return true;
 }
 
-int mr_time_parse_date(const char *text, size_t bytes, int64_t *time_ms)
+int mr_time_of_date(const char *text, size_t bytes, int64_t *time_ms)
 {
 	struct cursor cursor = {text, text + bytes};
 	int64_t days;
@@ -165,7 +165,16 @@ int mr_time_parse_date(const char *text, size_t bytes, int64_t *time_ms)
 		return -EINVAL;
 	if (cursor.at != cursor.end)
 		return -EINVAL;
-	ms += days * MS_PER_DAY - ahead_ms;
+	*time_ms = days * MS_PER_DAY + ms - ahead_ms;
+	return 0;
+}
+
+int mr_time_parse_date(const char *text, size_t bytes, int64_t *time_ms)
+{
+	int64_t ms;
+
+	if (mr_time_of_date(text, bytes, &ms) < 0)
+		return -EINVAL;
 	if (ms < 0 || ms > TIME_MS_MAX)
 		return -ERANGE;
 	*time_ms = ms;
