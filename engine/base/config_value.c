@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "config_table.h"
+#include "nearest.h"
 
 struct unit {
 	const char *name;
@@ -23,7 +24,7 @@ static const struct unit byte_units[] = {
 	{"GiB", UINT64_C(1) << 30},
 };
 static const struct unit time_units[] = {
-	{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000},
+	{"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000},
 };
 static const struct unit no_units[] = {{"", 1}};
 
@@ -53,79 +54,29 @@ const struct mr_option *mr_option_find(const struct mr_option_table *table, cons
 	return NULL;
 }
 
-static size_t least_of(size_t a, size_t b, size_t c)
-{
-	size_t least = a < b ? a : b;
-
-	return least < c ? least : c;
-}
-
-#define WORD_BYTES_MAX 32
-
-/* Letters to change, add or leave out to make one word of the other; far apart if one is long. */
-static size_t distance(const char *a, const char *b, size_t b_bytes)
-{
-	size_t row[WORD_BYTES_MAX + 1];
-
-	if (strlen(a) > WORD_BYTES_MAX || b_bytes > WORD_BYTES_MAX)
-		return WORD_BYTES_MAX;
-	for (size_t k = 0; k <= b_bytes; k++)
-		row[k] = k;
-	for (size_t i = 0; a[i]; i++) {
-		size_t before = row[0];
-
-		row[0] = i + 1;
-		for (size_t k = 0; k < b_bytes; k++) {
-			size_t above = row[k + 1];
-
-			row[k + 1] = least_of(before + (a[i] != b[k]), above + 1, row[k] + 1);
-			before = above;
-		}
-	}
-	return row[b_bytes];
-}
-
-/* What is further away than a third of the word is another word. */
-static bool is_near(size_t distance, const char *word)
-{
-	return distance <= (strlen(word) + 2) / 3;
-}
-
 const char *mr_option_nearest(const struct mr_option_table *table, const char *name)
 {
-	const char *nearest = NULL;
-	size_t least = WORD_BYTES_MAX;
+	struct mr_nearest nearest;
 
-	for (size_t i = 0; i < table->count; i++) {
-		const char *word = table->rows[i].name;
-		size_t away = distance(name, word, strlen(word));
-
-		if (away < least) {
-			least = away;
-			nearest = word;
-		}
-	}
-	return nearest && is_near(least, name) ? nearest : NULL;
+	mr_nearest_begin(&nearest, name, strlen(name));
+	for (size_t i = 0; i < table->count; i++)
+		mr_nearest_offer(&nearest, table->rows[i].name, strlen(table->rows[i].name));
+	return mr_nearest_word(&nearest, NULL);
 }
 
-/* The word nearest to 'text' out of "a|b|c": its beginning, and its length in *bytes; or NULL. */
-static const char *nearest_word(const char *words, const char *text, size_t *bytes)
+/* The word of "a|b|c" that is nearest to 'text', as a hint. */
+static void hint_word(const char *words, const char *text, struct mr_error *err)
 {
-	const char *nearest = NULL;
-	size_t least = WORD_BYTES_MAX;
+	struct mr_nearest nearest;
 
+	mr_nearest_begin(&nearest, text, strlen(text));
 	for (const char *word = words; *word;) {
 		size_t length = strcspn(word, "|");
-		size_t away = distance(text, word, length);
 
-		if (away < least) {
-			least = away;
-			nearest = word;
-			*bytes = length;
-		}
+		mr_nearest_offer(&nearest, word, length);
 		word += length + (word[length] == '|');
 	}
-	return nearest && is_near(least, text) ? nearest : NULL;
+	(void)mr_nearest_hint(&nearest, err); /* none is near: no hint */
 }
 
 /* -EINVAL if 'text' is none of the words. */
@@ -284,14 +235,9 @@ static int parse_into(const struct mr_option *option, const char *text, void *fi
 
 static void add_hint(const struct mr_option *option, const char *text, struct mr_error *err)
 {
-	const char *word = NULL;
-	size_t bytes = 0;
-
 	switch (option->type) {
 	case MR_OPTION_WORD:
-		word = nearest_word(option->words, text, &bytes);
-		if (word)
-			mr_error_hint(err, "did you mean '%.*s'?", (int)bytes, word);
+		hint_word(option->words, text, err);
 		return;
 	case MR_OPTION_BYTES:
 	case MR_OPTION_POWER:
