@@ -8,7 +8,7 @@
  *	or         = and {"or" and}
  *	and        = not {"and" not}
  *	not        = ["not"] comparison
- *	comparison = sum [("<" | "<=" | ">" | ">=" | "==" | "!=") sum] | "(" or ")"
+ *	comparison = sum ("<" | "<=" | ">" | ">=" | "==" | "!=") sum | "(" or ")"
  *	sum        = product {("+" | "-") product}
  *	product    = unary {("*" | "/") unary}
  *	unary      = ["-"] primary
@@ -21,6 +21,8 @@
  *
  * Three values: a comparison in which a number is missing (NaN) is unknown; and, or, not as in SQL.
  * A condition that is unknown neither raises nor clears an alert, and does not interrupt "for".
+ * Missing is also what has no result: a division by zero, the root of a negative number, the
+ * logarithm of one that is not positive, and min or max of which a number is missing.
  */
 #ifndef MR_EXPRESSION_H
 #define MR_EXPRESSION_H
@@ -33,10 +35,13 @@
 
 #define MR_EXPRESSION_OPS_MAX	256
 #define MR_EXPRESSION_DEPTH_MAX 32
+#define MR_EXPRESSION_NAME_MAX	31	   /* of what a person names */
+#define MR_EXPRESSION_FOR_MAX	1000000000 /* records */
 
 enum mr_truth { MR_FALSE, MR_TRUE, MR_UNKNOWN };
 
-/* What names mean. Windows that expressions make are appended to 'specs', as "stddev(32)". */
+/* What names mean. Windows that expressions make are appended to 'specs', as "stddev(32)", unless
+ * one that is the same is there. */
 struct mr_expression_scope {
 	struct mr_window_spec *specs; /* MR_WINDOWS_MAX of them */
 	char (*names)[64];	      /* of each spec; also MR_WINDOWS_MAX */
@@ -52,10 +57,11 @@ struct mr_expression_input {
 	const double *results;
 	double previous_value; /* of the key's record before; NaN: there was none */
 	double previous_time_s;
-	const double *previous_results;
+	const double *previous_results; /* NULL: there was none */
 };
 
-/* -EINVAL: err->what names the word and the column, err->hint the nearest valid word. */
+/* -EINVAL: err->what names the word and the column, err->hint the nearest valid word; the scope is
+ * as before. */
 int mr_expression_compile(const char *text, struct mr_expression_scope *scope,
 			  struct mr_expression **out, struct mr_error *err);
 void mr_expression_free(struct mr_expression *expression); /* takes NULL */
@@ -65,5 +71,16 @@ enum mr_truth mr_expression_run(const struct mr_expression *expression,
 uint32_t mr_expression_for_count(const struct mr_expression *expression);
 int64_t mr_expression_for_ms(const struct mr_expression *expression);
 bool mr_expression_needs_previous(const struct mr_expression *expression);
+
+/* True: it looks at nothing of a record, so it is always the same. */
+bool mr_expression_is_constant(const struct mr_expression *expression);
+/*
+ * True: whenever 'a' is true, 'b' is, as far as is easily seen: the same, or one and the same
+ * expression compared with two numbers. "for" is not looked at.
+ */
+bool mr_expression_implies(const struct mr_expression *a, const struct mr_expression *b);
+
+/* Whether conditions can speak of a window of this name. -EINVAL: err says why not. */
+int mr_expression_check_name(const char *name, struct mr_error *err);
 
 #endif
