@@ -9,12 +9,13 @@
  *	range		value < low or value > high
  *	late		time < the key's newest time - max_late_ms. Time of dropped values counts
  *			only from here on
- *	duplicate	the time and the value of one of the key's last 8 values that came this far
+ *	duplicate	the time and the value of one of the key's last 8 different values that
+ *			came this far
  *	spike		|value - median| > spike_mads x max(MAD, spike_floor) over the key's last 32
- *			kept or spiking values, from the 8th on; MAD is the raw median of absolute
- *			deviations. A level that has really changed is believed once it makes up
- *			half of the 32
- *	unchanged	the value of the last kept one
+ *			kept or spiking values, without this one, once there are 8; MAD is the raw
+ *			median of absolute deviations (of an even number, the middle of two). A level
+ *that has really changed is believed once it makes up half of the 32 unchanged	the value of the
+ *last kept one
  */
 #ifndef MR_CLEAN_H
 #define MR_CLEAN_H
