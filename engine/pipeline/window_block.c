@@ -155,6 +155,21 @@ static uint64_t step_parts(struct mr_window_view *view, const struct mr_window_s
 	return stale;
 }
 
+static inline void
+step_queues(const struct mr_window_view *view, const struct mr_window_step *steps,
+	    void (*step)(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			 const struct mr_window_step *steps))
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		struct mr_window_queue queue;
+
+		if (view->plan->queues[i].count == 0)
+			continue;
+		queue = mr_window_view_queue(view, i);
+		step(&queue, &view->ring, steps);
+	}
+}
+
 static void step_orders(struct mr_window_view *view, const struct mr_window_step *steps)
 {
 	for (uint32_t i = 0; i < view->plan->order_count; i++)
@@ -193,9 +208,7 @@ static int push_newest(struct mr_window_view *view, int64_t time_ms, double valu
 	if (plan->tumbling)
 		complete(view, time_ms);
 	stale = step_parts(view, steps);
-	for (uint32_t i = 0; i < 2; i++)
-		if (plan->queues[i].count)
-			mr_window_queue_step(&view->queues[i], &view->ring, steps);
+	step_queues(view, steps, mr_window_queue_step);
 	step_orders(view, steps);
 	put_newest(view, time_ms, value);
 	b->samples = samples;
@@ -258,9 +271,12 @@ static void make_counts(struct mr_window_view *view)
 	for (uint32_t i = 0; i < plan->reach_count; i++)
 		if (plan->reaches[i].extent != MR_WINDOW_BY_COUNT)
 			*(uint32_t *)mr_window_view_at(view, plan->reaches[i].at) = counts[i];
-	for (uint32_t i = 0; i < 2; i++)
-		if (plan->queues[i].count)
-			mr_window_queue_anew(&view->queues[i], &view->ring, counts);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct mr_window_queue queue = mr_window_view_queue(view, i);
+
+		if (queue.reaches)
+			mr_window_queue_anew(&queue, &view->ring, counts);
+	}
 }
 
 /* ---- a late sample ------------------------------------------------------------------------------
@@ -415,9 +431,7 @@ void mr_window_block_shed(const struct mr_window_plan *plan, void *block)
 			.before = before, .leave = leaves, .after = before - leaves};
 	}
 	stale = step_parts(&view, steps);
-	for (uint32_t i = 0; i < 2; i++)
-		if (plan->queues[i].count)
-			mr_window_queue_leave(&view.queues[i], &view.ring, steps);
+	step_queues(&view, steps, mr_window_queue_leave);
 	step_orders(&view, steps);
 	view.block->samples--;
 	store_counts(&view, steps);
@@ -491,10 +505,12 @@ bool mr_window_block_check(const struct mr_window_plan *plan, const void *block,
 	for (uint32_t i = 0; i < plan->reach_count; i++)
 		if (mr_window_view_count(&view, i) != counts[i])
 			return false;
-	for (uint32_t i = 0; i < 2; i++)
-		if (plan->queues[i].count &&
-		    !mr_window_queue_valid(&view.queues[i], &view.ring, counts))
+	for (uint32_t i = 0; i < 2; i++) {
+		struct mr_window_queue queue = mr_window_view_queue(&view, i);
+
+		if (queue.reaches && !mr_window_queue_valid(&queue, &view.ring, counts))
 			return false;
+	}
 	for (uint32_t i = 0; i < plan->order_count; i++)
 		if (!mr_window_order_valid(mr_window_view_order(&view, i), &view.ring,
 					   counts[plan->orders[i].reach]))

@@ -17,13 +17,14 @@
 
 #include "window_parts.h"
 
-static uint32_t get(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
-		    uint32_t index)
+static inline uint32_t get(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			   uint32_t index)
 {
 	uint32_t at = index & queue->mask;
 
-	return ring->capacity > UINT16_MAX + 1u ? ((const uint32_t *)queue->slots)[at]
-						: ((const uint16_t *)queue->slots)[at];
+	if (__builtin_expect(ring->capacity > UINT16_MAX + 1u, 0))
+		return ((const uint32_t *)queue->slots)[at];
+	return ((const uint16_t *)queue->slots)[at];
 }
 
 static void put(const struct mr_window_queue *queue, const struct mr_window_ring *ring,

@@ -215,6 +215,41 @@ static void plan_spec(struct mr_window_plan *plan, struct mr_window_planned *pla
 					spec->fn == MR_WINDOW_EWMA ? spec->parameter : 0);
 }
 
+/* A power of two, 4 or more, so that its bytes are a multiple of 8. */
+static uint32_t queue_slots(const struct mr_window_queue_place *queue, uint32_t capacity)
+{
+	uint32_t slots = queue->slots < capacity ? queue->slots : capacity;
+
+	return slots <= 4 ? 4 : 1u << (32 - __builtin_clz(slots - 1));
+}
+
+static size_t queue_bytes(const struct mr_window_queue_place *queue, uint32_t capacity)
+{
+	if (queue->count == 0)
+		return 0;
+	return (size_t)queue_slots(queue, capacity) *
+	       (capacity > UINT16_MAX + 1u ? sizeof(uint32_t) : sizeof(uint16_t));
+}
+
+void mr_window_plan_layout(const struct mr_window_plan *plan, uint32_t capacity,
+			   struct mr_window_layout *layout)
+{
+	const struct mr_window_order_place *end = &plan->orders[plan->order_count];
+	size_t at = plan->fixed_bytes;
+
+	layout->capacity = capacity;
+	for (uint32_t i = 0; i < 2; i++) {
+		layout->queues[i] = at;
+		layout->queue_masks[i] = queue_slots(&plan->queues[i], capacity) - 1;
+		at += queue_bytes(&plan->queues[i], capacity);
+	}
+	layout->values = at;
+	layout->times = layout->values + (size_t)capacity * sizeof(double);
+	layout->orders = layout->times + (size_t)capacity * sizeof(int64_t);
+	layout->bytes = layout->orders +
+			(end->fixed + (size_t)end->by_capacity * capacity) * sizeof(double);
+}
+
 static void lay_out(struct mr_window_plan *plan)
 {
 	uint32_t at = sizeof(struct mr_window_block);
@@ -245,6 +280,7 @@ static void lay_out(struct mr_window_plan *plan)
 		}
 	}
 	plan->fixed_bytes = at;
+	mr_window_plan_layout(plan, mr_window_plan_capacity(plan), &plan->layout);
 }
 
 int mr_window_plan_new(const struct mr_window_spec *specs, uint32_t count,
@@ -290,57 +326,10 @@ uint32_t mr_window_plan_capacity(const struct mr_window_plan *plan)
 	return plan->count_max;
 }
 
-/* A power of two, 4 or more, so that its bytes are a multiple of 8. */
-static uint32_t queue_slots(const struct mr_window_queue_place *queue, uint32_t capacity)
-{
-	uint32_t slots = queue->slots < capacity ? queue->slots : capacity;
-
-	return slots <= 4 ? 4 : 1u << (32 - __builtin_clz(slots - 1));
-}
-
-static size_t queue_bytes(const struct mr_window_queue_place *queue, uint32_t capacity)
-{
-	if (queue->count == 0)
-		return 0;
-	return (size_t)queue_slots(queue, capacity) *
-	       (capacity > UINT16_MAX + 1u ? sizeof(uint32_t) : sizeof(uint16_t));
-}
-
 size_t mr_window_block_bytes(const struct mr_window_plan *plan, uint32_t capacity)
 {
-	const struct mr_window_order_place *end = &plan->orders[plan->order_count];
-	size_t sorted = end->fixed + (size_t)end->by_capacity * capacity;
+	struct mr_window_layout layout;
 
-	return plan->fixed_bytes + queue_bytes(&plan->queues[0], capacity) +
-	       queue_bytes(&plan->queues[1], capacity) +
-	       (size_t)capacity * (sizeof(double) + sizeof(int64_t)) + sorted * sizeof(double);
-}
-
-void mr_window_view_open(struct mr_window_view *view, const struct mr_window_plan *plan,
-			 const struct mr_window_block *block)
-{
-	uint32_t capacity = block->capacity;
-	uint8_t *at = (uint8_t *)block + plan->fixed_bytes;
-
-	view->plan = plan;
-	view->block = (struct mr_window_block *)block;
-	for (uint32_t i = 0; i < 2; i++) {
-		const struct mr_window_queue_place *place = &plan->queues[i];
-
-		if (place->count == 0)
-			continue;
-		view->queues[i] = (struct mr_window_queue){
-			.state = mr_window_view_at(view, place->at),
-			.slots = at,
-			.mask = queue_slots(place, capacity) - 1,
-			.reaches = place->count,
-			.reach = place->reaches,
-			.least = i == 1,
-		};
-		at += queue_bytes(place, capacity);
-	}
-	view->values = (double *)at;
-	view->times = (int64_t *)(at + (size_t)capacity * sizeof(double));
-	view->orders = (double *)(view->times + capacity);
-	view->ring = (struct mr_window_ring){view->values, view->times, capacity, block->head};
+	mr_window_plan_layout(plan, capacity, &layout);
+	return layout.bytes;
 }

@@ -88,7 +88,17 @@ struct mr_window_planned {
 	struct mr_window_weights weights;
 };
 
+/* Where things are in a block with room for so many samples, in bytes from its start. */
+struct mr_window_layout {
+	uint32_t capacity;
+	uint32_t queue_masks[2]; /* slots less one */
+	size_t queues[2];
+	size_t values, times, orders;
+	size_t bytes;
+};
+
 struct mr_window_plan {
+	struct mr_window_layout layout; /* of a new block, which most stay */
 	uint32_t spec_count;
 	uint32_t reach_count;
 	uint32_t part_count; /* of sliding windows */
@@ -104,34 +114,68 @@ struct mr_window_plan {
 	struct mr_window_planned specs[MR_WINDOWS_MAX];
 };
 
+void mr_window_plan_layout(const struct mr_window_plan *plan, uint32_t capacity,
+			   struct mr_window_layout *layout);
+
 /* What a block's bytes mean, for the time of a call. */
 struct mr_window_view {
 	const struct mr_window_plan *plan;
 	struct mr_window_block *block;
+	const struct mr_window_layout *layout;
 	double *values;
 	int64_t *times;
-	double *orders;
-	struct mr_window_queue queues[2];
 	struct mr_window_ring ring;
+	struct mr_window_layout other; /* than the plan's */
 };
 
-void mr_window_view_open(struct mr_window_view *view, const struct mr_window_plan *plan,
-			 const struct mr_window_block *block);
+static inline void *mr_window_view_at(const struct mr_window_view *view, size_t at)
+{
+	return (uint8_t *)view->block + at;
+}
+
+static inline void mr_window_view_open(struct mr_window_view *view,
+				       const struct mr_window_plan *plan, const void *block)
+{
+	view->plan = plan;
+	view->block = (struct mr_window_block *)block;
+	view->layout = &plan->layout;
+	if (view->block->capacity != plan->layout.capacity) {
+		mr_window_plan_layout(plan, view->block->capacity, &view->other);
+		view->layout = &view->other;
+	}
+	view->values = mr_window_view_at(view, view->layout->values);
+	view->times = mr_window_view_at(view, view->layout->times);
+	view->ring = (struct mr_window_ring){view->values, view->times, view->block->capacity,
+					     view->block->head};
+}
+
+/* 0: of max, 1: of min; the plan has it. */
+static inline struct mr_window_queue mr_window_view_queue(const struct mr_window_view *view,
+							  uint32_t which)
+{
+	const struct mr_window_queue_place *place = &view->plan->queues[which];
+
+	return (struct mr_window_queue){
+		.state = mr_window_view_at(view, place->at),
+		.slots = mr_window_view_at(view, view->layout->queues[which]),
+		.mask = view->layout->queue_masks[which],
+		.reaches = place->count,
+		.reach = place->reaches,
+		.least = which == 1,
+	};
+}
+
 /* Result of one window over the newest 'count' samples, by a part made for the call; what is sorted
  * for it are just these. */
 double mr_window_result_anew(const struct mr_window_view *view,
 			     const struct mr_window_planned *planned, uint32_t count);
 
-static inline void *mr_window_view_at(const struct mr_window_view *view, uint32_t at)
-{
-	return (uint8_t *)view->block + at;
-}
-
 static inline double *mr_window_view_order(const struct mr_window_view *view, uint32_t order)
 {
 	const struct mr_window_order_place *place = &view->plan->orders[order];
 
-	return view->orders + place->fixed + (size_t)place->by_capacity * view->ring.capacity;
+	return (double *)mr_window_view_at(view, view->layout->orders) + place->fixed +
+	       (size_t)place->by_capacity * view->ring.capacity;
 }
 
 static inline uint32_t mr_window_view_count(const struct mr_window_view *view, uint32_t reach)

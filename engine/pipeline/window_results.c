@@ -87,9 +87,10 @@ bool mr_window_needs_order(enum mr_window_fn fn)
 }
 
 /* With its part, and what is sorted for it, for just these samples. */
-static double result_of(const struct mr_window_planned *planned, const struct mr_window_ring *ring,
-			uint32_t count, const void *part, const double *sorted)
+static double result_of(const struct mr_window_view *view, const struct mr_window_planned *planned,
+			uint32_t count, const void *part)
 {
+	const struct mr_window_ring *ring = &view->ring;
 	double parameter = planned->spec.parameter;
 
 	if (planned->spec.fn == MR_WINDOW_COUNT)
@@ -114,9 +115,11 @@ static double result_of(const struct mr_window_planned *planned, const struct mr
 	case MR_WINDOW_STDDEV:
 		return mr_window_spread_stddev(part, count);
 	case MR_WINDOW_MEDIAN:
-		return mr_window_order_quantile(sorted, count, 0.5);
+		return mr_window_order_quantile(mr_window_view_order(view, planned->order), count,
+						0.5);
 	case MR_WINDOW_QUANTILE:
-		return mr_window_order_quantile(sorted, count, parameter);
+		return mr_window_order_quantile(mr_window_view_order(view, planned->order), count,
+						parameter);
 	case MR_WINDOW_FIRST:
 		return mr_window_value(ring, count - 1);
 	case MR_WINDOW_LAST:
@@ -132,7 +135,7 @@ static double result_of(const struct mr_window_planned *planned, const struct mr
 	case MR_WINDOW_ZSCORE:
 		return mr_window_spread_zscore(part, count, mr_window_value(ring, 0));
 	case MR_WINDOW_MAD:
-		return mr_window_order_mad(sorted, count);
+		return mr_window_order_mad(mr_window_view_order(view, planned->order), count);
 	default:
 		return NAN; /* no plan has another */
 	}
@@ -151,8 +154,14 @@ double mr_window_result_anew(const struct mr_window_view *view,
 
 	if (kind != MR_WINDOW_PARTS)
 		mr_window_part_kinds[kind].anew(&part, &view->ring, count, planned->spec.parameter);
-	return result_of(planned, &view->ring, count, &part,
-			 mr_window_view_order(view, planned->order));
+	return result_of(view, planned, count, &part);
+}
+
+static double first_of_queue(const struct mr_window_view *view, uint32_t which, uint32_t index)
+{
+	struct mr_window_queue queue = mr_window_view_queue(view, which);
+
+	return mr_window_queue_first(&queue, &view->ring, index);
 }
 
 static double result_now(const struct mr_window_view *view, const struct mr_window_planned *planned)
@@ -162,11 +171,10 @@ static double result_now(const struct mr_window_view *view, const struct mr_wind
 	if (planned->spec.extent == MR_WINDOW_TUMBLING)
 		return *(const double *)mr_window_view_at(view, planned->at);
 	if (count > 0 && planned->spec.fn == MR_WINDOW_MAX)
-		return mr_window_queue_first(&view->queues[0], &view->ring, planned->at);
+		return first_of_queue(view, 0, planned->at);
 	if (count > 0 && planned->spec.fn == MR_WINDOW_MIN)
-		return mr_window_queue_first(&view->queues[1], &view->ring, planned->at);
-	return result_of(planned, &view->ring, count, mr_window_view_at(view, planned->at),
-			 mr_window_view_order(view, planned->order));
+		return first_of_queue(view, 1, planned->at);
+	return result_of(view, planned, count, mr_window_view_at(view, planned->at));
 }
 
 void mr_window_block_results(const struct mr_window_plan *plan, const void *block, double *results)

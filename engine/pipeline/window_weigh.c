@@ -18,19 +18,69 @@
 
 #include "window_parts.h"
 
+#define SHORT	     32 /* samples: fewer are faster looked for one by one than in runs */
 #define LOSS_ALLOWED 0x1p-7
 #define SCALE_HUGE   0x1p-128
+
+/* Of samples that lie one before the other: 'newest' has the first weight. */
+static void add_run(double *chains, const double *newest, uint32_t count, const double *weights)
+{
+	double a = chains[0], b = chains[1], c = chains[2], d = chains[3];
+
+	for (uint32_t i = 0; i < count; i += 4, newest -= 4) {
+		a += weights[i] * newest[0];
+		b += weights[i + 1] * newest[-1];
+		c += weights[i + 2] * newest[-2];
+		d += weights[i + 3] * newest[-3];
+	}
+	chains[0] = a;
+	chains[1] = b;
+	chains[2] = c;
+	chains[3] = d;
+}
+
+/* Of any samples, without a branch that depends on where they lie. */
+static inline void add_each(double *chains, const struct mr_window_ring *ring, uint32_t age,
+			    uint32_t count, const double *weights)
+{
+	double a = chains[0], b = chains[1], c = chains[2], d = chains[3];
+	uint32_t i = 0;
+
+	for (; i + 4 <= count; i += 4) {
+		a += weights[i] * mr_window_value(ring, age + i);
+		b += weights[i + 1] * mr_window_value(ring, age + i + 1);
+		c += weights[i + 2] * mr_window_value(ring, age + i + 2);
+		d += weights[i + 3] * mr_window_value(ring, age + i + 3);
+	}
+	if (i < count)
+		a += weights[i] * mr_window_value(ring, age + i);
+	if (i + 1 < count)
+		b += weights[i + 1] * mr_window_value(ring, age + i + 1);
+	if (i + 2 < count)
+		c += weights[i + 2] * mr_window_value(ring, age + i + 2);
+	chains[0] = a;
+	chains[1] = b;
+	chains[2] = c;
+	chains[3] = d;
+}
 
 static double dot(const struct mr_window_ring *ring, uint32_t count, const double *weights)
 {
 	double chains[4] = {0};
 	uint32_t age = 0;
 
-	for (; age + 4 <= count; age += 4)
-		for (uint32_t i = 0; i < 4; i++)
-			chains[i] += weights[age + i] * mr_window_value(ring, age + i);
-	for (uint32_t i = 0; age + i < count; i++)
-		chains[i] += weights[age + i] * mr_window_value(ring, age + i);
+	while (count > SHORT && count - age >= 4) {
+		uint32_t slot = mr_window_slot(ring, age);
+		uint32_t run = slot + 1 < count - age ? slot + 1 : count - age;
+
+		run &= ~3u;
+		if (run > 0)
+			add_run(chains, ring->values + slot, run, weights + age);
+		else
+			add_each(chains, ring, age, 4, weights + age); /* across slot 0 */
+		age += run > 0 ? run : 4;
+	}
+	add_each(chains, ring, age, count - age, weights + age);
 	return (chains[0] + chains[1]) + (chains[2] + chains[3]);
 }
 
