@@ -10,7 +10,7 @@
  *(v[0] - v[n - 1]) / (t[0] - t[n - 1]), unit a second
  *
  * Values are finite. NaN: delta and rate of fewer than two samples, rate if no time passes; beyond
- * the newest, and t + 1, likewise. Of samples at one time the one pushed last counts. What is
+ * the newest, and t + 1, likewise. At the time of several samples: the one pushed last. What is
  * beyond the range of doubles is an infinity.
  */
 #include <math.h>
