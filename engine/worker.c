@@ -7,7 +7,8 @@
  *	what other replicas sent		mr_worker_replica_mail()
  *	finished writes ──► flushed, committed	reap_writes()
  *	lanes ──► record batches in the tail	drain_partition()
- *	what became visible ──► sleepers	mr_worker_mr_worker_wake_sleepers()
+ *	what became visible ──► sleepers	mr_worker_wake_sleepers()
+ *	tail ──► other replicas			mr_worker_parcels_send_batches()
  *	tail ──► groups ──► disk		mr_worker_submit()
  *	log events, snapshots, lanes that go	turn_partition()
  *	what other replicas are to get		mr_worker_replica_act()
@@ -767,6 +768,8 @@ static void turn_partition(struct mr_worker *worker, struct mr_worker_partition 
 			       partition->state.producer_count);
 	}
 	answer_safe(worker, partition);
+	if (partition->replica) /* they write it to their disks while this host does to its own */
+		mr_worker_parcels_send_batches(worker, partition->replica);
 	if (!in_memory)
 		mr_worker_submit(worker, partition);
 	take_snapshot(partition);

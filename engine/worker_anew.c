@@ -49,12 +49,13 @@ void mr_worker_anew_drop(struct mr_worker_anew *anew)
 
 static bool is_being_sent(const struct mr_worker_replica *replica)
 {
-	uint32_t i;
+	uint32_t i, j;
 
 	for (i = 0; i < replica->link_count; i++)
-		if (replica->links[i].entry.out &&
-		    replica->links[i].entry.parcel.entry.kind == MR_FEED_STATE)
-			return true;
+		for (j = 0; j < MR_REPLICA_ENTRIES; j++)
+			if (replica->links[i].entries[j].out &&
+			    replica->links[i].entries[j].parcel.entry.kind == MR_FEED_STATE)
+				return true;
 	return false;
 }
 

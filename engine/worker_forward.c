@@ -401,7 +401,7 @@ void mr_worker_forward_answer(struct mr_worker *worker, struct mr_worker_replica
 		struct mr_replica_taken *taken = &link->taken;
 		struct mr_feed_entry entry = taken->refusal;
 
-		if (!taken->due || link->entry.out ||
+		if (!taken->due || !mr_worker_parcels_free_entry(link) ||
 		    worker->nodes[link->node].connection != taken->connection)
 			continue;
 		entry.kind = MR_FEED_FORWARDED;

@@ -69,14 +69,24 @@ struct mr_replica_link *mr_worker_parcels_link(struct mr_worker_replica *replica
 	return NULL;
 }
 
+struct mr_replica_parcel *mr_worker_parcels_free_entry(struct mr_replica_link *link)
+{
+	uint32_t i;
+
+	for (i = 0; i < MR_REPLICA_ENTRIES; i++)
+		if (!link->entries[i].out)
+			return &link->entries[i];
+	return NULL;
+}
+
 uint64_t mr_worker_parcels_sendable(const struct mr_worker *worker,
-				    const struct mr_worker_replica *replica)
+				    struct mr_worker_replica *replica)
 {
 	uint64_t nodes = 0;
 	uint32_t i;
 
 	for (i = 0; i < replica->link_count; i++)
-		if (!replica->links[i].entry.out)
+		if (mr_worker_parcels_free_entry(&replica->links[i]))
 			nodes |= UINT64_C(1) << replica->links[i].node;
 	return nodes & worker->connected;
 }
@@ -85,13 +95,14 @@ void mr_worker_parcels_send_entry(struct mr_worker *worker, struct mr_worker_rep
 				  uint32_t node, const struct mr_feed_entry *entry)
 {
 	struct mr_replica_link *link = mr_worker_parcels_link(replica, node);
+	struct mr_replica_parcel *sent = link ? mr_worker_parcels_free_entry(link) : NULL;
 
-	mr_assert(link && !link->entry.out);
-	link->entry.parcel.entry = *entry;
-	link->entry.parcel.piece_count = 0;
+	mr_assert(sent);
+	sent->parcel.entry = *entry;
+	sent->parcel.piece_count = 0;
 	if (entry->kind == MR_FEED_STATE)
-		mr_worker_anew_add_piece(&replica->anew, &link->entry.parcel);
-	mr_worker_parcels_send(worker, replica, node, &link->entry);
+		mr_worker_anew_add_piece(&replica->anew, &sent->parcel);
+	mr_worker_parcels_send(worker, replica, node, sent);
 }
 
 /* ---- batches
@@ -250,12 +261,53 @@ void mr_worker_parcels_send_batches(struct mr_worker *worker, struct mr_worker_r
 {
 	uint32_t i;
 
-	if (!mr_replica_leads(&replica->machine) || !replica->partition->log)
+	if (!mr_replica_leads(&replica->machine) || !replica->partition->log ||
+	    replica->partition->removing || replica->partition->failed)
 		return;
 	for (i = 0; i < replica->link_count; i++)
 		while (worker->connected & UINT64_C(1) << replica->links[i].node)
 			if (!send_batches(worker, replica, &replica->links[i]))
 				break;
+}
+
+/* ---- who waits
+ * ----------------------------------------------------------------------------------------- */
+
+static bool is_awaited(const struct mr_worker_replica *replica, struct mr_replica_link *link)
+{
+	return link->catching_up || link->busy == MR_REPLICA_PARCELS ||
+	       !mr_worker_parcels_free_entry(link) || replica->anew.drop_due;
+}
+
+/* The next batch of its producers has none to go into. */
+static bool is_forwarding(const struct mr_replica_forwarder *forwarder)
+{
+	uint32_t i;
+
+	for (i = 0; i < MR_REPLICA_PARCELS; i++)
+		if (!forwarder->parcels[i].out)
+			return false;
+	return true;
+}
+
+bool mr_worker_parcels_awaited(struct mr_worker *worker)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < worker->partition_count; i++) {
+		const struct mr_worker_partition *partition = worker->partitions[i];
+		struct mr_worker_replica *replica = partition->replica;
+
+		if (!replica || !replica->parcels_out)
+			continue;
+		if (partition->removing || partition->resting || partition->waiting_for_room ||
+		    is_forwarding(&replica->forwarder))
+			return true;
+		for (j = 0; j < replica->link_count; j++)
+			if (is_awaited(replica, &replica->links[j]))
+				return true;
+	}
+	return false;
 }
 
 /* ---- back
@@ -295,7 +347,7 @@ void mr_worker_parcels_returned(struct mr_worker *worker, struct mr_feed_parcel 
 	back->out = false;
 	mr_assert(replica->parcels_out > 0);
 	replica->parcels_out--;
-	if (back == &link->entry || parcel->entry.kind == MR_FEED_FORWARD)
+	if (!mr_feed_has_batches(parcel->entry.kind) || parcel->entry.kind == MR_FEED_FORWARD)
 		return;
 	mr_assert(link->busy > 0);
 	link->busy--;

@@ -101,7 +101,8 @@ static void init_links(struct mr_worker_replica *replica,
 
 		link->node = (uint32_t)__builtin_ctzll(left);
 		link->cursor_offset = MR_OFFSET_UNKNOWN;
-		init_parcel(replica, options, &link->entry);
+		for (i = 0; i < MR_REPLICA_ENTRIES; i++)
+			init_parcel(replica, options, &link->entries[i]);
 		for (i = 0; i < MR_REPLICA_PARCELS; i++)
 			init_parcel(replica, options, &link->batches[i]);
 	}

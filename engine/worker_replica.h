@@ -14,6 +14,8 @@
 
 /* One is filled while the other is being sent. */
 #define MR_REPLICA_PARCELS 2
+/* One comes back while the other is with the feed, and nobody waits for it. */
+#define MR_REPLICA_ENTRIES 2
 #define MR_REPLICA_MARKS   256
 
 struct mr_replica_parcel {
@@ -55,7 +57,7 @@ struct mr_replica_forwarder {
 struct mr_replica_link {
 	uint32_t node;
 	uint32_t busy; /* of 'batches', out */
-	struct mr_replica_parcel entry;
+	struct mr_replica_parcel entries[MR_REPLICA_ENTRIES];
 	struct mr_replica_parcel batches[MR_REPLICA_PARCELS];
 	struct mr_tail_cursor cursor; /* over our own tail */
 	uint64_t cursor_offset;	      /* of the batch there; MR_OFFSET_UNKNOWN: nowhere */
@@ -166,12 +168,16 @@ void mr_worker_forward_answer(struct mr_worker *worker, struct mr_worker_replica
 
 /* Nodes that an entry may be sent to now. */
 uint64_t mr_worker_parcels_sendable(const struct mr_worker *worker,
-				    const struct mr_worker_replica *replica);
+				    struct mr_worker_replica *replica);
 void mr_worker_parcels_send_entry(struct mr_worker *worker, struct mr_worker_replica *replica,
 				  uint32_t node, const struct mr_feed_entry *entry);
-/* Batches to all that may have some. */
+/* Batches to all that may have some, as the leader. */
 void mr_worker_parcels_send_batches(struct mr_worker *worker, struct mr_worker_replica *replica);
 struct mr_replica_link *mr_worker_parcels_link(struct mr_worker_replica *replica, uint32_t node);
+/* For an entry; NULL: none now. */
+struct mr_replica_parcel *mr_worker_parcels_free_entry(struct mr_replica_link *link);
+/* Whether something cannot go on before a parcel is back. */
+bool mr_worker_parcels_awaited(struct mr_worker *worker);
 void mr_worker_parcels_send(struct mr_worker *worker, struct mr_worker_replica *replica,
 			    uint32_t node, struct mr_replica_parcel *sent);
 void mr_worker_parcels_returned(struct mr_worker *worker, struct mr_feed_parcel *parcel);

@@ -74,7 +74,7 @@ static bool tell_others(struct mr_worker *worker)
 	struct mr_feed_port *port = worker->options.port;
 	bool quiet = mr_mailbox_sleep(worker->requests);
 
-	return (!port || mr_feed_port_sleep(port)) && quiet;
+	return (!port || mr_feed_port_sleep(port, mr_worker_parcels_awaited(worker))) && quiet;
 }
 
 static void tell_awake(struct mr_worker *worker)
@@ -143,7 +143,7 @@ static void wait_for_write(struct mr_worker *worker, uint32_t idle)
 		(void)mr_io_queue_wait(worker->queue, in_flight_wait_ns(worker, idle)); /* 0 */
 		return;
 	}
-	if (mr_feed_port_sleep(port))
+	if (mr_feed_port_sleep(port, mr_worker_parcels_awaited(worker)))
 		(void)mr_io_queue_wait(worker->queue, in_flight_wait_ns(worker, idle)); /* 0 */
 	mr_feed_port_wake(port);
 }

@@ -32,7 +32,13 @@ struct mr_mailbox {
 	struct rte_ring *ring; /* with its slots behind it; owned */
 	int bell_fd;	       /* eventfd; owned */
 	enum mr_mailbox_bell bell;
-	alignas(64) _Atomic bool asleep; /* the receiver wants a bell with the next pointer */
+	alignas(64) _Atomic uint32_t asleep; /* enum sleep: the receiver wants a bell */
+};
+
+enum sleep {
+	AWAKE,
+	ASLEEP_DEEPLY, /* for what is not sent quietly */
+	ASLEEP,	       /* for the next pointer, whatever it is */
 };
 
 /*
@@ -104,9 +110,9 @@ void mr_mailbox_close(struct mr_mailbox *box)
  * W3 and R3 in one: never a plain store, which would break the chain by which a later exchange of
  * the receiver sees what an earlier one of the sender published.
  */
-static bool exchange_asleep(struct mr_mailbox *box, bool asleep)
+static enum sleep exchange_asleep(struct mr_mailbox *box, enum sleep asleep)
 {
-	return atomic_exchange_explicit(&box->asleep, asleep, memory_order_acq_rel);
+	return (enum sleep)atomic_exchange_explicit(&box->asleep, asleep, memory_order_acq_rel);
 }
 
 static void ring_bell(struct mr_mailbox *box)
@@ -119,18 +125,38 @@ static void ring_bell(struct mr_mailbox *box)
 		mr_assert(errno == EAGAIN);
 }
 
-int mr_mailbox_send(struct mr_mailbox *box, void *message)
+/* R2 before the slot is used again, W1 after it is filled: both inside rte_ring. */
+static int put(struct mr_mailbox *box, void *message)
 {
 	mr_assert(message);
-	/* R2 before the slot is used again, W1 after it is filled: both inside rte_ring. */
-	if (rte_ring_sp_enqueue_elem(box->ring, &message, sizeof(message)) != 0)
+	return rte_ring_sp_enqueue_elem(box->ring, &message, sizeof(message)) != 0 ? -EAGAIN : 0;
+}
+
+int mr_mailbox_send(struct mr_mailbox *box, void *message)
+{
+	if (put(box, message) < 0)
 		return -EAGAIN;
 	if (box->bell == MR_MAILBOX_BELL_ALWAYS) {
 		ring_bell(box);
 		return 0;
 	}
 	/* W3: the pointer is in before the flag is taken. Pairs with R3. */
-	if (exchange_asleep(box, false))
+	if (exchange_asleep(box, AWAKE) != AWAKE)
+		ring_bell(box);
+	return 0;
+}
+
+int mr_mailbox_send_quietly(struct mr_mailbox *box, void *message)
+{
+	if (put(box, message) < 0)
+		return -EAGAIN;
+	/*
+	 * W3 as well: it changes nothing, but is an exchange like the others. Who sleeps deeply
+	 * keeps its flag, for a sender that rings.
+	 */
+	if (box->bell == MR_MAILBOX_BELL_ALWAYS ||
+	    (atomic_fetch_or_explicit(&box->asleep, 0, memory_order_acq_rel) == ASLEEP &&
+	     exchange_asleep(box, AWAKE) != AWAKE))
 		ring_bell(box);
 	return 0;
 }
@@ -156,21 +182,31 @@ static bool is_empty(const struct rte_ring *ring)
 	return __atomic_load_n(&ring->prod.tail, __ATOMIC_ACQUIRE) == ring->cons.head;
 }
 
-bool mr_mailbox_sleep(struct mr_mailbox *box)
+static bool fall_asleep(struct mr_mailbox *box, enum sleep asleep)
 {
 	/* R3: the flag is up before the ring is looked at. Pairs with W3 in mr_mailbox_send(). */
-	(void)exchange_asleep(box, true);
+	(void)exchange_asleep(box, asleep);
 	if (is_empty(box->ring))
 		return true;
-	(void)exchange_asleep(box, false);
+	(void)exchange_asleep(box, AWAKE);
 	return false;
+}
+
+bool mr_mailbox_sleep(struct mr_mailbox *box)
+{
+	return fall_asleep(box, ASLEEP);
+}
+
+bool mr_mailbox_sleep_deeply(struct mr_mailbox *box)
+{
+	return fall_asleep(box, ASLEEP_DEEPLY);
 }
 
 void mr_mailbox_wake(struct mr_mailbox *box)
 {
 	uint64_t rings;
 
-	if (exchange_asleep(box, false) && box->bell == MR_MAILBOX_BELL_IF_ASLEEP)
+	if (exchange_asleep(box, AWAKE) != AWAKE && box->bell == MR_MAILBOX_BELL_IF_ASLEEP)
 		return; /* who rings takes the flag first: nobody has */
 	if (read(box->bell_fd, &rings, sizeof(rings)) < 0)
 		mr_assert(errno == EAGAIN); /* nobody rang */

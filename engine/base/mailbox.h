@@ -49,6 +49,8 @@ void mr_mailbox_close(struct mr_mailbox *box);
 
 /* Sender. 0, or -EAGAIN when full (then the pointer is still the caller's). Never NULL. */
 int mr_mailbox_send(struct mr_mailbox *box, void *message);
+/* The same of what nobody hurries for: rings only for who said that it waits for that, too. */
+int mr_mailbox_send_quietly(struct mr_mailbox *box, void *message);
 
 /* Receiver. The oldest pointer, or NULL when empty. */
 void *mr_mailbox_receive(struct mr_mailbox *box);
@@ -58,6 +60,8 @@ int mr_mailbox_fd(const struct mr_mailbox *box);
 
 /* Receiver, before it waits. True: wait, the next send rings. False: something is there already. */
 bool mr_mailbox_sleep(struct mr_mailbox *box);
+/* The same, but what is sent quietly lies there until something else ends the wait. */
+bool mr_mailbox_sleep_deeply(struct mr_mailbox *box);
 
 /* Receiver, after it waited (or did not): no more bells, and the bell is silent again. */
 void mr_mailbox_wake(struct mr_mailbox *box);

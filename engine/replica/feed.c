@@ -317,13 +317,26 @@ static uint64_t keep_time(struct mr_feed *feed)
 	return next_ns;
 }
 
+/* Whether something waits until workers have given deliveries back. */
+static bool awaits_deliveries(const struct mr_feed *feed)
+{
+	for (const struct feed_connection *connection = feed->all; connection;
+	     connection = connection->next)
+		if (connection->paused)
+			return true;
+	return feed->news > FEED_NEWS_MAX;
+}
+
 /* Goes through all mailboxes; false: one has something. */
 static bool sleep_on_mailboxes(struct mr_feed *feed)
 {
-	bool empty = mr_mailbox_sleep(feed->requests.box);
+	bool empty = mr_mailbox_sleep(feed->requests.box), all = awaits_deliveries(feed);
 
-	for (uint32_t i = 0; i < feed->port_count; i++)
-		empty &= mr_mailbox_sleep(feed->ports[i].to_feed.box);
+	for (uint32_t i = 0; i < feed->port_count; i++) {
+		struct mr_mailbox *box = feed->ports[i].to_feed.box;
+
+		empty &= all ? mr_mailbox_sleep(box) : mr_mailbox_sleep_deeply(box);
+	}
 	if (feed->catchup)
 		empty &= mr_catchup_sleep(feed->catchup);
 	return empty;

@@ -106,7 +106,8 @@ void mr_feed_port_return(struct mr_feed_port *port, struct mr_feed_delivery *del
 struct mr_feed_mail *mr_feed_port_receive(struct mr_feed_port *port); /* NULL: nothing */
 /* As mr_mailbox_fd(), _sleep(), _wake(). */
 int mr_feed_port_fd(const struct mr_feed_port *port);
-bool mr_feed_port_sleep(struct mr_feed_port *port);
+/* 'parcels': a parcel that comes back ends the sleep, too. */
+bool mr_feed_port_sleep(struct mr_feed_port *port, bool parcels);
 void mr_feed_port_wake(struct mr_feed_port *port);
 
 /* ---- the thread; control thread from here on --------------------------------------------------

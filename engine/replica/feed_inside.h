@@ -83,6 +83,8 @@ struct feed_way {
 int feed_way_open(struct feed_way *way, enum mr_mailbox_bell bell, struct mr_error *err);
 void feed_way_close(struct feed_way *way);
 void feed_way_send(struct feed_way *way, struct mr_feed_mail *mail);
+/* What its owner gets back and, mostly, does not wait for. */
+void feed_way_send_back(struct feed_way *way, struct mr_feed_mail *mail);
 bool feed_way_push(struct feed_way *way); /* what waits, as far as it goes. True: nothing is left */
 
 struct mr_feed_port {

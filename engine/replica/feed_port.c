@@ -71,6 +71,13 @@ void feed_way_send(struct feed_way *way, struct mr_feed_mail *mail)
 		feed_list_add(&way->waiting, mail);
 }
 
+void feed_way_send_back(struct feed_way *way, struct mr_feed_mail *mail)
+{
+	mail->next = NULL;
+	if (!feed_way_push(way) || mr_mailbox_send_quietly(way->box, mail) < 0)
+		feed_list_add(&way->waiting, mail);
+}
+
 /* ---- a worker's door ---- */
 
 void mr_feed_port_send(struct mr_feed_port *port, struct mr_feed_parcel *parcel)
@@ -83,7 +90,7 @@ void mr_feed_port_send(struct mr_feed_port *port, struct mr_feed_parcel *parcel)
 void mr_feed_port_return(struct mr_feed_port *port, struct mr_feed_delivery *delivery)
 {
 	mr_assert(delivery->mail.kind == MR_MAIL_DELIVERY);
-	feed_way_send(&port->to_feed, &delivery->mail);
+	feed_way_send_back(&port->to_feed, &delivery->mail);
 }
 
 struct mr_feed_mail *mr_feed_port_receive(struct mr_feed_port *port)
@@ -97,9 +104,12 @@ int mr_feed_port_fd(const struct mr_feed_port *port)
 	return mr_mailbox_fd(port->to_worker.box);
 }
 
-bool mr_feed_port_sleep(struct mr_feed_port *port)
+bool mr_feed_port_sleep(struct mr_feed_port *port, bool parcels)
 {
-	return feed_way_push(&port->to_feed) && mr_mailbox_sleep(port->to_worker.box);
+	if (!feed_way_push(&port->to_feed))
+		return false;
+	return parcels ? mr_mailbox_sleep(port->to_worker.box)
+		       : mr_mailbox_sleep_deeply(port->to_worker.box);
 }
 
 void mr_feed_port_wake(struct mr_feed_port *port)

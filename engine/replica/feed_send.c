@@ -34,7 +34,7 @@ static void send_back(struct mr_feed *feed, struct mr_feed_parcel *parcel, int s
 	parcel->status = status;
 	if (parcel->catch_up) /* what was read is the feed's */
 		parcel->piece_count = 0;
-	feed_way_send(&feed->ports[parcel->mail.worker].to_worker, &parcel->mail);
+	feed_way_send_back(&feed->ports[parcel->mail.worker].to_worker, &parcel->mail);
 }
 
 static void send_all_back(struct mr_feed *feed, struct feed_list *list, int status)

@@ -46,8 +46,9 @@ int mr_feed_port_fd(const struct mr_feed_port *port)
 	return mr_mailbox_fd(port->to_worker);
 }
 
-bool mr_feed_port_sleep(struct mr_feed_port *port)
+bool mr_feed_port_sleep(struct mr_feed_port *port, bool parcels)
 {
+	(void)parcels; /* it is never in doubt */
 	return mr_mailbox_sleep(port->to_worker);
 }
 

@@ -145,6 +145,7 @@ static void *work(void *arg)
 {
 	struct worker *worker = arg;
 	bool counted = false;
+	uint32_t looks = 0;
 
 	while (done < 2 * (WORKERS + 1)) {
 		struct pollfd bell = {.fd = mr_feed_port_fd(worker->port), .events = POLLIN};
@@ -157,7 +158,7 @@ static void *work(void *arg)
 			counted = true;
 			done++;
 		}
-		if (mr_feed_port_sleep(worker->port))
+		if (mr_feed_port_sleep(worker->port, looks++ % 2))
 			(void)poll(&bell, 1, 10);
 		mr_feed_port_wake(worker->port);
 	}

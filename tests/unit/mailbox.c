@@ -116,6 +116,34 @@ Test(mailbox, lets_nobody_sleep_over_a_pointer)
 	mr_mailbox_close(box);
 }
 
+/* What is sent quietly rings for who waits for it, is there for who looks, and wakes no other. */
+Test(mailbox, is_quiet_for_who_sleeps_deeply)
+{
+	struct mr_mailbox *box = open_box(8, MR_MAILBOX_BELL_IF_ASLEEP);
+	int things[4];
+
+	cr_assert(mr_mailbox_sleep_deeply(box));
+	cr_assert_eq(mr_mailbox_send_quietly(box, &things[0]), 0);
+	cr_assert_not(is_rung(box));
+	cr_assert_eq(mr_mailbox_send(box, &things[1]), 0);
+	cr_assert(is_rung(box), "the flag is still up for who rings");
+	mr_mailbox_wake(box);
+	cr_assert_not(is_rung(box));
+	cr_assert_eq(mr_mailbox_receive(box), &things[0]);
+	cr_assert_not(mr_mailbox_sleep_deeply(box));
+	cr_assert_eq(mr_mailbox_receive(box), &things[1]);
+	cr_assert(mr_mailbox_sleep(box));
+	cr_assert_eq(mr_mailbox_send_quietly(box, &things[2]), 0);
+	cr_assert(is_rung(box));
+	mr_mailbox_wake(box);
+	cr_assert_not(is_rung(box));
+	cr_assert_eq(mr_mailbox_send_quietly(box, &things[3]), 0);
+	cr_assert_not(is_rung(box), "it is awake");
+	cr_assert_eq(mr_mailbox_receive(box), &things[2]);
+	cr_assert_eq(mr_mailbox_receive(box), &things[3]);
+	mr_mailbox_close(box);
+}
+
 Test(mailbox, rings_always_when_told_so)
 {
 	struct mr_mailbox *box = open_box(4, MR_MAILBOX_BELL_ALWAYS);
