@@ -64,26 +64,6 @@ void mr_topic_partition_directory(const uint8_t id[16], int32_t partition, char 
 	snprintf(path, 80, "topics/%s/%" PRId32, text, partition);
 }
 
-int mr_topic_check_name(const char *name, struct mr_error *err)
-{
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._-";
-	size_t length = strlen(name), good = strspn(name, allowed);
-
-	if (length == 0 || length > MR_TOPIC_NAME_MAX)
-		return mr_error_set(err, -EINVAL, "topic name of %zu bytes: 1 to %u are allowed",
-				    length, MR_TOPIC_NAME_MAX);
-	if (good != length)
-		return mr_error_set(
-			err, -EINVAL,
-			"topic name '%.60s' has byte 0x%02x at place %zu: letters, digits, "
-			"'.', '_' and '-' are allowed",
-			name, (unsigned char)name[good], good);
-	if (!strcmp(name, ".") || !strcmp(name, ".."))
-		return mr_error_set(err, -EINVAL, "topic name '%s' is not allowed", name);
-	return 0;
-}
-
 /* Index of the first topic whose name is not below 'name'. */
 static size_t place_of(const struct mr_topics *topics, const char *name)
 {

@@ -19,6 +19,7 @@
 
 #include "base/config.h"
 #include "base/io.h"
+#include "base/topic_name.h"
 #include "millrace/format.h"
 
 #define MR_TOPIC_LEADERS_SPREAD (-1)
@@ -93,8 +94,6 @@ static inline uint32_t mr_topic_least_in_sync(const struct mr_topic *topic)
 	return topic->replicas ? topic->min_insync_replicas : 1;
 }
 
-/* 0, or -EINVAL naming the letter or length. Names that begin with "__" are the engine's own. */
-int mr_topic_check_name(const char *name, struct mr_error *err);
 /* "topics/<32 hex digits>" and "topics/<32 hex digits>/<partition>". */
 void mr_topic_directory(const uint8_t id[16], char path[64]);
 void mr_topic_partition_directory(const uint8_t id[16], int32_t partition, char path[80]);

@@ -13,9 +13,9 @@
  *			came this far
  *	spike		|value - median| > spike_mads x max(MAD, spike_floor) over the key's last 32
  *			kept or spiking values, without this one, once there are 8; MAD is the raw
- *			median of absolute deviations (of an even number, the middle of two). A level
- *that has really changed is believed once it makes up half of the 32 unchanged	the value of the
- *last kept one
+ *			median of absolute deviations (of an even number, the middle of two). A
+ *			level that has really changed is believed once it is half of the 32
+ *	unchanged	the value of the last kept one
  */
 #ifndef MR_CLEAN_H
 #define MR_CLEAN_H

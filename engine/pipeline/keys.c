@@ -7,6 +7,7 @@
 #include "keys.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -282,6 +283,8 @@ struct mr_key_entry *mr_keys_add(struct mr_keys *keys, uint32_t hash, const void
 	entry->hash = hash;
 	entry->key_bytes = (uint16_t)key_bytes;
 	memcpy(entry->key, key, (size_t)key_bytes);
+	if (program->previous)
+		mr_key_previous(program, entry)[0] = NAN; /* there is no record before */
 	mr_clean_block_init(&program->rule->clean, mr_key_clean(program, entry));
 	mr_window_block_init(program->plan, mr_key_windows(program, entry), capacity);
 	entry->ring = keys->count;

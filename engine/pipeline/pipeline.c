@@ -256,8 +256,10 @@ static void set_input(const struct mr_program *program, const struct mr_key_entr
 
 	*input = (struct mr_expression_input){.value = parsed->value,
 					      .time_s = (double)parsed->time_ms / 1000,
-					      .results = results};
-	if (!program->previous)
+					      .results = results,
+					      .previous_value = NAN,
+					      .previous_time_s = NAN};
+	if (!program->previous || isnan(previous[0]))
 		return;
 	input->previous_value = previous[0];
 	input->previous_time_s = previous[1];

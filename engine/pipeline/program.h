@@ -30,7 +30,7 @@ struct mr_program {
 	bool previous; /* some condition looks at the record before */
 	/* parts of a key's state, each a multiple of 8 bytes, in this order */
 	size_t alerts_bytes;
-	size_t previous_bytes; /* value, time, then results: doubles */
+	size_t previous_bytes; /* doubles: value, NaN where there is none, time, then results */
 	size_t clean_bytes;
 	size_t fixed_bytes; /* all three */
 	uint32_t capacity;  /* samples that a new key has room for */
