@@ -253,10 +253,11 @@ static void segment_started(struct mr_hosted *hosted, const struct mr_log_event 
 	memcpy(work->header.log_id, hosted->control->checkpoint.log_id, 16);
 	work->header.partition = hosted->number;
 	work->complete = count ? mr_log_files_at(hosted->files, count - 1) : NULL;
-	mr_chores_send(hosted->control->chores, &work->chore);
+	/* first the end of the one before, which the chore writes into its index */
 	r = mr_log_files_started(hosted->files, event->segment, &event->header, &err);
 	if (r < 0)
 		mr_control_fail(hosted->control, r, err.what);
+	mr_chores_send(hosted->control->chores, &work->chore);
 	hosted->next_segment_bytes = 2 * event->segment->file_bytes;
 	mr_control_make_spare(hosted);
 }
