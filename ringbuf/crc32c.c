@@ -182,5 +182,8 @@ uint32_t mr_crc32c(uint32_t crc, const void *bytes, size_t count)
 
 void mr_crc32c_use(uint32_t (*update)(uint32_t state, const void *bytes, size_t count))
 {
-	for_long_runs = update ? update : built_in;
+	uint32_t (*wanted)(uint32_t, const void *, size_t) = update ? update : built_in;
+
+	if (for_long_runs != wanted) /* a second engine in the process: others are reading it */
+		for_long_runs = wanted;
 }
