@@ -29,9 +29,10 @@
 #define FEED_BYTES_A_SECOND (64u << 10) /* a message that comes slower than this is given up */
 #define FEED_GOODBYE_NS	    (500 * FEED_MILLISECOND_NS) /* a last message has so long to leave */
 #define FEED_BACKOFF_MIN_NS (50 * FEED_MILLISECOND_NS)
-#define FEED_BACKOFF_MAX_NS (5 * FEED_SECOND_NS)
-#define FEED_STRANGERS_MAX  64		/* accepted connections that said no hello yet */
-#define FEED_BATCH_BYTES    (4u << 20)	/* of batches in a message, or one parcel */
+#define FEED_BACKOFF_MAX_NS (700 * FEED_MILLISECOND_NS) /* and half of it more, by chance */
+#define FEED_GOOD_NS	    (5 * FEED_SECOND_NS) /* a connection that stood so long was good */
+#define FEED_STRANGERS_MAX  64			 /* accepted connections that said no hello yet */
+#define FEED_BATCH_BYTES    (4u << 20)		 /* of batches in a message, or one parcel */
 #define FEED_SHARE_BYTES    (16u << 20) /* of a peer's messages with the workers, and one more */
 #define FEED_NOTICES_MAX    (64u << 20) /* bytes of notices that wait for one peer */
 #define FEED_UNTAKEN_MAX    (8u << 20)	/* bytes of notices that the control thread has not taken */

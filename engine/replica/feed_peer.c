@@ -2,8 +2,9 @@
 /*
  * A configured peer. Runs on the feed's thread.
  *
- * Of two nodes the one with the lower number connects, again and again, ever more seldom, at times
- * that are a little random, so that a host that comes back is not called by all at once.
+ * Of two nodes the one with the lower number connects, again and again, more seldom at first, at
+ * times that are a little random, so that a host that comes back is not called by all at once; but
+ * within about a second, since nothing may be acknowledged before it is back.
  *
  * Two engines that say they are the same node, or two connections of one engine, are twins. While a
  * connection stands, another one is let in only if it is of a later life of the same engine: then
@@ -56,7 +57,7 @@ void feed_peer_lost(struct mr_feed *feed, struct mr_feed_peer *peer, bool was_up
 	uint64_t since_ns = atomic_load_explicit(&peer->figures.since_ns, memory_order_relaxed);
 
 	if (was_up) {
-		if (feed->now_ns - since_ns > FEED_BACKOFF_MAX_NS) /* it was good for a while */
+		if (feed->now_ns - since_ns > FEED_GOOD_NS)
 			peer->backoff_ns = FEED_BACKOFF_MIN_NS;
 		atomic_store_explicit(&peer->figures.connected, false, memory_order_relaxed);
 		atomic_store_explicit(&peer->figures.since_ns, feed->now_ns, memory_order_relaxed);

@@ -52,7 +52,7 @@ static int set_options(int fd)
 		{IPPROTO_TCP, TCP_KEEPIDLE, 4},
 		{IPPROTO_TCP, TCP_KEEPINTVL, 2},
 		{IPPROTO_TCP, TCP_KEEPCNT, 3},
-		{IPPROTO_TCP, TCP_SYNCNT, 2}, /* 7 s for an address that does not answer */
+		{IPPROTO_TCP, TCP_SYNCNT, 1}, /* 3 s for an address that does not answer */
 		{IPPROTO_TCP, TCP_USER_TIMEOUT, MR_LINK_SILENCE_MS},
 	};
 

@@ -599,6 +599,35 @@ Test(feed_refusals, who_says_no_hello_is_let_go)
 	rig_stop(b);
 }
 
+/* Whoever comes back is found within about a second: it once took eight, with five between. */
+Test(feed_refusals, who_cannot_be_reached_is_called_again_soon)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t bytes = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct rig_tuning tuning = {.strangers = 1u << 2};
+	uint64_t began_ms = rig_now_ms();
+	uint32_t calls = 0;
+	struct rig *a;
+	int fd;
+
+	cr_assert_eq(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	cr_assert_eq(listen(listener, 8), 0);
+	cr_assert_eq(getsockname(listener, (struct sockaddr *)&at, &bytes), 0);
+	tuning.ports[1] = ntohs(at.sin_port);
+	a = rig_start(0, &tuning);
+	while (calls < 12) {
+		fd = -1;
+		rig_wait(fd >= 0 || (fd = accept(listener, NULL, NULL)) >= 0);
+		close(fd);
+		calls++;
+	}
+	/* with five seconds between them it would be 26 in all; it is about six */
+	cr_assert_lt(rig_now_ms() - began_ms, 20000);
+	rig_stop(a);
+	close(listener);
+}
+
 Test(feed_refusals, half_a_message_and_silence)
 {
 	struct rig_tuning tuning = {.patience_ms = 300};
