@@ -106,7 +106,7 @@ struct mr_hosted {
 	bool cut_waits;			     /* for space */
 	struct mr_checkpoint_partition anew; /* what the log begins anew with, if 'anew_valid' */
 	bool anew_valid;
-	bool lost;			      /* as topic->lost, until the register says it */
+	bool lost;		 /* as topic->lost, until the register says it */
 	struct mr_worker_partition *cut_part; /* whose place 'part' takes */
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
 };
@@ -313,9 +313,15 @@ int mr_control_vouch(struct mr_control *control, struct mr_error *err);
 int mr_control_save_catalogue(struct mr_control *control, struct mr_error *err);
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err);
-/* 'topic' is taken, on failure too. */
-int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic,
-			     struct mr_error *err);
+/*
+ * Begun, then settled: several at a time are as dear as one. In between nothing else may happen to
+ * them, and on failure of the second each is undone. 'topic' is taken, on failure too.
+ */
+int mr_control_begin_topic(struct mr_control *control, struct mr_topic *topic,
+			   struct mr_error *err);
+int mr_control_settle_topics(struct mr_control *control, bool replicated, struct mr_error *err);
+void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, int why,
+			   struct mr_error *err);
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err);
 int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,

@@ -14,6 +14,8 @@
  *deletes one of them.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +24,9 @@
 
 #define SEGMENT_BYTES_LEAST (UINT64_C(1) << 20)
 #define SEGMENT_BYTES_MOST  (UINT64_C(4) << 30)
+
+#define TOPIC_TROUBLE	  "a peer's topic cannot be made here, and is asked for again"
+#define CATALOGUE_TROUBLE "what peers said of topics is not written down yet"
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
@@ -114,33 +119,145 @@ void mr_control_catalog_name_free(struct mr_control *control, const char *name)
 }
 
 /* What a peer may ask this host to keep: whole, bounded, and with a replica on both. */
-static bool fits(const struct mr_control_peers *peers, uint32_t node, const struct mr_topic *topic)
+static int check_fit(const struct mr_control_peers *peers, uint32_t node,
+		     const struct mr_topic *topic, struct mr_error *err)
 {
 	uint64_t both = mr_node_bit(node) | mr_node_bit(peers->control->config->number);
 
-	return (topic->replicas & both) == both && strncmp(topic->name, "__", 2) != 0 &&
-	       topic->segment_bytes >= SEGMENT_BYTES_LEAST &&
-	       topic->segment_bytes <= SEGMENT_BYTES_MOST &&
-	       topic->tail_bytes <= SEGMENT_BYTES_MOST;
+	if ((topic->replicas & both) != both)
+		return mr_error_set(err, -EINVAL,
+				    "topic '%s' has no replica on both hosts: its replicas are "
+				    "those of bits %" PRIx64,
+				    topic->name, topic->replicas);
+	if (strncmp(topic->name, "__", 2) == 0)
+		return mr_error_set(err, -EACCES,
+				    "topic '%s': names that begin with __ are the "
+				    "engine's own",
+				    topic->name);
+	if (topic->segment_bytes < SEGMENT_BYTES_LEAST || topic->segment_bytes > SEGMENT_BYTES_MOST)
+		return mr_error_set(err, -EINVAL,
+				    "topic '%s' has segment_bytes %" PRIu64 ", expected %" PRIu64
+				    " to %" PRIu64,
+				    topic->name, topic->segment_bytes, SEGMENT_BYTES_LEAST,
+				    SEGMENT_BYTES_MOST);
+	if (topic->tail_bytes > SEGMENT_BYTES_MOST)
+		return mr_error_set(err, -EINVAL,
+				    "topic '%s' has tail_bytes %" PRIu64
+				    ", expected at most %" PRIu64,
+				    topic->name, topic->tail_bytes, SEGMENT_BYTES_MOST);
+	return 0;
 }
 
-static void make_topic(struct mr_control_peers *peers, uint32_t node, struct mr_topic *topic)
+static void not_made(struct mr_control_peers *peers, uint32_t node, const char *name,
+		     const struct mr_error *err)
+{
+	char where[MR_TOPIC_NAME_MAX + 100], room[16];
+
+	peers->ask_topics |= mr_node_bit(node);
+	snprintf(where, sizeof(where), "topic=%s peer=%.64s", name,
+		 mr_control_node_name(peers->control, node, room));
+	mr_trouble_met(&peers->topic_trouble, mr_clock_monotonic_ns(peers->control->clock),
+		       TOPIC_TROUBLE, where, err);
+}
+
+/* Room for one more. */
+static bool heard_room(struct mr_control_peers *peers)
+{
+	uint32_t room = peers->heard_room ? 2 * peers->heard_room : 16;
+	struct mr_heard_topic *more;
+
+	if (peers->heard_count < peers->heard_room)
+		return true;
+	more = reallocarray(peers->heard, room, sizeof(*more));
+	if (!more)
+		return false;
+	peers->heard = more;
+	peers->heard_room = room;
+	return true;
+}
+
+static void begin_topic(struct mr_control_peers *peers, uint32_t node, struct mr_topic *topic)
 {
 	struct mr_control *control = peers->control;
 	struct mr_error err = {0};
-	char name[MR_TOPIC_NAME_MAX + 1], room[16];
+	char name[MR_TOPIC_NAME_MAX + 1];
 
 	snprintf(name, sizeof(name), "%s", topic->name);
 	/* R7: who has never compared catalogues with that host may have had this topic before */
 	topic->lost = !(control->topics.met & mr_node_bit(node));
-	if (mr_control_install_topic(control, topic, &err) == 0) {
-		mr_diag_notice("a peer's topic was made here", "topic=%s peer=%s", name,
-			       mr_control_node_name(control, node, room));
+	if (!heard_room(peers)) {
+		free(topic);
+		mr_error_set(&err, -ENOMEM, "no memory for a topic");
+	} else if (mr_control_begin_topic(control, topic, &err) == 0) {
+		peers->heard[peers->heard_count++] = (struct mr_heard_topic){topic, node};
 		return;
 	}
-	peers->ask_topics |= mr_node_bit(node);
-	mr_diag_warn("a peer's topic cannot be made here", "topic=%s peer=%s error=\"%s\"", name,
-		     mr_control_node_name(control, node, room), err.what);
+	not_made(peers, node, name, &err);
+}
+
+static void say_made(struct mr_control_peers *peers)
+{
+	const struct mr_heard_topic *first = &peers->heard[0];
+	char room[16];
+
+	mr_diag_notice("topics of a peer were made here", "peer=%s count=%u first=%s",
+		       mr_control_node_name(peers->control, first->node, room), peers->heard_count,
+		       first->topic->name);
+	mr_trouble_over(&peers->topic_trouble, mr_clock_monotonic_ns(peers->control->clock),
+			TOPIC_TROUBLE, "");
+}
+
+static void undo_heard(struct mr_control_peers *peers, int why, const struct mr_error *err)
+{
+	for (uint32_t i = 0; i < peers->heard_count; i++) {
+		const struct mr_heard_topic *heard = &peers->heard[i];
+		char name[MR_TOPIC_NAME_MAX + 1];
+		struct mr_error one = *err;
+
+		snprintf(name, sizeof(name), "%s", heard->topic->name);
+		mr_control_undo_topic(peers->control, heard->topic, why, &one);
+		not_made(peers, heard->node, name, &one);
+	}
+}
+
+/* The file is behind what is known here: harmless, and written again in a second. */
+static void save_due(struct mr_control_peers *peers)
+{
+	struct mr_control *control = peers->control;
+	uint64_t now_ns = mr_clock_monotonic_ns(control->clock);
+	struct mr_error err = {0};
+
+	if (control->failed)
+		return;
+	peers->catalogue_due = mr_control_save_catalogue(control, &err) < 0;
+	if (peers->catalogue_due)
+		mr_trouble_met(&peers->catalogue_trouble, now_ns, CATALOGUE_TROUBLE, "", &err);
+	else
+		mr_trouble_over(&peers->catalogue_trouble, now_ns, CATALOGUE_TROUBLE, "");
+}
+
+void mr_control_catalog_settle(struct mr_control_peers *peers)
+{
+	struct mr_error err = {0};
+	int r;
+
+	if (!peers->heard_count)
+		return;
+	r = mr_control_settle_topics(peers->control, true, &err);
+	if (r < 0) {
+		undo_heard(peers, r, &err);
+	} else {
+		peers->catalogue_due = false; /* all of it was written */
+		say_made(peers);
+	}
+	peers->heard_count = 0;
+}
+
+void mr_control_catalog_turn(struct mr_control_peers *peers)
+{
+	mr_control_catalog_settle(peers);
+	if (peers->catalogue_due && !peers->catalogue_trouble.times)
+		save_due(peers);
 }
 
 static void heard_topic(struct mr_control_peers *peers, uint32_t node, const json_t *row)
@@ -152,7 +269,7 @@ static void heard_topic(struct mr_control_peers *peers, uint32_t node, const jso
 	char room[16];
 	size_t i;
 
-	if (mr_topic_from_json(row, &topic, &err) < 0 || !fits(peers, node, topic)) {
+	if (mr_topic_from_json(row, &topic, &err) < 0 || check_fit(peers, node, topic, &err) < 0) {
 		mr_diag_warn("a peer's topic is none for this host", "peer=%s error=\"%s\"",
 			     mr_control_node_name(control, node, room), err.what);
 		free(topic);
@@ -167,7 +284,7 @@ static void heard_topic(struct mr_control_peers *peers, uint32_t node, const jso
 		note_clash(peers, node, topic);
 		free(topic);
 	} else {
-		make_topic(peers, node, topic);
+		begin_topic(peers, node, topic);
 	}
 }
 
@@ -188,8 +305,9 @@ static void heard_deleted(struct mr_control_peers *peers, uint32_t node, const j
 		r = mr_control_delete_topic(control, topic, NULL, &err);
 	} else if (!mr_topics_is_deleted(&control->topics, deleted.id)) {
 		r = mr_topics_note_deleted(&control->topics, &deleted);
-		if (r == 0)
-			r = mr_control_save_catalogue(control, &err);
+		if (r < 0)
+			mr_error_set(&err, r, "no memory for a deleted topic's id");
+		peers->catalogue_due = true;
 	}
 	if (r < 0)
 		mr_diag_warn("a peer's word on a deleted topic was not followed",
@@ -201,13 +319,11 @@ static void heard_deleted(struct mr_control_peers *peers, uint32_t node, const j
 static void heard_told(struct mr_control_peers *peers, uint32_t node)
 {
 	struct mr_control *control = peers->control;
-	struct mr_error err;
 
 	if (control->topics.met & mr_node_bit(node) || peers->ask_topics & mr_node_bit(node))
 		return;
 	control->topics.met |= mr_node_bit(node);
-	if (mr_control_save_catalogue(control, &err) < 0)
-		control->topics.met &= ~mr_node_bit(node); /* it is told again */
+	peers->catalogue_due = true;
 }
 
 bool mr_control_catalog_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json)
@@ -216,9 +332,11 @@ bool mr_control_catalog_heard(struct mr_control_peers *peers, uint32_t node, con
 	const json_t *deleted = json_object_get(json, "topic_deleted");
 	const char *tell = json_string_value(json_object_get(json, "tell"));
 
-	if (topic)
+	if (topic) {
 		heard_topic(peers, node, topic);
-	else if (deleted)
+		return true;
+	}
+	if (deleted)
 		heard_deleted(peers, node, deleted);
 	else if (json_object_get(json, "told"))
 		heard_told(peers, node);
@@ -234,6 +352,8 @@ void mr_control_catalog_second(struct mr_control_peers *peers)
 {
 	uint64_t nodes = peers->ask_topics;
 
+	if (peers->catalogue_due)
+		save_due(peers);
 	peers->ask_topics = 0;
 	if (nodes)
 		mr_control_tell(peers, nodes, json_pack("{s:s}", "tell", "topics"));

@@ -16,6 +16,7 @@
 
 #define COORD_FILE	"coord"
 #define COORD_BYTES_MAX (64u << 20)
+#define COORD_TROUBLE	"no space to write down who leads, so nobody can change it"
 
 /* ---- its file -------------------------------------------------------------------------------- */
 
@@ -38,11 +39,14 @@ static void done_save(struct mr_chore *chore)
 {
 	struct coord_chore *work = (struct coord_chore *)chore;
 	struct mr_control *control = work->peers->control;
+	uint64_t now_ns = mr_clock_monotonic_ns(control->clock);
 
 	if (mr_control_may_pass(chore->status))
-		mr_diag_warn("no space to write down who leads", "error=\"%s\"", chore->err.what);
+		mr_trouble_met(&work->peers->coord_trouble, now_ns, COORD_TROUBLE, "", &chore->err);
 	else if (chore->status < 0)
 		mr_control_fail(control, chore->status, chore->err.what);
+	else
+		mr_trouble_over(&work->peers->coord_trouble, now_ns, COORD_TROUBLE, "");
 	mr_coord_static_saved(work->peers->coord, chore->status);
 	free(work);
 }
@@ -244,17 +248,40 @@ void mr_control_coordinate(struct mr_hosted *hosted, struct mr_worker_message *m
 
 struct promotion {
 	struct mr_local_ticket *ticket;
-	char reply[160];
+	const struct mr_control *control;
+	struct mr_coord_key key;
+	uint32_t to;
+	uint32_t before; /* so many promotions were noted then */
+	bool accept_loss;
 };
+
+/* It was accepted that records may be lost, and nothing had to be. */
+static bool needless(const struct promotion *promotion)
+{
+	uint32_t count;
+	const struct mr_coord_promoted *rows =
+		mr_coord_static_promoted(promotion->control->peers->coord, &count);
+
+	for (uint32_t i = promotion->before; i < count; i++)
+		if (rows[i].taken_over &&
+		    !memcmp(rows[i].key.topic_id, promotion->key.topic_id, 16) &&
+		    rows[i].key.partition == promotion->key.partition)
+			return false;
+	return promotion->accept_loss;
+}
 
 /* Who leads already is what was wanted: whoever asks again after a lost answer is answered. */
 static void promoted(void *arg, int status, const struct mr_error *err)
 {
 	struct promotion *promotion = arg;
+	char reply[160], room[16];
 
 	if (status == -EALREADY)
 		status = 0;
-	mr_local_answer(promotion->ticket, status, err, status < 0 ? NULL : promotion->reply);
+	snprintf(reply, sizeof(reply), "{\"leader\":\"%.64s\",\"loss_needless\":%s}",
+		 mr_control_node_name(promotion->control, promotion->to, room),
+		 needless(promotion) ? "true" : "false");
+	mr_local_answer(promotion->ticket, status, err, status < 0 ? NULL : reply);
 	free(promotion);
 }
 
@@ -289,15 +316,19 @@ int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promoti
 		.arg = promotion,
 	};
 	uint32_t before;
-	char room[16];
 	int r;
 
 	if (!promotion)
 		return mr_error_set(err, -ENOMEM, "no memory for a promotion");
-	promotion->ticket = ticket;
-	snprintf(promotion->reply, sizeof(promotion->reply), "{\"leader\":\"%.64s\"}",
-		 mr_control_node_name(control, wanted->to, room));
 	(void)mr_coord_static_promoted(control->peers->coord, &before);
+	*promotion = (struct promotion){
+		.ticket = ticket,
+		.control = control,
+		.key = options.key,
+		.to = wanted->to,
+		.before = before,
+		.accept_loss = wanted->accept_loss,
+	};
 	r = mr_coord_static_promote(control->peers->coord, &options, err);
 	if (r == -EALREADY) {
 		promoted(promotion, r, err);

@@ -68,6 +68,8 @@ static void heard(struct mr_control_peers *peers, const struct mr_feed_event *ev
 	char room[16];
 	int r = 0;
 
+	if (!json_object_get(json, "topic"))
+		mr_control_catalog_settle(peers);
 	if (!json)
 		r = mr_error_set(&err, -EBADMSG, "it is no JSON: %s", why.text);
 	else if (json_object_get(json, "coord"))
@@ -139,6 +141,8 @@ static void take_event(struct mr_control_peers *peers, const struct mr_feed_even
 {
 	struct mr_hosted *hosted;
 
+	if (event->kind != MR_FEED_EVENT_NOTICE)
+		mr_control_catalog_settle(peers);
 	switch (event->kind) {
 	case MR_FEED_EVENT_NOTHING:
 		break;
@@ -177,6 +181,7 @@ void mr_control_peers_turn(struct mr_control *control)
 		take_event(peers, &event);
 		free(event.text);
 	}
+	mr_control_catalog_turn(peers);
 	mr_control_cuts_turn(peers);
 	mr_control_coord_turn(peers);
 }
@@ -322,6 +327,7 @@ void mr_control_peers_close(struct mr_control *control)
 		return;
 	mr_feed_stop(peers->feed);
 	mr_control_coord_close(peers);
+	free(peers->heard);
 	free(peers);
 	control->peers = NULL;
 }

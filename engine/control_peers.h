@@ -14,12 +14,19 @@
 #include "control.h"
 #include "replica/coord_static.h"
 #include "replica/feed.h"
+#include "trouble.h"
 
 #define MR_CLASHES_MAX 16 /* told to people: more are said once and forgotten */
 
 /* A topic that a peer has under a name that means another one here. */
 struct mr_clash {
 	char name[MR_TOPIC_NAME_MAX + 1];
+	uint32_t node;
+};
+
+/* A peer's topic that was begun here and is settled with those that come together with it. */
+struct mr_heard_topic {
+	struct mr_topic *topic;
 	uint32_t node;
 };
 
@@ -40,6 +47,10 @@ struct mr_control_peers {
 	uint32_t cuts;	      /* partitions whose logs are being cut */
 	struct mr_clash clashes[MR_CLASHES_MAX];
 	uint32_t clash_count;
+	struct mr_heard_topic *heard; /* begun, not settled: within one turn only */
+	uint32_t heard_count, heard_room;
+	bool catalogue_due; /* what was heard is not in the file yet */
+	struct mr_trouble topic_trouble, catalogue_trouble, coord_trouble;
 	struct mr_peer_samples sampled[2]; /* now, and a second ago: for rates */
 };
 
@@ -67,6 +78,10 @@ void mr_control_coord_second(struct mr_control_peers *peers);
 /* control_catalog.c */
 void mr_control_catalog_tell_all(struct mr_control_peers *peers, uint32_t node);
 void mr_control_catalog_second(struct mr_control_peers *peers);
+/* At the end of a turn. */
+void mr_control_catalog_turn(struct mr_control_peers *peers);
+/* Topics that were heard of are made to last: before anything else is done with them. */
+void mr_control_catalog_settle(struct mr_control_peers *peers);
 /* What a peer said. False: that is no word about topics. */
 bool mr_control_catalog_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
 

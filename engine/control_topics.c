@@ -178,8 +178,7 @@ int mr_control_vouch(struct mr_control *control, struct mr_error *err)
 	return mr_control_checkpoint_twice(control, err);
 }
 
-int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic,
-			     struct mr_error *err)
+int mr_control_begin_topic(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
 {
 	int r;
 
@@ -193,21 +192,41 @@ int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic,
 		return r;
 	}
 	r = make_partitions(control, topic, err);
-	if (r == 0 && mr_topic_replicated(topic))
-		r = mr_control_vouch(control, err);
-	if (r == 0)
-		r = mr_control_save_catalogue(control, err);
-	if (r < 0) {
-		/* whatever of it came to be is taken down as if deleted: never is a topic used
-		 * that the next start would not find */
-		mr_error_prefix(err, "topic '%s' cannot be made: ", topic->name);
-		mr_topics_take(&control->topics, topic);
-		if (topic->owner)
-			take_down(control, topic, NULL);
-		else
-			free(topic);
-		mr_control_suspect(control, r, err);
-	}
+	if (r < 0)
+		mr_control_undo_topic(control, topic, r, err);
+	return r;
+}
+
+/* Whatever of it came to be is taken down as if deleted: never is a topic used that the next start
+ * would not find. */
+void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, int why,
+			   struct mr_error *err)
+{
+	mr_error_prefix(err, "topic '%s' cannot be made: ", topic->name);
+	mr_topics_take(&control->topics, topic);
+	if (topic->owner)
+		take_down(control, topic, NULL);
+	else
+		free(topic);
+	mr_control_suspect(control, why, err);
+}
+
+int mr_control_settle_topics(struct mr_control *control, bool replicated, struct mr_error *err)
+{
+	int r = replicated ? mr_control_vouch(control, err) : 0;
+
+	return r < 0 ? r : mr_control_save_catalogue(control, err);
+}
+
+static int install_topic(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
+{
+	int r = mr_control_begin_topic(control, topic, err);
+
+	if (r < 0)
+		return r;
+	r = mr_control_settle_topics(control, mr_topic_replicated(topic), err);
+	if (r < 0)
+		mr_control_undo_topic(control, topic, r, err);
 	return r;
 }
 
@@ -219,7 +238,7 @@ int mr_control_create_topic(struct mr_control *control, const struct mr_config_t
 
 	if (!topic)
 		return err ? err->code : -ENOMEM;
-	r = mr_control_install_topic(control, topic, err);
+	r = install_topic(control, topic, err);
 	if (r < 0)
 		return r;
 	if (mr_topic_replicated(topic))

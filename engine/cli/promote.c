@@ -118,6 +118,8 @@ static void print_promoted(const json_t *reply, const void *arg)
 
 	printf("%s leads %s/%" JSON_INTEGER_FORMAT "\n", mr_ask_word(reply, "leader"),
 	       arguments->topic, (json_int_t)arguments->partition);
+	if (json_is_true(json_object_get(reply, "loss_needless")))
+		printf("--accept-loss was not needed: nothing is lost\n");
 }
 
 int mr_command_promote(int argc, char **argv)
