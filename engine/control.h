@@ -106,6 +106,7 @@ struct mr_hosted {
 	bool cut_waits;			     /* for space */
 	struct mr_checkpoint_partition anew; /* what the log begins anew with, if 'anew_valid' */
 	bool anew_valid;
+	uint64_t waits_since_ns; /* it acknowledges nothing; 0: it does (control_waits.c) */
 	bool lost;		 /* as topic->lost, until the register says it */
 	struct mr_worker_partition *cut_part; /* whose place 'part' takes */
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
@@ -265,6 +266,9 @@ void mr_control_add_replicas(struct json_t *row, const struct mr_control *contro
 			     const struct mr_topic *topic);
 struct json_t *mr_control_peers_json(struct mr_control *control);
 struct json_t *mr_control_status_json(struct mr_control *control);
+
+/* control_waits.c: rows on partitions that acknowledge nothing; of 'topic', or of all. */
+struct json_t *mr_control_waits_json(struct mr_control *control, const struct mr_topic *topic);
 
 /* control_commits.c: peers with a replica hear of it */
 void mr_control_commit_made(struct mr_control *control, const struct mr_commit *commit,

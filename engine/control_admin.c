@@ -353,6 +353,18 @@ static int describe_status(struct admin_request *request, struct mr_error *err)
 	return 0;
 }
 
+/* Of one topic: what its partitions wait for. */
+static int describe_waits(struct admin_request *request, struct mr_error *err)
+{
+	struct mr_topic *topic;
+	int r = get_topic(request, &topic, err);
+
+	if (r == 0)
+		request->reply =
+			json_pack("{s:o}", "waits", mr_control_waits_json(request->control, topic));
+	return r;
+}
+
 /* By default this host; a replica. */
 static int get_node(const struct admin_request *request, const struct mr_topic *topic,
 		    uint32_t *node, struct mr_error *err)
@@ -407,6 +419,7 @@ static const struct {
 	{"topic.describe", describe_topic},   {"topic.delete", delete_topic},
 	{"engine.describe", describe_engine}, {"peers.describe", describe_peers},
 	{"status", describe_status},	      {"promote", promote},
+	{"topic.waits", describe_waits},
 };
 
 int mr_control_admin(struct mr_control *control, const char *text, struct mr_local_ticket *ticket,

@@ -93,6 +93,9 @@ void mr_control_commits_second(struct mr_control_peers *peers);
 /* control_report.c */
 void mr_control_report_second(struct mr_control_peers *peers);
 
+/* control_waits.c */
+void mr_control_waits_second(struct mr_control_peers *peers);
+
 /* control_cut.c */
 void mr_control_unrouted(struct mr_hosted *hosted);
 void mr_control_cuts_turn(struct mr_control_peers *peers);

@@ -374,17 +374,6 @@ static json_t *on_one_disk(const struct mr_hosted *hosted)
 	return alone_json(hosted, from, caught_up_ns);
 }
 
-/* Partitions whose leader is not known here: what exists where cannot be said. */
-static bool unled(const struct mr_hosted *hosted)
-{
-	const struct mr_worker_replica_view *view =
-		hosted->part ? mr_worker_partition_replica(hosted->part) : NULL;
-
-	/* relaxed: for people */
-	return mr_topic_replicated(hosted->topic) &&
-	       (!view || atomic_load_explicit(&view->role, memory_order_relaxed) == MR_ROLE_NONE);
-}
-
 static json_t *promotion_json(const struct mr_control *control,
 			      const struct mr_coord_promoted *promoted)
 {
@@ -416,20 +405,17 @@ static json_t *promotions_json(const struct mr_control *control)
 
 struct json_t *mr_control_status_json(struct mr_control *control)
 {
-	json_t *alone = json_array(), *leaderless = json_array();
+	json_t *alone = json_array(), *waits = mr_control_waits_json(control, NULL);
+	const char *state = json_array_size(waits) ? "waiting" : "ok";
 	struct mr_hosted *hosted;
 
 	mr_control_each(control, hosted)
 	{
-		if (unled(hosted))
-			json_array_append_new(leaderless,
-					      json_pack("{s:s, s:i}", "topic", hosted->topic->name,
-							"partition", (int)hosted->number));
 		if (hosted->part && !mr_topic_in_memory(hosted->topic))
 			(void)json_array_append_new(alone, on_one_disk(hosted)); /* or NULL */
 	}
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "node", control->config->node, "state",
-			 control->failed ? "degraded" : "ok", "reason",
-			 control->failed ? control->failure.what : "", "on_one_disk", alone,
-			 "leader_not_known", leaderless, "promotions", promotions_json(control));
+			 control->failed ? "degraded" : state, "reason",
+			 control->failed ? control->failure.what : "", "waits", waits,
+			 "on_one_disk", alone, "promotions", promotions_json(control));
 }

@@ -7,10 +7,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "check.h"
 #include "cli.h"
 #include "connection.h"
+
+#define EARLY_MS    50
+#define EARLY_TIMES 40
 
 const struct argp_option mr_ask_options[] = {
 	MR_CLI_OPTION_SOCKET,
@@ -109,24 +113,57 @@ const char *mr_ask_span(json_int_t ms, char room[24])
 	return scaled((double)ms, steps, units, mr_array_count(units), room);
 }
 
-static int show(const struct mr_ask *ask, const char *reply)
+/* NULL: no JSON. */
+static json_t *parse_reply(const char *reply, struct mr_error *err)
 {
 	json_error_t problem;
-	struct mr_error err;
-	json_t *json;
+	json_t *json = json_loads(reply, 0, &problem);
 
-	if (ask->json) {
-		printf("%s\n", reply);
-		return mr_cli_finish_output(MR_EXIT_DONE);
+	if (!json)
+		mr_error_set(err, -EBADMSG, "the engine's answer is no JSON: %s", problem.text);
+	return json;
+}
+
+static json_t *ask_once(struct mr_connection *connection, const char *request, struct mr_error *err)
+{
+	char *reply = NULL;
+	json_t *json = NULL;
+
+	if (mr_connection_admin(connection, request, &reply, err) == 0)
+		json = parse_reply(reply, err);
+	free(reply);
+	return json;
+}
+
+/* A better answer in place of an early one, if there is one in time. */
+static void ask_again(const struct mr_ask *ask, struct mr_connection *connection, json_t **reply)
+{
+	char *request = ask->again ? json_dumps(ask->again, JSON_COMPACT) : NULL;
+	const struct timespec pause = {.tv_nsec = EARLY_MS * 1000000};
+	struct mr_error err;
+
+	for (int i = 0; request && i < EARLY_TIMES && ask->early(*reply); i++) {
+		json_t *better;
+
+		(void)nanosleep(&pause, NULL); /* woken early: asked early */
+		better = ask_once(connection, request, &err);
+		if (!better)
+			break; /* the first answer stands */
+		json_decref(*reply);
+		*reply = better;
 	}
-	json = json_loads(reply, 0, &problem);
-	if (!json) {
-		mr_error_set(&err, -EBADMSG, "the engine's answer is no JSON: %s", problem.text);
-		return mr_cli_fail(&err);
-	}
-	ask->print(json, ask->arg);
-	json_decref(json);
-	return mr_cli_finish_output(MR_EXIT_DONE);
+	free(request);
+}
+
+static int show(const struct mr_ask *ask, const json_t *reply)
+{
+	int code = ask->check ? ask->check(reply, ask->arg) : MR_EXIT_DONE;
+
+	if (!ask->json)
+		ask->print(reply, ask->arg);
+	else if (json_dumpf(reply, stdout, JSON_COMPACT) == 0)
+		printf("\n");
+	return mr_cli_finish_output(code);
 }
 
 int mr_cli_ask(const struct mr_ask *ask)
@@ -134,23 +171,25 @@ int mr_cli_ask(const struct mr_ask *ask)
 	char *request = ask->request ? json_dumps(ask->request, JSON_COMPACT) : NULL;
 	struct mr_connection *connection = NULL;
 	struct mr_error err;
-	char *reply = NULL;
+	json_t *reply;
 	int code;
 
 	json_decref(ask->request);
 	if (!request) {
 		mr_error_set(&err, -EINVAL, "a name is no UTF-8");
+		json_decref(ask->again);
 		return mr_cli_fail(&err);
 	}
 	code = mr_cli_connect(ask->socket, ask->command, &connection);
 	if (code == MR_EXIT_DONE) {
-		if (mr_connection_admin(connection, request, &reply, &err) < 0)
-			code = mr_cli_fail(&err);
-		else
-			code = show(ask, reply);
+		reply = ask_once(connection, request, &err);
+		if (reply)
+			ask_again(ask, connection, &reply);
+		code = reply ? show(ask, reply) : mr_cli_fail(&err);
+		json_decref(reply);
 	}
 	mr_disconnect(connection);
+	json_decref(ask->again);
 	free(request);
-	free(reply);
 	return code;
 }

@@ -15,6 +15,11 @@ struct mr_ask {
 	json_t *request;     /* taken; NULL: some text in it is no UTF-8 */
 	bool json;	     /* show the answer as it is */
 	void (*print)(const json_t *reply, const void *arg);
+	int (*check)(const json_t *reply, const void *arg); /* the exit code; NULL: 0 */
+	/* True: it is not as it will be in a moment. Then for up to two seconds 'again' is asked.
+	 */
+	bool (*early)(const json_t *reply);
+	json_t *again; /* taken; NULL: never */
 	const void *arg;
 };
 

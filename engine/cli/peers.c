@@ -8,15 +8,49 @@
 #include "ask.h"
 #include "cli.h"
 
+#define MANY	  20 /* partitions: more are summed up */
+#define SHOWN_MAX 10 /* of those that are not well */
+
+enum {
+	OPTION_ALL = MR_CLI_FIRST_OWN,
+};
+
+struct arguments {
+	struct mr_ask_arguments asked;
+	bool all;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	if (key == ARGP_KEY_INIT)
+		state->child_inputs[0] = &arguments->asked;
+	if (key != OPTION_ALL)
+		return ARGP_ERR_UNKNOWN;
+	arguments->all = true;
+	return 0;
+}
+
+static const struct argp_option options[] = {
+	{"all", OPTION_ALL, NULL, 0, "show each partition, however many there are", 0},
+	{0},
+};
+
+static const struct argp asked = {.options = mr_ask_options, .parser = mr_ask_parse};
+static const struct argp_child children[] = {{&asked, 0, NULL, 0}, {0}};
+
 static const struct argp argp = {
-	.options = mr_ask_options,
-	.parser = mr_ask_parse,
-	.doc = "Show the peers of this host and how replicas stand. Lags are what the leader "
-	       "knows: "
-	       "ask there for a partition that this host follows. Bytes are those of whole groups, "
-	       "so at most as many as it says."
+	.options = options,
+	.parser = parse,
+	.children = children,
+	.doc = "Show the peers of this host and how replicas stand; of many partitions those that "
+	       "are well are summed up. Lags are what the leader knows: ask there for a partition "
+	       "that this host follows. Bytes are those of whole groups, so at most as many as it "
+	       "says."
 	       "\vExamples:\n"
 	       "  millrace peers\n"
+	       "  millrace peers --all\n"
 	       "  millrace peers --json",
 };
 
@@ -128,23 +162,91 @@ static void print_partition(const json_t *partition)
 	print_followers(partition);
 }
 
+/* All that is in sync, and nothing is missing that is known of here. */
+static bool is_well(const json_t *partition)
+{
+	const char *role = mr_ask_word(partition, "role");
+	size_t i;
+	json_t *one;
+
+	if (json_object_get(partition, "waits_for") || !mr_ask_word(partition, "leader")[0] ||
+	    (strcmp(role, "leader") != 0 && strcmp(role, "follower") != 0) ||
+	    mr_ask_number(partition, "lag_records"))
+		return false;
+	if (strcmp(role, "follower") == 0 && strcmp(mr_ask_word(partition, "step"), "fetches") != 0)
+		return false;
+	json_array_foreach(json_object_get(partition, "followers"), i,
+			   one) if (!json_is_true(json_object_get(one, "in_sync")) ||
+				    mr_ask_number(one, "lag_records")) return false;
+	return true;
+}
+
+/* Led by one host, as many as are well. */
+static void print_well(const json_t *partitions, const char *leader)
+{
+	size_t count = 0;
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(partitions, i, one) count +=
+		is_well(one) && strcmp(mr_ask_word(one, "leader"), leader) == 0;
+	printf("  %zu led by %s: in sync, nothing missing\n", count, leader);
+}
+
+/* Where there are many: those that are well are counted, of the others some are shown. */
+static void print_summary(const json_t *partitions)
+{
+	json_t *leaders = json_object();
+	size_t i, left_out = 0, shown = 0;
+	json_t *one;
+
+	json_array_foreach(partitions, i, one)
+	{
+		const char *leader = mr_ask_word(one, "leader");
+
+		if (is_well(one) && !json_object_get(leaders, leader)) {
+			json_object_set_new(leaders, leader, json_true());
+			print_well(partitions, leader);
+		} else if (!is_well(one) && shown++ >= SHOWN_MAX) {
+			left_out++;
+		}
+	}
+	shown = 0;
+	json_array_foreach(partitions, i, one) if (!is_well(one) && shown++ < SHOWN_MAX)
+		print_partition(one);
+	if (left_out)
+		printf("  and %zu more that are not well: millrace peers --all\n", left_out);
+	json_decref(leaders);
+}
+
+static void print_partitions(const json_t *partitions, bool all)
+{
+	size_t i;
+	json_t *one;
+
+	if (json_array_size(partitions))
+		printf("replicated partitions\n");
+	if (!all && json_array_size(partitions) > MANY) {
+		print_summary(partitions);
+		return;
+	}
+	json_array_foreach(partitions, i, one) print_partition(one);
+}
+
 static void print_peers(const json_t *reply, const void *arg)
 {
-	const json_t *partitions = json_object_get(reply, "partitions");
+	const bool *all = arg;
 	const json_t *peers = json_object_get(reply, "peers");
 	size_t i;
 	json_t *one;
 
-	(void)arg;
 	printf("this host: %s (number %" JSON_INTEGER_FORMAT "), cluster %s\n\n",
 	       mr_ask_word(reply, "node"), mr_ask_number(reply, "number"),
 	       mr_ask_word(reply, "cluster"));
 	if (!json_array_size(peers))
 		printf("no peers: the configuration names none\n\n");
 	json_array_foreach(peers, i, one) print_peer(one);
-	if (json_array_size(partitions))
-		printf("replicated partitions\n");
-	json_array_foreach(partitions, i, one) print_partition(one);
+	print_partitions(json_object_get(reply, "partitions"), *all);
 	json_array_foreach(json_object_get(reply, "same_name"), i, one)
 		printf("\ntopic %s on %s is another one than here: both were made, delete one of "
 		       "them\n",
@@ -153,12 +255,12 @@ static void print_peers(const json_t *reply, const void *arg)
 
 int mr_command_peers(int argc, char **argv)
 {
-	struct mr_ask_arguments arguments = {0};
-	struct mr_ask ask = {.command = "peers", .print = print_peers};
+	struct arguments arguments = {0};
+	struct mr_ask ask = {.command = "peers", .print = print_peers, .arg = &arguments.all};
 
 	mr_cli_parse(&argp, argc, argv, &arguments);
-	ask.socket = arguments.socket;
-	ask.json = arguments.json;
+	ask.socket = arguments.asked.socket;
+	ask.json = arguments.asked.json;
 	ask.request = json_pack("{s:s}", "do", "peers.describe");
 	return mr_cli_ask(&ask);
 }

@@ -21,6 +21,7 @@
 #include "lines.h"
 #include "millrace/format.h"
 #include "put_report.h"
+#include "waits.h"
 
 #define BATCH		  512u
 #define RECEIPTS	  64u
@@ -63,6 +64,7 @@ struct put {
 	uint32_t batched;
 	struct mr_put_report report;
 	uint64_t started_ns;
+	struct mr_waits waits;
 	struct mr_error err;
 };
 
@@ -202,6 +204,7 @@ static void take_receipts(struct put *put)
 static void take_state(struct put *put)
 {
 	struct mr_producer_state state = {.size = sizeof(state)};
+	uint64_t before = put->report.acknowledged;
 
 	take_receipts(put);
 	if (mr_producer_state(put->producer, &state) == 0) {
@@ -210,6 +213,11 @@ static void take_state(struct put *put)
 		put->report.lost = state.lost;
 	}
 	put->report.elapsed_ns = now_ns() - put->started_ns;
+	/* who has nothing out waits for nobody but its input */
+	if (put->report.published > put->report.acknowledged || put->waits.said_ns)
+		mr_waits_turn(&put->waits, put->report.acknowledged > before, now_ns());
+	else
+		mr_waits_begin(&put->waits, now_ns());
 }
 
 /* How many records may go now, with --rate; waits until it is at least one or a stop was asked for.
@@ -350,27 +358,36 @@ static int publish_lines(struct put *put)
 	return r;
 }
 
-/* Waits until all is acknowledged; a second signal ends the program. */
+/* The records that are out may have been taken, and may yet be. */
+static int not_acknowledged(struct put *put, bool stopped)
+{
+	mr_error_set(&put->err, stopped ? -EINTR : -ETIMEDOUT,
+		     "%s%" PRIu64 " records are published, not acknowledged",
+		     stopped ? "stopped: " : "", put->report.published - put->report.acknowledged);
+	if (!mr_waits_why(&put->waits, &put->err))
+		mr_error_why(&put->err, "the engine did not say that they are safe in this time");
+	return mr_error_hint(&put->err,
+			     "look with 'millrace peers' and 'millrace status'; they "
+			     "may be in the log, or come into it later: 'millrace tail'");
+}
+
+/* Waits until all is acknowledged. Who stops it is not kept waiting, a second signal ends it. */
 static int flush(struct put *put)
 {
 	uint64_t give_up_ns = now_ns() + FLUSH_PATIENCE_NS;
+	bool last;
 	int r;
 
 	do {
+		last = mr_stop_asked() || now_ns() >= give_up_ns;
 		r = mr_producer_flush(put->producer, FLUSH_STEP_MS);
 		take_state(put);
 		mr_put_report_progress(&put->report, now_ns());
-		put->report.stopped = mr_stop_asked();
-	} while (r == -ETIMEDOUT && now_ns() < give_up_ns);
-	if (r == -ETIMEDOUT) {
-		mr_error_set(&put->err, r, "%" PRIu64 " records are published, not acknowledged",
-			     put->report.published - put->report.acknowledged);
-		mr_error_hint(&put->err, "they may or may not be in the log: look with "
-					 "'millrace tail'");
-	} else if (r < 0) {
-		fail(put, r);
-	}
-	return r;
+	} while (r == -ETIMEDOUT && !last);
+	put->report.stopped = mr_stop_asked();
+	if (r == -ETIMEDOUT)
+		return not_acknowledged(put, put->report.stopped);
+	return r < 0 ? fail(put, r) : r;
 }
 
 /* ---- the command --------------------------------------------------------------------------- */
@@ -394,6 +411,11 @@ static int run(struct put *put)
 	int r;
 
 	put->started_ns = now_ns();
+	put->waits = (struct mr_waits){
+		.connection = put->connection,
+		.topic = put->arguments->topic,
+		.partition = put->arguments->partition >= 0 ? put->arguments->partition : -1};
+	mr_waits_begin(&put->waits, put->started_ns);
 	r = publish_lines(put);
 	if (r < 0 && r != -EINTR) {
 		mr_put_report_end_progress(&put->report);
@@ -406,6 +428,7 @@ static int run(struct put *put)
 		if (r < 0) {
 			mr_put_report_end_progress(&put->report);
 			code = mr_cli_fail(&put->err);
+			code = r == -EINTR ? MR_EXIT_DEGRADED : code;
 		}
 	}
 	mr_put_report_end_progress(&put->report);

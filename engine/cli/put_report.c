@@ -125,6 +125,9 @@ void mr_put_report_print(const struct mr_put_report *report, FILE *out)
 		if (report->partitions[i].records > 0)
 			print_partition(&report->partitions[i], i, out);
 	}
+	if (report->published > report->acknowledged)
+		fprintf(out, "%" PRIu64 " not acknowledged: they may or may not be in the log\n",
+			report->published - report->acknowledged);
 	if (report->lost > 0)
 		fprintf(out, "%" PRIu64 " of them were lost with the engine afterwards\n",
 			report->lost);

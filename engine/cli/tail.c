@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "millrace/format.h"
 #include "output.h"
+#include "waits.h"
 
 #define POLL_MS		  200u
 #define COMMIT_NS	  UINT64_C(1000000000)
@@ -54,6 +55,7 @@ struct tail {
 	uint64_t printed;
 	uint64_t committed; /* of those printed */
 	uint64_t commit_due_ns;
+	struct mr_waits waits;
 	struct mr_error err;
 };
 
@@ -283,6 +285,7 @@ static int turn(struct tail *tail)
 {
 	const struct mr_message *messages;
 	int count = mr_consumer_poll(tail->consumer, POLL_MS, &messages);
+	uint64_t now_ns;
 	int r;
 
 	if (count == -EINTR)
@@ -296,9 +299,9 @@ static int turn(struct tail *tail)
 		return r;
 	if (tail->arguments->follow && count > 0 && fflush(stdout) != 0)
 		return mr_error_set(&tail->err, -errno, "cannot write to standard output");
-	if (mr_clock_monotonic_ns(&mr_clock_system) >= tail->commit_due_ns)
-		return commit(tail);
-	return 0;
+	now_ns = mr_clock_monotonic_ns(&mr_clock_system);
+	mr_waits_turn(&tail->waits, count > 0, now_ns);
+	return now_ns >= tail->commit_due_ns ? commit(tail) : 0;
 }
 
 static int run(struct tail *tail)
@@ -306,6 +309,10 @@ static int run(struct tail *tail)
 	int r = note_ends(tail);
 	int last;
 
+	tail->waits = (struct mr_waits){.connection = tail->connection,
+					.topic = tail->arguments->topic,
+					.partition = tail->arguments->partition};
+	mr_waits_begin(&tail->waits, mr_clock_monotonic_ns(&mr_clock_system));
 	if (r == 0)
 		mr_output_begin(stdout, tail->arguments->format);
 	while (r == 0 && !mr_stop_asked() && !at_end(tail) && !ferror(stdout))
@@ -318,6 +325,9 @@ static int run(struct tail *tail)
 		return r;
 	}
 	last = commit(tail);
+	/* it read to the end of what can be read now: more may be there */
+	if (tail->ends && !tail->arguments->count && !tail->waits.said_ns)
+		(void)mr_waits_say(&tail->waits);
 	return last;
 }
 

@@ -330,9 +330,10 @@ static void print_memory(const json_t *topic)
 }
 
 /* Where its copies are, and who leads now. */
-static void print_replicas(const json_t *topic)
+static void print_replicas(const json_t *topic, bool created)
 {
 	const json_t *replicas = json_object_get(topic, "replicas");
+	const char *unled = created ? "(not yet)" : "nobody";
 	char room[400];
 	size_t i;
 	json_t *one;
@@ -349,14 +350,14 @@ static void print_replicas(const json_t *topic)
 		const char *leader = mr_ask_word(one, "leader");
 
 		printf("%9" JSON_INTEGER_FORMAT " %-12s %-9s %12" JSON_INTEGER_FORMAT "  %s\n",
-		       mr_ask_number(one, "partition"), leader[0] ? leader : "nobody",
+		       mr_ask_number(one, "partition"), leader[0] ? leader : unled,
 		       mr_ask_word(one, "role"), mr_ask_number(one, "leader_epoch"),
 		       mr_ask_words(json_object_get(one, "isr"), room, sizeof(room)));
 	}
 	printf("\n");
 }
 
-static void print_topic(const json_t *topic)
+static void print_topic(const json_t *topic, bool created)
 {
 	size_t i;
 	json_t *one;
@@ -366,7 +367,7 @@ static void print_topic(const json_t *topic)
 		print_memory(topic);
 	else
 		print_disk(topic);
-	print_replicas(topic);
+	print_replicas(topic, created);
 	printf("%9s %6s %-9s %12s %12s %12s %12s %14s\n", "partition", "worker", "state", "start",
 	       "flushed", "committed", "end", "bytes");
 	json_array_foreach(json_object_get(topic, "partitions"), i, one)
@@ -397,7 +398,25 @@ static void print_reply(const json_t *reply, const void *arg)
 	else if (strcmp(arguments->verb, "delete") == 0)
 		printf("deleted topic %s\n", arguments->name);
 	else
-		print_topic(reply);
+		print_topic(reply, strcmp(arguments->verb, "create") == 0);
+}
+
+/* Who leads is settled a moment after the topic was made. */
+static bool is_early(const json_t *topic)
+{
+	size_t i;
+	json_t *one;
+
+	if (!json_object_get(topic, "replicas"))
+		return false;
+	json_array_foreach(json_object_get(topic, "partitions"), i, one)
+	{
+		const char *role = mr_ask_word(one, "role");
+
+		if (!mr_ask_word(one, "leader")[0] || strcmp(role, "none") == 0)
+			return true;
+	}
+	return false;
 }
 
 int mr_command_topic(int argc, char **argv)
@@ -409,5 +428,9 @@ int mr_command_topic(int argc, char **argv)
 	ask.socket = arguments.socket;
 	ask.json = arguments.json;
 	ask.request = make_request(&arguments);
+	if (ask.request && strcmp(arguments.verb, "create") == 0) {
+		ask.early = is_early;
+		ask.again = json_pack("{s:s, s:s}", "do", "topic.describe", "name", arguments.name);
+	}
 	return mr_cli_ask(&ask);
 }

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For people: which partitions acknowledge nothing now, why, since when, and what to do about it
+ * (control_peers.h). Looked at every second, so that 'since' is about right, and when somebody
+ * asks. Control thread.
+ */
+#include <string.h>
+
+#include "control_peers.h"
+
+#define MS_NS UINT64_C(1000000)
+
+/* What hinders a partition: what of it is told. */
+struct wait {
+	enum wait_kind {
+		WAIT_NONE,
+		WAIT_ENDED,	   /* hosted->reason says why */
+		WAIT_SPACE,	   /* the disk is full */
+		WAIT_WORD,	   /* of 'hosts': a start must hear of them first */
+		WAIT_NOBODY,	   /* leads */
+		WAIT_BEGIN,	   /* who leads begins to, in a moment */
+		WAIT_LEADER,	   /* cannot be reached: 'leader' */
+		WAIT_IN_SYNC_AWAY, /* too few are in sync and here: 'hosts' are away */
+		WAIT_IN_SYNC,	   /* too few are in sync: 'hosts' are catching up */
+		WAIT_MEMBER,	   /* 'hosts' are in sync and away: soon they are out */
+	} kind;
+	uint64_t hosts, isr;
+	int32_t leader;
+};
+
+/* This host leads, or follows one that can be reached. */
+static struct wait few_in_sync(const struct mr_hosted *hosted, const struct mr_coord_state *state)
+{
+	const struct mr_control *control = hosted->control;
+	uint64_t here = mr_node_bit(control->config->number);
+	uint64_t there = control->peers->connected | here;
+	uint64_t good = state->isr & there, out = hosted->topic->replicas & ~good;
+	struct wait wait = {.isr = good, .leader = state->leader};
+
+	if ((uint32_t)__builtin_popcountll(good) < mr_topic_least_in_sync(hosted->topic)) {
+		wait.kind = out & ~there ? WAIT_IN_SYNC_AWAY : WAIT_IN_SYNC;
+		wait.hosts = out & ~there ? out & ~there : out;
+	} else if (state->leader == (int32_t)control->config->number && state->isr & ~there) {
+		wait.kind = WAIT_MEMBER;
+		wait.hosts = state->isr & ~there;
+	}
+	return wait;
+}
+
+static struct wait look_at_register(const struct mr_hosted *hosted)
+{
+	const struct mr_control *control = hosted->control;
+	const struct mr_worker_replica_view *view = mr_worker_partition_replica(hosted->part);
+	struct mr_coord_key key = {.partition = hosted->number};
+	struct mr_coord_state state;
+	struct wait wait = {.kind = WAIT_BEGIN};
+	uint32_t role = view ? (uint32_t)atomic_load_explicit(&view->role, memory_order_relaxed)
+			     : MR_ROLE_NONE; /* relaxed: for people */
+
+	memcpy(key.topic_id, hosted->topic->id, 16);
+	if (!view || mr_coord_static_known(control->peers->coord, &key, &state, &wait.hosts) < 0)
+		return wait;
+	wait.leader = state.leader;
+	wait.isr = state.isr;
+	if (wait.hosts)
+		wait.kind = WAIT_WORD;
+	else if (state.leader < 0)
+		wait.kind = WAIT_NOBODY;
+	else if (state.leader != (int32_t)control->config->number &&
+		 !(control->peers->connected >> state.leader & 1))
+		wait.kind = WAIT_LEADER;
+	else if (role != MR_ROLE_NONE)
+		wait = few_in_sync(hosted, &state);
+	return wait;
+}
+
+static struct wait look(const struct mr_hosted *hosted)
+{
+	struct wait wait = {.kind = WAIT_NONE};
+
+	if (hosted->state == MR_HOSTED_READ_ONLY || hosted->state == MR_HOSTED_FAILED)
+		wait.kind = WAIT_ENDED;
+	else if (hosted->no_space)
+		wait.kind = WAIT_SPACE;
+	else if (mr_topic_replicated(hosted->topic) && hosted->control->peers && hosted->part)
+		wait = look_at_register(hosted);
+	return wait;
+}
+
+/* ---- in words -------------------------------------------------------------------------------- */
+
+static const char *list(const struct mr_control *control, uint64_t nodes, char *text, size_t bytes)
+{
+	size_t used = 0;
+	char room[16];
+
+	snprintf(text, bytes, "none");
+	for (; nodes && used < bytes; nodes &= nodes - 1)
+		used += (size_t)snprintf(
+			text + used, bytes - used, "%s%s", used ? ", " : "",
+			mr_control_node_name(control, (uint32_t)__builtin_ctzll(nodes), room));
+	return text;
+}
+
+#define REACH                                                                                      \
+	"start %s, or make it reachable: millrace peers says what is wrong. Is it gone for good: " \
+	"millrace promote TOPIC/PARTITION --accept-loss --old-leader-is-stopped"
+
+static void words_of_sync(const struct mr_hosted *hosted, const struct wait *wait,
+			  struct mr_error *out)
+{
+	const struct mr_control *control = hosted->control;
+	bool away = wait->kind == WAIT_IN_SYNC_AWAY;
+	char isr[200], hosts[200];
+
+	list(control, wait->isr, isr, sizeof(isr));
+	list(control, wait->hosts, hosts, sizeof(hosts));
+	mr_error_why(out, "in sync: %s; min_insync_replicas is %u; %s %s", isr,
+		     mr_topic_least_in_sync(hosted->topic),
+		     away ? "not connected:" : "not in sync yet:", hosts);
+	if (away)
+		mr_error_hint(out,
+			      "start %s, or make it reachable: millrace peers says what is "
+			      "wrong",
+			      hosts);
+	else
+		mr_error_hint(out, "wait: millrace peers says how much is missing");
+}
+
+/* Into 'why' and 'hint'. */
+static void words(const struct mr_hosted *hosted, const struct wait *wait, struct mr_error *out)
+{
+	const struct mr_control *control = hosted->control;
+	char hosts[200], room[16];
+	const char *leader = wait->leader >= 0
+				     ? mr_control_node_name(control, (uint32_t)wait->leader, room)
+				     : "nobody";
+
+	list(control, wait->hosts, hosts, sizeof(hosts));
+	switch (wait->kind) {
+	case WAIT_NONE:
+		break;
+	case WAIT_ENDED:
+		mr_error_why(out, "%s", hosted->reason.what);
+		mr_error_hint(out, "%s", hosted->reason.hint);
+		break;
+	case WAIT_SPACE:
+		mr_error_why(out, "there is no space on the disk for its next segment");
+		mr_error_hint(out, "make room: it goes on by itself");
+		break;
+	case WAIT_WORD:
+		mr_error_why(out,
+			     "leader by what is known here: %s; not heard since this start: %s, "
+			     "which may have been promoted",
+			     leader, hosts);
+		mr_error_hint(out, REACH, hosts);
+		break;
+	case WAIT_NOBODY:
+		mr_error_why(out, "nobody leads");
+		mr_error_hint(out, "look at the others: millrace peers; then choose one: millrace "
+				   "promote TOPIC/PARTITION --to HOST");
+		break;
+	case WAIT_BEGIN:
+		mr_error_why(out, "who leads it is being settled");
+		mr_error_hint(out, "wait a moment; if it lasts: millrace peers");
+		break;
+	case WAIT_LEADER:
+		mr_error_why(out, "its leader is not connected: %s", leader);
+		mr_error_hint(out, REACH, leader);
+		break;
+	case WAIT_IN_SYNC_AWAY:
+	case WAIT_IN_SYNC:
+		words_of_sync(hosted, wait, out);
+		break;
+	case WAIT_MEMBER:
+		mr_error_why(out, "in sync and not connected, until it is taken out: %s", hosts);
+		mr_error_hint(out, "wait some seconds; then: millrace peers");
+		break;
+	}
+}
+
+/* ---- since when, and all of them ------------------------------------------------------------- */
+
+static void note(struct mr_hosted *hosted, const struct wait *wait)
+{
+	if (wait->kind == WAIT_NONE)
+		hosted->waits_since_ns = 0;
+	else if (!hosted->waits_since_ns)
+		hosted->waits_since_ns = mr_clock_monotonic_ns(hosted->control->clock);
+}
+
+void mr_control_waits_second(struct mr_control_peers *peers)
+{
+	struct mr_hosted *hosted;
+
+	mr_control_each(peers->control, hosted)
+	{
+		struct wait wait = look(hosted);
+
+		note(hosted, &wait);
+	}
+}
+
+static json_t *row_of(const struct mr_hosted *hosted, const struct wait *wait)
+{
+	uint64_t now_ns = mr_clock_monotonic_ns(hosted->control->clock);
+	struct mr_error text = {0};
+
+	words(hosted, wait, &text);
+	return json_pack("{s:s, s:i, s:s, s:s, s:I}", "topic", hosted->topic->name, "partition",
+			 (int)hosted->number, "why", text.why, "do", text.hint, "for_ms",
+			 (json_int_t)((now_ns - hosted->waits_since_ns) / MS_NS));
+}
+
+json_t *mr_control_waits_json(struct mr_control *control, const struct mr_topic *topic)
+{
+	json_t *rows = json_array();
+	struct mr_hosted *hosted;
+
+	mr_control_each(control, hosted)
+	{
+		struct wait wait;
+
+		if (topic && hosted->topic != topic)
+			continue;
+		wait = look(hosted);
+		note(hosted, &wait);
+		if (wait.kind != WAIT_NONE)
+			json_array_append_new(rows, row_of(hosted, &wait));
+	}
+	return rows;
+}

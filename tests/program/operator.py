@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What people see of hosts that keep copies: whatever waits says for what, since when, and what to
+do, once and not again and again; and where nothing can be acknowledged nothing says ok."""
+import os
+import re
+import signal
+import subprocess
+import time
+
+import hosts
+import support
+
+
+class Operator(hosts.TwoHosts):
+    def waits(self, host, topic="t"):
+        """Why the partitions of a topic acknowledge nothing, by status --json."""
+        return {row["partition"]: row for row in host.good("status", "--json").json()["waits"]
+                if row["topic"] == topic}
+
+    def begin(self, *words):
+        self.start_both()
+        self.create("t", "--leaders", "a", *words)
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.wait_for_values(self.b, "t", [str(i) for i in range(100)])
+
+    def background(self, host, *words, **more):
+        """A command and where its words on standard error go."""
+        path = os.path.join(self.directory, f"said-{len(self.processes)}")
+        with open(path, "wb") as file:
+            process = self.start(*words, "--socket", host.socket, stderr=file,
+                                 stdout=subprocess.PIPE, **more)
+        return process, lambda: open(path, encoding="utf-8").read()
+
+    # ---- status ----------------------------------------------------------------------------
+
+    def test_status_names_what_acknowledges_nothing(self):
+        self.begin("--min-insync-replicas", "2")
+        good = self.a.good("status", "--check")
+        self.assertIn("host a: ok", good.out)
+        self.b.kill()
+        self.wait_for(lambda: "in sync: a;" in self.waits(self.a).get(0, {}).get("why", ""),
+                      "a to be alone in sync")
+        row = self.waits(self.a)[0]
+        self.assertEqual(row["why"],
+                         "in sync: a; min_insync_replicas is 2; not connected: b")
+        self.assertIn("start b", row["do"])
+        self.assertEqual(self.a.run("status").code, 0)
+        ran = self.a.run("status", "--check")
+        self.assertEqual(ran.code, 4, ran)
+        self.assertRegex(ran.out, r"(?m)^host a: waiting$")
+        self.assertRegex(ran.out, r"(?m)^  t/0 for \S+ \S+\n    why: in sync: a;")
+        self.assertEqual(self.a.run("status", "--check", "--json").code, 4)
+        before = self.waits(self.a)[0]["for_ms"]
+        time.sleep(0.2)
+        self.assertGreaterEqual(self.waits(self.a)[0]["for_ms"], before + 200)
+        self.b.start()
+        self.wait_for(lambda: self.a.run("status", "--check").code == 0, "all to be well again")
+        self.assertEqual(self.waits(self.a), {})
+
+    def test_status_says_that_a_leader_is_away_and_that_a_start_waits_for_word(self):
+        self.begin("--min-insync-replicas", "1")
+        self.a.kill()
+        self.wait_for(lambda: self.waits(self.b), "b to notice")
+        row = self.waits(self.b)[0]
+        self.assertEqual(row["why"], "its leader is not connected: a")
+        self.assertIn("promote TOPIC/PARTITION --accept-loss", row["do"])
+        said = re.sub(r"\s+", " ", self.b.good("status").out)
+        self.assertIn("promote t/0 --accept-loss --old-leader-is-stopped", said)
+        self.b.kill()
+        self.a.start()
+        self.wait_for(lambda: "not heard since this start: b" in
+                      self.waits(self.a).get(0, {}).get("why", ""), "a to wait for word of b")
+        self.assertEqual(self.a.run("status", "--check").code, 4)
+        self.b.start()
+        self.wait_for(lambda: not self.waits(self.a) and not self.waits(self.b), "both to go on")
+
+    def test_many_that_wait_are_told_in_few_lines(self):
+        self.start_both()
+        self.a.good("topic", "create", "t", "--replicas", "2", "--partitions", "40")
+        self.wait_for(lambda: "t" in self.b.topics(), "t to be on b")
+        self.wait_for_isr(self.b, "t", ["a", "b"], 39)
+        self.a.kill()
+        self.wait_for(lambda: len(self.waits(self.b)) == 40, "all to wait")
+        out = self.b.good("status").out
+        self.assertLess(len(out.splitlines()), 20, out)
+        self.assertLessEqual(max(len(line) for line in out.splitlines()), 80, out)
+        self.assertIn("partitions) for ", out)
+        out = self.b.good("peers").out
+        self.assertLess(len(out.splitlines()), 40, out)
+        self.assertGreater(len(self.b.good("peers", "--all").out.splitlines()), 40)
+
+    # ---- who waits -------------------------------------------------------------------------
+
+    def test_tail_says_what_it_waits_for_and_that_it_goes_on(self):
+        self.begin()
+        self.a.kill()
+        self.wait_for(lambda: self.waits(self.b), "b to notice")
+        tail, said = self.background(self.b, "tail", "t", "--follow")
+        self.wait_for(lambda: "do:" in said(), "tail to say it")
+        self.assertIn("why: its leader is not connected: a", said())
+        self.assertIn("millrace peers", said())
+        time.sleep(2.5)
+        self.assertEqual(said().count("why:"), 1, said())
+        self.assertNotIn("going on", said())
+        self.a.start()
+        self.wait_for(lambda: "going on, after" in said(), "tail to say that it goes on")
+        self.stop(tail)
+        # who does not follow ends, and says that there may be more
+        self.a.kill()
+        self.wait_for(lambda: self.waits(self.b), "b to notice")
+        ran = self.b.good("tail", "t")
+        self.assertIn("its leader is not connected: a", ran.err)
+        self.assertEqual(len(ran.out.splitlines()), 100)
+
+    def test_tail_of_a_quiet_topic_says_nothing(self):
+        self.begin()
+        tail, said = self.background(self.b, "tail", "t", "--follow")
+        time.sleep(4)
+        self.stop(tail)
+        self.assertEqual(said(), "")
+        self.assertEqual(self.b.good("tail", "t").err, "")
+
+    def test_put_that_is_stopped_ends_at_once_and_says_what_is_known(self):
+        self.begin("--min-insync-replicas", "2")
+        self.b.kill()
+        self.wait_for(lambda: self.waits(self.a), "a to notice")
+        for how in (signal.SIGINT, signal.SIGTERM):
+            put, said = self.background(self.a, "put", "t", stdin=subprocess.PIPE)
+            put.stdin.write(b"1\n2\n3\n")
+            put.stdin.close()
+            self.wait_for(lambda said=said: "why: in sync: a;" in said(), "put to say it waits")
+            began = time.monotonic()
+            put.send_signal(how)
+            out = put.stdout.read().decode()
+            self.assertEqual(put.wait(timeout=support.PATIENCE), 4)
+            self.assertLess(time.monotonic() - began, 10)  # it was thirty seconds
+            self.assertIn("0 acknowledged as", out)
+            self.assertIn("3 not acknowledged", out)
+            self.assertIn("stopped: 3 records are published, not acknowledged", said())
+            self.assertRegex(said(), r"(?m)why: t/0: in sync: a; .*not connected: b$")
+            self.assertIn("millrace peers", said())
+
+    # ---- promote and create ----------------------------------------------------------------
+
+    def test_a_needless_acceptance_of_loss_is_said(self):
+        self.begin()
+        words = ("promote", "t/0", "--to", "b")
+        accept = ("--accept-loss", "--old-leader-is-stopped")
+        self.assertIn("--accept-loss was not needed", self.a.good(*words, *accept).out)
+        self.assertIn("--accept-loss was not needed", self.b.good(*words, *accept).out)
+        self.assertNotIn("not needed", self.a.good(*words).out)
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.b.kill()
+        self.wait_for(lambda: not self.a.peer()["connected"], "a to notice")
+        self.assertEqual(self.a.good("promote", "t/0", *accept).out, "a leads t/0\n")
+
+    def test_a_new_topic_has_its_leaders_when_it_is_shown(self):
+        self.start_both()
+        for i in range(5):
+            out = self.a.good("topic", "create", f"t{i}", "--replicas", "2", "--leaders", "a").out
+            self.assertRegex(out, r"(?m)^ +0 a +leader ")
+            self.assertNotIn("nobody", out)
+
+    # ---- topics that come together ---------------------------------------------------------
+
+    def test_topics_that_come_together_are_written_down_together(self):
+        self.a.start()
+        for i in range(40):
+            self.a.good("topic", "create", f"t{i:02}", "--replicas", "2", "--tail-bytes", "4MiB")
+        self.b.start()
+        self.wait_for(lambda: len(self.b.topics()) == 40, "all topics to be on b")
+        log = self.b.log()
+        lines = re.findall(r"topics of a peer were made here.* count=(\d+)", log)
+        lines += ["0"] * sum(int(number) for number in
+                             re.findall(r"were made here suppressed=(\d+)", log))
+        self.assertLess(len(lines), 10, log)  # one of each a topic would be 40
+        self.b.kill()
+        self.b.start()
+        self.assertEqual(len(self.b.topics()), 40)
+
+
+if __name__ == "__main__":
+    support.main()
