@@ -14,6 +14,15 @@
  *
  * Missing. NaN is "no value": results that cannot be had (too few samples, none in the window, a
  * division by zero) are NaN, and a NaN or an infinity is never pushed (the caller refuses them).
+ * From the first sample on: max, min, sum, mean, first, last, median, quantile, mad, ewma, and
+ * weighted_average (over the weights of the samples there are; with a negative weight only when all
+ * are there). From the second: stddev, delta, and, if not all values are equal, zscore. From the
+ * second time: interpolate, extrapolate, slope, rate. count is 0 of none.
+ *
+ * t + 1 is the newest sample's time and the mean interval between the window's samples. interpolate
+ * is piecewise linear within the samples' times, the line through the newest sample and the last
+ * one of an earlier time after them, NaN before them; extrapolate is the least-squares line
+ * anywhere.
  */
 #ifndef MR_WINDOW_H
 #define MR_WINDOW_H
@@ -106,7 +115,7 @@ int mr_window_block_push(const struct mr_window_plan *plan, void *block, int64_t
 			 double value);
 void mr_window_block_grow(const struct mr_window_plan *plan, const void *from, void *to,
 			  uint32_t capacity);
-/* The oldest sample leaves every window, early. */
+/* The oldest sample leaves every window, early. Without one nothing changes. */
 void mr_window_block_shed(const struct mr_window_plan *plan, void *block);
 /*
  * One result for each spec, in order. In time that does not grow with the window's length, but for

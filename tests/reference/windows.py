@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What window functions give, by NumPy and SciPy, for tests/unit/window_reference.c to compare with.
+"""What window functions give, by NumPy and SciPy, for tests/unit/window_reference.c to compare.
 
     windows.py > windows.txt        needs python3-numpy and python3-scipy; only to write it anew
 
