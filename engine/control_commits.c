@@ -99,8 +99,9 @@ static bool parse_row(const struct mr_control *control, const json_t *json, uint
 	if (json_unpack((json_t *)json, "{s:s, s:s, s:i, s:I, s:I, s:i}", "group", &group, "topic",
 			&id, "partition", &partition, "offset", &offset, "ms", &ms, "node",
 			&node) < 0 ||
-	    mr_topic_id_parse(id, commit->topic_id) < 0 || offset < 0 || ms < 0 || node < 0 ||
-	    node >= MR_NODES_MAX || strlen(group) < 1 || strlen(group) > MR_GROUP_NAME_MAX)
+	    mr_topic_id_parse(id, commit->topic_id) < 0 || offset < 0 || node < 0 ||
+	    !mr_offsets_stamp_fits((struct mr_offsets_stamp){ms, (uint32_t)node}) ||
+	    strlen(group) < 1 || strlen(group) > MR_GROUP_NAME_MAX)
 		return false;
 	topic = mr_topics_find_id(&control->topics, commit->topic_id);
 	if (!topic || !(topic->replicas & mr_node_bit(from)) || partition < 0 ||

@@ -53,9 +53,7 @@ static struct mr_offsets_stamp stamp_now(const struct mr_control *control,
 	struct mr_offsets_stamp now = {.ms = mr_clock_wall_ms(control->clock),
 				       .node = control->config->number};
 
-	if (!mr_offsets_later(now, before))
-		now.ms = before.ms + 1;
-	return now;
+	return mr_offsets_stamp_after(before, now);
 }
 
 /* Into the log; 'ticket' NULL: a peer's, which nobody waits for. */

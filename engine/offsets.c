@@ -138,6 +138,19 @@ uint64_t mr_offsets_get(const struct mr_offsets *offsets, const char *group,
 	return row->key ? row->offset : MR_OFFSET_UNKNOWN;
 }
 
+bool mr_offsets_stamp_fits(struct mr_offsets_stamp stamp)
+{
+	return stamp.ms >= 0 && stamp.ms <= MR_OFFSETS_MS_MAX && stamp.node < MR_NODES_MAX;
+}
+
+struct mr_offsets_stamp mr_offsets_stamp_after(struct mr_offsets_stamp before,
+					       struct mr_offsets_stamp now)
+{
+	if (!mr_offsets_later(now, before))
+		now.ms = before.ms < INT64_MAX ? before.ms + 1 : before.ms;
+	return now;
+}
+
 struct mr_offsets_stamp mr_offsets_stamp(const struct mr_offsets *offsets, const char *group,
 					 const uint8_t topic_id[16], int32_t partition)
 {

@@ -26,8 +26,9 @@
 #include "lane.h"
 #include "log/checkpoint.h"
 
-#define MR_OFFSETS_TOPIC "__offsets"
-#define MR_OFFSETS_MAX	 (1u << 20) /* groups x partitions */
+#define MR_OFFSETS_TOPIC  "__offsets"
+#define MR_OFFSETS_MAX	  (1u << 20) /* groups x partitions */
+#define MR_OFFSETS_MS_MAX INT64_C(253402300799999)
 
 struct mr_offsets;
 
@@ -65,6 +66,11 @@ static inline bool mr_offsets_later(struct mr_offsets_stamp a, struct mr_offsets
 {
 	return a.ms > b.ms || (a.ms == b.ms && a.node > b.node);
 }
+/* Whether a peer may say that; beyond the year 9999 nothing could be later (MR_OFFSETS_MS_MAX). */
+bool mr_offsets_stamp_fits(struct mr_offsets_stamp stamp);
+/* The stamp of a commit that is made at 'now': later than the one that counts so far. */
+struct mr_offsets_stamp mr_offsets_stamp_after(struct mr_offsets_stamp before,
+					       struct mr_offsets_stamp now);
 /* Every row, in no order. */
 void mr_offsets_each(const struct mr_offsets *offsets,
 		     void (*each)(const struct mr_offsets_row *row, void *arg), void *arg);

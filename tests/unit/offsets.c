@@ -247,3 +247,23 @@ Test(offsets, the_record_that_is_published_is_the_record_that_applies)
 	close(engine_fd);
 	mr_offsets_close(offsets);
 }
+
+/* A stamp that nothing is later than would hold a group where it is for ever, on every host. */
+Test(offsets, a_peers_stamp_leaves_room_for_later_ones)
+{
+	struct mr_offsets_stamp now = {1000, 1}, far = {MR_OFFSETS_MS_MAX, 2}, after;
+
+	cr_assert(mr_offsets_stamp_fits(now));
+	cr_assert(mr_offsets_stamp_fits(far));
+	cr_assert_not(mr_offsets_stamp_fits((struct mr_offsets_stamp){MR_OFFSETS_MS_MAX + 1, 0}));
+	cr_assert_not(mr_offsets_stamp_fits((struct mr_offsets_stamp){INT64_MAX, 0}));
+	cr_assert_not(mr_offsets_stamp_fits((struct mr_offsets_stamp){-1, 0}));
+	cr_assert_not(mr_offsets_stamp_fits((struct mr_offsets_stamp){0, 64}));
+	after = mr_offsets_stamp_after(far, now);
+	cr_assert(mr_offsets_later(after, far));
+	cr_assert_eq(after.node, 1);
+	cr_assert_eq(mr_offsets_stamp_after((struct mr_offsets_stamp){999, 5}, now).ms, 1000);
+	/* what an earlier engine let in */
+	after = mr_offsets_stamp_after((struct mr_offsets_stamp){INT64_MAX, 0}, now);
+	cr_assert_eq(after.ms, INT64_MAX);
+}
