@@ -100,6 +100,7 @@ static const struct sweep {
 	{"short", "short pwrite", tell_short, "posix", 5},
 	{"pwrite-eagain", "EAGAIN from pwrite", tell_again, "posix", 5},
 	{"memory", "no memory at start", story_no_memory, "posix", 3},
+	{"memory-peers", "the same, with peers", story_no_memory_with_peers, "posix", 3},
 	{"write", "EIO of a group", tell_write, "uring", 1},
 	{"torn-write", "EIO of a group, half written", tell_torn_write, "uring", 2},
 	{"eagain", "EAGAIN from a queue", tell_busy, "posix uring", 2},

@@ -642,7 +642,22 @@ enum story_end story_full_disk(const char *backend, enum mr_io_fault_kind kind, 
 
 /* ---- no memory ------------------------------------------------------------------------------- */
 
-enum story_end story_no_memory(const char *backend, uint64_t nth)
+/* One that connects to this host, if it ever does: nothing but the start is at work. */
+static void expect_peer(struct mr_config *config)
+{
+	config->peers = calloc(1, sizeof(*config->peers));
+	if (!config->peers)
+		abort();
+	config->peer_count = 1;
+	config->number = 1;
+	config->insecure = true;
+	snprintf(config->node, sizeof(config->node), "b");
+	snprintf(config->cluster, sizeof(config->cluster), "story");
+	snprintf(config->listen, sizeof(config->listen), "127.0.0.1:0");
+	snprintf(config->peers[0].name, sizeof(config->peers[0].name), "a");
+}
+
+static enum story_end no_memory(const char *backend, uint64_t nth, bool peers)
 {
 	struct mr_error err = {0};
 	struct story story;
@@ -651,6 +666,8 @@ enum story_end story_no_memory(const char *backend, uint64_t nth)
 
 	begin(&story, backend);
 	story.connection = NULL;
+	if (peers)
+		expect_peer(&story.rig.config);
 	if (!start(&story))
 		return STORY_BROKEN;
 	live(&story); /* so that there is something to recover */
@@ -674,6 +691,16 @@ enum story_end story_no_memory(const char *backend, uint64_t nth)
 	}
 	verify(&story);
 	return end(&story, spared);
+}
+
+enum story_end story_no_memory(const char *backend, uint64_t nth)
+{
+	return no_memory(backend, nth, false);
+}
+
+enum story_end story_no_memory_with_peers(const char *backend, uint64_t nth)
+{
+	return no_memory(backend, nth, true);
 }
 
 /* ---- short writes ---------------------------------------------------------------------------- */

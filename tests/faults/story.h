@@ -25,6 +25,8 @@ enum story_end story_tell(const char *backend, const struct mr_io_fault_plan *pl
 enum story_end story_full_disk(const char *backend, enum mr_io_fault_kind kind, bool stop);
 /* The Nth allocation of a start fails. */
 enum story_end story_no_memory(const char *backend, uint64_t nth);
+/* The same of a host that has peers: the feed, its threads and the coordinator. */
+enum story_end story_no_memory_with_peers(const char *backend, uint64_t nth);
 /* The Nth pwrite of the process writes half of its bytes, or says EAGAIN: nobody notices. */
 enum story_end story_short_write(const char *backend, uint64_t nth, int error);
 
