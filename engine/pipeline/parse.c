@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -42,6 +43,12 @@ static int open_format(const struct mr_parse_spec *spec, struct mr_parser *parse
 	switch (spec->format) {
 	case MR_PARSE_JSON:
 		return mr_parse_json_open(spec, parser, err);
+	case MR_PARSE_CSV:
+		return mr_parse_csv_open(spec, parser, err);
+	case MR_PARSE_LINE_PROTOCOL:
+		return mr_parse_line_open(spec, parser, err);
+	case MR_PARSE_RAW:
+		return mr_parse_raw_open(spec, parser, err);
 	case MR_PARSE_NUMBER:
 		return open_number(spec, err);
 	default:
@@ -99,9 +106,28 @@ static size_t unescape(const struct mr_parser *parser, const struct mr_found *fo
 	switch (parser->format) {
 	case MR_PARSE_JSON:
 		return mr_parse_json_unescape(found->text, found->bytes, out, MR_PARSE_KEY_MAX);
-	default:
+	case MR_PARSE_CSV:
+		return mr_parse_csv_unescape(found->text, found->bytes, out, MR_PARSE_KEY_MAX);
+	case MR_PARSE_LINE_PROTOCOL:
+		return mr_parse_line_unescape(found->text, found->bytes,
+					      found->kind == MR_FOUND_TEXT, out, MR_PARSE_KEY_MAX);
+	default: /* NUMBER has no key, RAW no escapes */
 		return MR_PARSE_KEY_MAX + 1;
 	}
+}
+
+static size_t write_integer(char *at, const struct mr_decimal *decimal)
+{
+	if (!decimal->negative && decimal->digits > INT64_MAX)
+		return (size_t)snprintf(at, MR_NUMBER_TEXT_MAX, "%" PRIu64, decimal->digits);
+	return mr_number_write_integer(
+		at, (int64_t)(decimal->negative ? -decimal->digits : decimal->digits));
+}
+
+static bool set_key_bytes(struct mr_parsed *out, size_t bytes)
+{
+	out->key_bytes = (int32_t)bytes;
+	return bytes <= MR_PARSE_KEY_MAX;
 }
 
 static bool set_key(struct mr_parser *parser, const struct mr_found *found, struct mr_parsed *out)
@@ -117,10 +143,14 @@ static bool set_key(struct mr_parser *parser, const struct mr_found *found, stru
 	case MR_FOUND_TEXT:
 	case MR_FOUND_NUMBER:
 		break;
+	case MR_FOUND_INTEGER:
+		bytes = write_integer(parser->scratch, &found->decimal);
+		out->key = parser->scratch;
+		break;
 	case MR_FOUND_REAL:
 		bytes = mr_number_write(parser->scratch, found->real);
 		out->key = parser->scratch;
-		break;
+		return isfinite(found->real) && set_key_bytes(out, bytes);
 	default:
 		return false;
 	}
@@ -128,13 +158,12 @@ static bool set_key(struct mr_parser *parser, const struct mr_found *found, stru
 		bytes = unescape(parser, found, parser->scratch);
 		out->key = parser->scratch;
 	}
-	out->key_bytes = (int32_t)bytes;
-	return bytes <= MR_PARSE_KEY_MAX;
+	return set_key_bytes(out, bytes);
 }
 
 static bool set_own_key(const struct mr_message *message, struct mr_parsed *out)
 {
-	out->key = message->key;
+	out->key = message->key ? message->key : "";
 	out->key_bytes = message->key_bytes;
 	return message->key_bytes >= 0 && message->key_bytes <= MR_PARSE_KEY_MAX;
 }
@@ -210,6 +239,7 @@ static bool set_time(const struct mr_parser *parser, const struct mr_found *foun
 
 	switch (found->kind) {
 	case MR_FOUND_NUMBER:
+	case MR_FOUND_INTEGER:
 		known = time_of_decimal(parser, &found->decimal, &out->time_ms);
 		break;
 	case MR_FOUND_REAL:
@@ -273,6 +303,7 @@ static bool set_value(const struct mr_found *found, struct mr_parsed *out)
 		out->value = found->truth;
 		break;
 	case MR_FOUND_NUMBER:
+	case MR_FOUND_INTEGER:
 		out->value = mr_decimal_value(&found->decimal);
 		break;
 	case MR_FOUND_REAL:
@@ -298,6 +329,12 @@ static enum mr_parse_reason find(const struct mr_parser *parser, const char *tex
 	switch (parser->format) {
 	case MR_PARSE_JSON:
 		return mr_parse_json(parser, text, bytes, found, where);
+	case MR_PARSE_CSV:
+		return mr_parse_csv(parser, text, bytes, found, where);
+	case MR_PARSE_LINE_PROTOCOL:
+		return mr_parse_line(parser, text, bytes, found, where);
+	case MR_PARSE_RAW:
+		return mr_parse_raw(parser, text, bytes, found, where);
 	default: /* NUMBER: there is no other */
 		found[MR_WANT_VALUE].kind = MR_FOUND_WORD;
 		found[MR_WANT_VALUE].escaped = false;

@@ -21,12 +21,13 @@ extern const char *const mr_parse_want_names[MR_WANTS];
 enum mr_found_kind {
 	MR_FOUND_NOTHING,
 	MR_FOUND_NULL,
-	MR_FOUND_TRUTH,	 /* true or false */
-	MR_FOUND_NUMBER, /* 'decimal' */
-	MR_FOUND_REAL,	 /* 'real', of a raw record */
-	MR_FOUND_TEXT,	 /* surely a text */
-	MR_FOUND_WORD,	 /* a text that may say a number */
-	MR_FOUND_OTHER,	 /* an array or an object */
+	MR_FOUND_TRUTH,	  /* true or false */
+	MR_FOUND_NUMBER,  /* 'decimal' */
+	MR_FOUND_INTEGER, /* 'decimal', of a raw record: there is no text */
+	MR_FOUND_REAL,	  /* 'real', of a raw record */
+	MR_FOUND_TEXT,	  /* surely a text */
+	MR_FOUND_WORD,	  /* a text that may say a number */
+	MR_FOUND_OTHER,	  /* an array or an object */
 };
 
 struct mr_found {
@@ -79,5 +80,23 @@ int mr_parse_json_open(const struct mr_parse_spec *spec, struct mr_parser *parse
 enum mr_parse_reason mr_parse_json(const struct mr_parser *parser, const char *text, size_t bytes,
 				   struct mr_found *found, const char **where);
 size_t mr_parse_json_unescape(const char *text, size_t bytes, char *out, size_t most);
+
+int mr_parse_csv_open(const struct mr_parse_spec *spec, struct mr_parser *parser,
+		      struct mr_error *err);
+enum mr_parse_reason mr_parse_csv(const struct mr_parser *parser, const char *text, size_t bytes,
+				  struct mr_found *found, const char **where);
+size_t mr_parse_csv_unescape(const char *text, size_t bytes, char *out, size_t most);
+
+int mr_parse_line_open(const struct mr_parse_spec *spec, struct mr_parser *parser,
+		       struct mr_error *err);
+enum mr_parse_reason mr_parse_line(const struct mr_parser *parser, const char *text, size_t bytes,
+				   struct mr_found *found, const char **where);
+/* 'quoted': it stood in quotes. */
+size_t mr_parse_line_unescape(const char *text, size_t bytes, bool quoted, char *out, size_t most);
+
+int mr_parse_raw_open(const struct mr_parse_spec *spec, struct mr_parser *parser,
+		      struct mr_error *err);
+enum mr_parse_reason mr_parse_raw(const struct mr_parser *parser, const char *text, size_t bytes,
+				  struct mr_found *found, const char **where);
 
 #endif

@@ -548,7 +548,7 @@ static inline const char *take_member(struct scan *scan, const char *at)
 		at = take_name(scan, at, level->going, &matching);
 		if (!at)
 			return NULL;
-	} else {
+	} else if (level->going) { /* else it may be deeper than any path */
 		matching = match_index(scan, level->going, level->index++);
 	}
 	if (matching)
