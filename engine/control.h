@@ -22,6 +22,7 @@
 #include "own_lane.h"
 #include "serve/local.h"
 #include "topics.h"
+#include "trouble.h"
 #include "worker.h"
 
 struct mr_control;
@@ -106,6 +107,7 @@ struct mr_hosted {
 	bool cut_waits;			     /* for space */
 	struct mr_checkpoint_partition anew; /* what the log begins anew with, if 'anew_valid' */
 	bool anew_valid;
+	struct mr_trouble name_trouble, drop_trouble, cut_trouble;
 	uint64_t waits_since_ns; /* it acknowledges nothing; 0: it does (control_waits.c) */
 	bool lost;		 /* as topic->lost, until the register says it */
 	struct mr_worker_partition *cut_part; /* whose place 'part' takes */
@@ -176,6 +178,7 @@ struct mr_control {
 	bool checkpoint_running; /* snapshots are out, or it is being written */
 	bool checkpoint_writing;
 	bool checkpoint_again; /* there was no space for one */
+	struct mr_trouble checkpoint_trouble;
 	bool stopping;
 	bool failed; /* the data directory failed */
 	struct mr_error failure;
@@ -349,6 +352,9 @@ void mr_control_forget_chores(struct mr_hosted *hosted); /* those that wait to b
 void mr_control_forget_held(struct mr_hosted *hosted);
 /* Short of something that may come back; nothing was lost. */
 bool mr_control_may_pass(int status);
+/* A chore for this partition failed and is tried again; or went well. */
+void mr_control_trouble(const struct mr_hosted *hosted, struct mr_trouble *trouble,
+			const char *what, const struct mr_chore *chore);
 void mr_control_snapshot_done(struct mr_hosted *hosted, struct mr_worker_message *message);
 /* Collects snapshots, then writes by a chore; or writes at once what is known. */
 void mr_control_checkpoint(struct mr_control *control);

@@ -6,7 +6,7 @@
  *
  *	{"topic": {...}}		as in the catalogue
  *	{"topic_deleted": {...}}
- *	{"told": true}			that was all
+ *	{"told": true, "record_bytes_max": N}	that was all, and the largest record it takes
  *	{"tell": "topics"}		once more: something could not be made
  *
  * A name that is there with another id was given on two hosts that did not hear of each other.
@@ -59,7 +59,9 @@ void mr_control_catalog_tell_all(struct mr_control_peers *peers, uint32_t node)
 	for (i = 0; i < topics->deleted_count; i++)
 		if (topics->deleted[i].replicas & bit)
 			tell_deleted(peers, bit, &topics->deleted[i]);
-	mr_control_tell(peers, bit, json_pack("{s:b}", "told", 1));
+	mr_control_tell(peers, bit,
+			json_pack("{s:b, s:I}", "told", 1, "record_bytes_max",
+				  (json_int_t)peers->control->config->record_bytes_max));
 }
 
 void mr_control_topic_made(struct mr_control *control, const struct mr_topic *topic)
@@ -315,6 +317,23 @@ static void heard_deleted(struct mr_control_peers *peers, uint32_t node, const j
 			     err.what);
 }
 
+/* A record that one host takes and another does not would never be on both. */
+static void compare_limits(struct mr_control_peers *peers, uint32_t node, const json_t *json)
+{
+	json_int_t theirs = json_integer_value(json_object_get(json, "record_bytes_max"));
+	uint64_t ours = peers->control->config->record_bytes_max;
+	char room[16];
+
+	if (theirs <= 0) /* it is older, and does not say */
+		return;
+	peers->record_bytes_max[node] = (uint64_t)theirs;
+	if ((uint64_t)theirs != ours)
+		mr_diag_warn("record_bytes_max differs: a larger record than both allow is never "
+			     "on both hosts, and its partition waits; make them equal",
+			     "here=%" PRIu64 " peer=%s there=%" PRIu64, ours,
+			     mr_control_node_name(peers->control, node, room), (uint64_t)theirs);
+}
+
 /* All that it has was heard; what is new to this host from here on is new. */
 static void heard_told(struct mr_control_peers *peers, uint32_t node)
 {
@@ -339,7 +358,7 @@ bool mr_control_catalog_heard(struct mr_control_peers *peers, uint32_t node, con
 	if (deleted)
 		heard_deleted(peers, node, deleted);
 	else if (json_object_get(json, "told"))
-		heard_told(peers, node);
+		compare_limits(peers, node, json), heard_told(peers, node);
 	else if (tell && strcmp(tell, "topics") == 0)
 		mr_control_catalog_tell_all(peers, node);
 	else

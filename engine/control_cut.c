@@ -24,6 +24,7 @@
 #include "log/truncate.h"
 
 #define LOCK_WAIT_MS 1000 /* our own locks, just given back */
+#define CUT_TROUBLE  "no space to cut a log"
 
 static void go_on(struct mr_hosted *hosted);
 
@@ -222,13 +223,13 @@ static void done_cut(struct mr_chore *chore)
 		hosted->let_go = false;
 		mr_control_post_removal(hosted);
 	} else if (mr_control_may_pass(chore->status)) {
-		mr_diag_warn("no space to cut a log", "topic=%s partition=%d error=\"%s\"",
-			     hosted->topic->name, hosted->number, chore->err.what);
+		mr_control_trouble(hosted, &hosted->cut_trouble, CUT_TROUBLE, chore);
 		hosted->cut = MR_CUT_AT_REST; /* in a second, again */
 		hosted->cut_waits = true;
 	} else if (chore->status < 0) {
 		give_up(hosted, chore->status, &chore->err);
 	} else {
+		mr_control_trouble(hosted, &hosted->cut_trouble, CUT_TROUBLE, chore);
 		say_cut(hosted, work);
 		change_places(hosted, work);
 	}

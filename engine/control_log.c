@@ -16,6 +16,10 @@
 #define DROPS_A_SECOND 64   /* segments of one partition that retention lets go at once */
 #define CHORES_MANY    2048 /* under way: retention waits */
 
+#define NAME_TROUBLE	   "no space to name a segment, so producers wait"
+#define DROP_TROUBLE	   "cannot remove a segment that is no longer kept"
+#define CHECKPOINT_TROUBLE "no space for a checkpoint: the next start reads more of the log"
+
 /* A chore on one partition's segment. */
 struct segment_chore {
 	struct mr_chore chore;
@@ -121,6 +125,20 @@ bool mr_control_may_pass(int status)
 	       status == -ENOMEM;
 }
 
+void mr_control_trouble(const struct mr_hosted *hosted, struct mr_trouble *trouble,
+			const char *what, const struct mr_chore *chore)
+{
+	uint64_t now_ns = mr_clock_monotonic_ns(hosted->control->clock);
+	char where[MR_TOPIC_NAME_MAX + 40];
+
+	snprintf(where, sizeof(where), "topic=%s partition=%d", hosted->topic->name,
+		 hosted->number);
+	if (chore->status < 0)
+		mr_trouble_met(trouble, now_ns, what, where, &chore->err);
+	else
+		mr_trouble_over(trouble, now_ns, what, where);
+}
+
 static void done_spare(struct mr_chore *chore)
 {
 	struct segment_chore *work = (struct segment_chore *)chore;
@@ -211,13 +229,15 @@ static void done_name(struct mr_chore *chore)
 	hosted->chores--;
 	if (work->again) {
 		/* nothing in it counts as flushed until then: producers wait */
-		mr_diag_warn("no space to name a segment", "error=\"%s\"", chore->err.what);
+		mr_control_trouble(hosted, &hosted->name_trouble, NAME_TROUBLE, chore);
 		hosted->unnamed = work;
 		if (hosted->remove_posted)
 			mr_control_give_up_name(hosted);
 		return;
 	}
 	hosted->naming = false;
+	if (chore->status == 0)
+		mr_control_trouble(hosted, &hosted->name_trouble, NAME_TROUBLE, chore);
 	if (chore->status < 0)
 		mr_control_fail(hosted->control, chore->status, chore->err.what);
 	else if (hosted->part && !hosted->let_go) {
@@ -315,12 +335,11 @@ static void done_drop(struct mr_chore *chore)
 
 	hosted->chores--;
 	hosted->dropping = false;
+	mr_control_trouble(hosted, &hosted->drop_trouble, DROP_TROUBLE, chore);
 	if (chore->status == 0) {
 		free_drops(work);
 		return;
 	}
-	mr_diag_warn("cannot remove a segment that is no longer kept", "error=\"%s\"",
-		     chore->err.what);
 	hosted->undropped = work; /* tried again in a second */
 }
 
@@ -503,18 +522,21 @@ static void done_checkpoint(struct mr_chore *chore)
 {
 	struct checkpoint_chore *work = (struct checkpoint_chore *)chore;
 	struct mr_control *control = work->control;
+	uint64_t now_ns = mr_clock_monotonic_ns(control->clock);
 
 	control->checkpoint_running = false;
 	control->checkpoint_writing = false;
-	if (chore->status == 0)
+	if (chore->status == 0) {
 		checkpoint_written(control, &work->checkpoint);
-	else if (mr_control_may_pass(chore->status)) {
+		mr_trouble_over(&control->checkpoint_trouble, now_ns, CHECKPOINT_TROUBLE, "");
+	} else if (mr_control_may_pass(chore->status)) {
 		/* retention needs it, too: tried again in a second */
 		control->checkpoint_again = true;
-		mr_diag_warn("no space for a checkpoint: the next start reads more of the log",
-			     "error=\"%s\"", chore->err.what);
-	} else
+		mr_trouble_met(&control->checkpoint_trouble, now_ns, CHECKPOINT_TROUBLE, "",
+			       &chore->err);
+	} else {
 		mr_control_fail(control, chore->status, chore->err.what);
+	}
 	mr_checkpoint_deinit(&work->checkpoint);
 	free(work);
 }

@@ -198,6 +198,7 @@ void mr_control_peers_second(struct mr_control *control)
 	mr_control_catalog_second(peers);
 	mr_control_commits_second(peers);
 	mr_control_waits_second(peers);
+	mr_control_trust_second(peers);
 	mr_control_coord_turn(peers);
 }
 
@@ -220,35 +221,6 @@ static void feed_ready(struct mr_local_source *source, uint32_t events)
 	(void)source;
 }
 
-static int open_trust(const struct mr_config *config, struct mr_link_trust **out,
-		      struct mr_error *err)
-{
-	struct mr_link_trust *trust = NULL;
-	int r;
-
-	*out = NULL;
-	if (!config->tls.key[0])
-		return 0;
-	r = mr_link_trust_open(config->tls.authority, config->tls.certificate, config->tls.key,
-			       &trust, err);
-	if (r == 0 && strcmp(mr_link_trust_name(trust), config->node) != 0) {
-		r = mr_error_set(err, -EKEYREJECTED,
-				 "certificate %.200s is that of host '%.64s', and the "
-				 "configuration says node: %.64s",
-				 config->tls.certificate, mr_link_trust_name(trust), config->node);
-		mr_error_why(err, "peers would refuse this host: they expect the name that they "
-				  "know it by");
-		mr_error_hint(err,
-			      "give the certificate of this host, made by: millrace cert init "
-			      "%.64s",
-			      config->node);
-		mr_link_trust_close(trust);
-	} else if (r == 0) {
-		*out = trust;
-	}
-	return r;
-}
-
 static int start_feed(struct mr_control_peers *peers, struct mr_error *err)
 {
 	struct mr_control *control = peers->control;
@@ -268,7 +240,7 @@ static int start_feed(struct mr_control_peers *peers, struct mr_error *err)
 		.version_max = MR_FEED_VERSION,
 		.catch_up_bytes_per_second = config->catch_up_bytes_per_second,
 	};
-	int r = rows ? open_trust(config, &options.trust, err)
+	int r = rows ? mr_control_trust_open(peers, &options.trust, err)
 		     : mr_error_set(err, -ENOMEM, "no memory for %zu peers", config->peer_count);
 
 	mr_config_cluster_id(config, options.cluster_id);

@@ -51,7 +51,10 @@ struct mr_control_peers {
 	uint32_t heard_count, heard_room;
 	bool catalogue_due; /* what was heard is not in the file yet */
 	struct mr_trouble topic_trouble, catalogue_trouble, coord_trouble;
-	struct mr_peer_samples sampled[2]; /* now, and a second ago: for rates */
+	struct mr_link_trust_ends ends;		 /* of certificates; 0: none */
+	int64_t ends_told_ms;			 /* when people were last warned of that */
+	uint64_t record_bytes_max[MR_NODES_MAX]; /* as peers said; 0: not yet */
+	struct mr_peer_samples sampled[2];	 /* now, and a second ago: for rates */
 };
 
 static inline uint64_t mr_node_bit(uint32_t node)
@@ -92,6 +95,12 @@ void mr_control_commits_second(struct mr_control_peers *peers);
 
 /* control_report.c */
 void mr_control_report_second(struct mr_control_peers *peers);
+
+/* control_trust.c */
+int mr_control_trust_open(struct mr_control_peers *peers, struct mr_link_trust **out,
+			  struct mr_error *err);
+void mr_control_trust_second(struct mr_control_peers *peers);
+void mr_control_add_certificates(json_t *row, const struct mr_control *control);
 
 /* control_waits.c */
 void mr_control_waits_second(struct mr_control_peers *peers);

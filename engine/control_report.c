@@ -265,6 +265,9 @@ static json_t *peer_json(const struct mr_control_peers *peers,
 	add_per_record(row, "received_bytes_per_record", peer->received_bytes,
 		       peer->received_records);
 	add_rates(row, peers, peer->node);
+	if (peers->record_bytes_max[peer->node])
+		json_object_set_new(row, "record_bytes_max",
+				    number(peers->record_bytes_max[peer->node]));
 	return row;
 }
 
@@ -306,13 +309,17 @@ struct json_t *mr_control_peers_json(struct mr_control *control)
 	uint32_t count = control->peers
 				 ? mr_feed_peers(control->peers->feed, peers, MR_CONFIG_HOSTS_MAX)
 				 : 0;
+	json_t *all;
 
 	for (uint32_t i = 0; i < count; i++)
 		json_array_append_new(list, peer_json(control->peers, &peers[i]));
-	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o}", "node", control->config->node, "number",
-			 (int)control->config->number, "cluster", control->config->cluster, "peers",
-			 list, "partitions", replicated_json(control), "same_name",
-			 control->peers ? clashes_json(control->peers) : json_array());
+	all = json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "node", control->config->node,
+			"number", (int)control->config->number, "cluster", control->config->cluster,
+			"record_bytes_max", number(control->config->record_bytes_max), "peers",
+			list, "partitions", replicated_json(control), "same_name",
+			control->peers ? clashes_json(control->peers) : json_array());
+	mr_control_add_certificates(all, control);
+	return all;
 }
 
 /* ---- what exists on one disk only ------------------------------------------------------------ */
@@ -408,14 +415,17 @@ struct json_t *mr_control_status_json(struct mr_control *control)
 	json_t *alone = json_array(), *waits = mr_control_waits_json(control, NULL);
 	const char *state = json_array_size(waits) ? "waiting" : "ok";
 	struct mr_hosted *hosted;
+	json_t *all;
 
 	mr_control_each(control, hosted)
 	{
 		if (hosted->part && !mr_topic_in_memory(hosted->topic))
 			(void)json_array_append_new(alone, on_one_disk(hosted)); /* or NULL */
 	}
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "node", control->config->node, "state",
-			 control->failed ? "degraded" : state, "reason",
-			 control->failed ? control->failure.what : "", "waits", waits,
-			 "on_one_disk", alone, "promotions", promotions_json(control));
+	all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "node", control->config->node, "state",
+			control->failed ? "degraded" : state, "reason",
+			control->failed ? control->failure.what : "", "waits", waits, "on_one_disk",
+			alone, "promotions", promotions_json(control));
+	mr_control_add_certificates(all, control);
+	return all;
 }

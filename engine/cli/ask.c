@@ -12,6 +12,7 @@
 #include "check.h"
 #include "cli.h"
 #include "connection.h"
+#include "time_text.h"
 
 #define EARLY_MS    50
 #define EARLY_TIMES 40
@@ -71,6 +72,24 @@ const char *mr_ask_words(const json_t *list, char *room, size_t bytes)
 		used += (size_t)n;
 	}
 	return room;
+}
+
+void mr_ask_certificates(const json_t *list)
+{
+	char time[MR_TIME_TEXT_BYTES];
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(list, i, one)
+	{
+		if (!json_is_true(json_object_get(one, "soon")))
+			continue;
+		mr_time_format(mr_ask_number(one, "ends_ms"), time);
+		printf("the certificate of %s %s on %s: put a new one in its place (millrace cert "
+		       "init)\n",
+		       mr_ask_word(one, "whose"),
+		       json_is_true(json_object_get(one, "ended")) ? "ENDED" : "ends", time);
+	}
 }
 
 static const char *scaled(double value, const double *steps, const char *const *units, size_t count,

@@ -39,6 +39,8 @@ json_int_t mr_ask_number(const json_t *object, const char *name);
 const char *mr_ask_word(const json_t *object, const char *name);
 /* "a, b" of a list of words; "none". */
 const char *mr_ask_words(const json_t *list, char *room, size_t bytes);
+/* Warns of those that end soon, on standard output. */
+void mr_ask_certificates(const json_t *list);
 /* "12", "1.5 k", "3.2 M": at most 8 characters and the unit's. */
 const char *mr_ask_amount(json_int_t value, char room[24]);
 /* The same of bytes: "12 B", "1.5 kB". */

@@ -65,7 +65,8 @@ static void print_traffic(const json_t *peer)
 		printf("  now: %s/s there, %s/s back\n",
 		       mr_ask_bytes(mr_ask_number(peer, "sent_bytes_per_second"), sent),
 		       mr_ask_bytes(mr_ask_number(peer, "received_bytes_per_second"), received));
-	printf("  since the start: %s there, %s back",
+	/* the feed compresses nothing, nor does anything before it: batches are sent as they lie */
+	printf("  since the start: %s there, %s back, not compressed",
 	       mr_ask_bytes(mr_ask_number(peer, "sent_bytes"), sent),
 	       mr_ask_bytes(mr_ask_number(peer, "received_bytes"), received));
 	if (per_record && json_integer_value(batches) > 0)
@@ -79,8 +80,9 @@ static void print_traffic(const json_t *peer)
 	printf("\n");
 }
 
-static void print_peer(const json_t *peer)
+static void print_peer(const json_t *peer, json_int_t here_max)
 {
+	json_int_t peer_max = mr_ask_number(peer, "record_bytes_max");
 	bool connected = json_is_true(json_object_get(peer, "connected"));
 	const char *address = mr_ask_word(peer, "address");
 	const char *error = mr_ask_word(peer, "last_error");
@@ -96,6 +98,10 @@ static void print_peer(const json_t *peer)
 		printf(", round trip %.2f ms", (double)mr_ask_number(peer, "rtt_us") / 1000);
 	printf("\n");
 	print_traffic(peer);
+	if (peer_max && peer_max != here_max)
+		printf("  record_bytes_max is %" JSON_INTEGER_FORMAT
+		       " there and %" JSON_INTEGER_FORMAT " here: make them equal\n",
+		       peer_max, here_max);
 	if (error[0])
 		printf("  last error: %s\n", error);
 	printf("\n");
@@ -245,7 +251,8 @@ static void print_peers(const json_t *reply, const void *arg)
 	       mr_ask_word(reply, "cluster"));
 	if (!json_array_size(peers))
 		printf("no peers: the configuration names none\n\n");
-	json_array_foreach(peers, i, one) print_peer(one);
+	json_array_foreach(peers, i, one) print_peer(one, mr_ask_number(reply, "record_bytes_max"));
+	mr_ask_certificates(json_object_get(reply, "certificates"));
 	print_partitions(json_object_get(reply, "partitions"), *all);
 	json_array_foreach(json_object_get(reply, "same_name"), i, one)
 		printf("\ntopic %s on %s is another one than here: both were made, delete one of "

@@ -145,6 +145,7 @@ static void print_status(const json_t *reply, const void *arg)
 	count += print_rows(alone, false, "on this disk only: topics without replicas");
 	if (!count)
 		printf("nothing that this host answers for exists on one disk only\n");
+	mr_ask_certificates(json_object_get(reply, "certificates"));
 	print_promotions(json_object_get(reply, "promotions"));
 }
 

@@ -119,26 +119,28 @@ static void print_run(struct lines *lines, const json_t *first, size_t count, bo
 struct alike {
 	size_t count;
 	size_t runs;
-	json_int_t for_ms;
+	json_int_t for_ms; /* of that which waits longest */
 };
 
 static struct alike sum_up(const json_t *rows, size_t at, int32_t partition)
 {
 	const json_t *first = json_array_get(rows, at);
 	struct alike sum = {0};
-	size_t i = at;
+	size_t run_ends = at;
+	size_t i;
 
-	while (i < json_array_size(rows)) {
+	for (i = at; i < json_array_size(rows); i++) {
 		const json_t *row = json_array_get(rows, i);
-		size_t count = run_of(rows, i, partition);
 
-		if (is_one(row, partition) && is_like(first, row)) {
-			sum.count += count;
-			sum.runs++;
-			if (mr_ask_number(row, "for_ms") > sum.for_ms)
-				sum.for_ms = mr_ask_number(row, "for_ms");
-		}
-		i += count;
+		if (!is_one(row, partition) || !is_like(first, row))
+			continue;
+		sum.count++;
+		if (mr_ask_number(row, "for_ms") > sum.for_ms)
+			sum.for_ms = mr_ask_number(row, "for_ms");
+		if (i < run_ends)
+			continue;
+		sum.runs++;
+		run_ends = i + run_of(rows, i, partition);
 	}
 	return sum;
 }

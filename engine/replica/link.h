@@ -38,6 +38,11 @@ int mr_link_trust_open(const char *authority, const char *certificate, const cha
 void mr_link_trust_close(struct mr_link_trust *trust); /* takes NULL; links may go on */
 /* The node that its certificate names: what configuration says must be the same. */
 const char *mr_link_trust_name(const struct mr_link_trust *trust);
+/* When it ends, and when the first of those above it does: seconds since 1970. */
+struct mr_link_trust_ends {
+	int64_t own_s, authority_s;
+};
+struct mr_link_trust_ends mr_link_trust_ends(const struct mr_link_trust *trust);
 
 /* ---- listening ------------------------------------------------------------------------------- */
 

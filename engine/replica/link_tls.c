@@ -46,6 +46,7 @@ struct mr_link_trust {
 	SSL_CTX *context;
 	uint64_t records_a_key;
 	char name[MR_FEED_NAME_MAX + 1];
+	struct mr_link_trust_ends ends;
 };
 
 /* Part of a link. pending > 0: OpenSSL has a record of so many bytes under way. */
@@ -216,10 +217,36 @@ static int load(SSL_CTX *context, const char *authority, const char *certificate
 	return 0;
 }
 
+static int64_t end_of(const X509 *certificate)
+{
+	struct tm tm = {0};
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+		return INT64_MAX; /* it was checked before: never */
+	return timegm(&tm);
+}
+
+/* Of a chain that was found to be good: the first is our own. */
+static struct mr_link_trust_ends ends_of(STACK_OF(X509) * chain)
+{
+	struct mr_link_trust_ends ends = {INT64_MAX, INT64_MAX};
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		int64_t end_s = end_of(sk_X509_value(chain, i));
+
+		if (i == 0)
+			ends.own_s = end_s;
+		else if (end_s < ends.authority_s)
+			ends.authority_s = end_s;
+	}
+	return ends;
+}
+
 /* Our own certificate as the other side will see it, at either end of a connection. */
-static int check_own(SSL_CTX *context, const char *purpose, const char *certificate,
+static int check_own(struct mr_link_trust *trust, const char *purpose, const char *certificate,
 		     const char *authority, struct mr_error *err)
 {
+	SSL_CTX *context = trust->context;
 	X509_STORE_CTX *check = X509_STORE_CTX_new();
 	X509 *own = SSL_CTX_get0_certificate(context);
 	STACK_OF(X509) *chain = NULL;
@@ -237,6 +264,8 @@ static int check_own(SSL_CTX *context, const char *purpose, const char *certific
 		r = mr_error_set(err, -EKEYREJECTED, "certificate %s under authority %s: %s",
 				 certificate, authority, words);
 		mr_error_hint(err, "'millrace cert init' makes a new one by an authority's key");
+	} else {
+		trust->ends = ends_of(X509_STORE_CTX_get0_chain(check));
 	}
 	X509_STORE_CTX_free(check);
 	ERR_clear_error();
@@ -279,9 +308,9 @@ int mr_link_trust_open(const char *authority, const char *certificate, const cha
 	ERR_clear_error();
 	r = load(trust->context, authority, certificate, key, err);
 	if (r == 0)
-		r = check_own(trust->context, "ssl_server", certificate, authority, err);
+		r = check_own(trust, "ssl_server", certificate, authority, err);
 	if (r == 0)
-		r = check_own(trust->context, "ssl_client", certificate, authority, err);
+		r = check_own(trust, "ssl_client", certificate, authority, err);
 	if (r < 0)
 		goto fail;
 	if (!read_name(SSL_CTX_get0_certificate(trust->context), trust->name)) {
@@ -309,6 +338,11 @@ void mr_link_trust_close(struct mr_link_trust *trust)
 const char *mr_link_trust_name(const struct mr_link_trust *trust)
 {
 	return trust->name;
+}
+
+struct mr_link_trust_ends mr_link_trust_ends(const struct mr_link_trust *trust)
+{
+	return trust->ends;
 }
 
 void mr_link_trust_set_records_a_key(struct mr_link_trust *trust, uint64_t records)

@@ -142,6 +142,42 @@ class Operator(hosts.TwoHosts):
             self.assertRegex(said(), r"(?m)why: t/0: in sync: a; .*not connected: b$")
             self.assertIn("millrace peers", said())
 
+    # ---- what will hurt later ----------------------------------------------------------------
+
+    def test_a_certificate_that_ends_soon_is_told_of(self):
+        directory = os.path.join(self.directory, "certificates")
+        for days, warns in (("400", False), ("20", True)):
+            ran = self.run_command("cert", "init", "--days", days, "--ca-days", "500", "a", "b",
+                                   "--dir", directory + days)
+            self.assertEqual(ran.code, 0, ran)
+            for host in (self.a, self.b):
+                with open(host.config, encoding="utf-8") as file:
+                    text = file.read().split("tls:")[0]
+                files = ", ".join(f"{key}: {directory}{days}/{name}" for key, name in
+                                  (("authority", "ca.pem"), ("certificate", host.name + ".pem"),
+                                   ("key", host.name + ".key")))
+                self.file(host.config, f"{text}tls: {{{files}}}\n")
+            self.start_both()
+            self.assertIn("TLS 1.3", self.a.good("peers").out)
+            time.sleep(1.2)
+            self.assertEqual("a certificate ends soon" in self.a.log(), warns, self.a.log())
+            for command in ("peers", "status"):
+                self.assertEqual("the certificate of this host ends on" in
+                                 self.a.good(command).out, warns)
+                self.assertNotIn("certificate of authority", self.a.good(command).out)
+            self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.assertRegex(self.a.log(), r"ends soon.* whose=this-host file=\S+a\.pem .*days=(19|20)")
+        self.assertEqual(self.a.log().count("ends soon"), 1)
+
+    def test_a_largest_record_that_differs_is_told_of(self):
+        with open(self.b.config, encoding="utf-8") as file:
+            self.file(self.b.config, file.read() + "record_bytes_max: 64KiB\n")
+        self.start_both()
+        self.wait_for(lambda: "record_bytes_max differs" in self.a.log(), "a to say so")
+        self.assertRegex(self.a.log(), r"here=1048576 peer=b there=65536")
+        self.assertRegex(self.b.log(), r"here=65536 peer=a there=1048576")
+        self.assertIn("record_bytes_max is 65536 there and 1048576 here", self.a.good("peers").out)
+
     # ---- promote and create ----------------------------------------------------------------
 
     def test_a_needless_acceptance_of_loss_is_said(self):
