@@ -198,6 +198,8 @@ Test(link, a_socket_is_set_up_for_messages_and_for_dead_peers)
 		cr_assert_eq(value, 1);
 		getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &bytes);
 		cr_assert_eq(value, 10000);
+		if (getsockopt(fd, IPPROTO_TCP, 44, &value, &bytes) == 0) /* TCP_RTO_MAX_MS */
+			cr_assert_eq(value, 1000, "after a cut what was lost comes in a second");
 		cr_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
 		cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	}
