@@ -89,6 +89,8 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		mr_control_lane_poisoned(message);
 		break;
 	case MR_WORKER_ADD_LANE:
+		mr_control_lane_added(message);
+		break;
 	case MR_WORKER_ADD_WATCH:
 		mr_assert(message->status == 0); /* bounds are checked before it is posted */
 		break;
@@ -545,7 +547,8 @@ static int open_local(struct mr_control *control, struct mr_error *err)
 
 static int make_commit_lane(struct mr_control *control, struct mr_error *err)
 {
-	int r = mr_own_lane_init(&control->commit_lane, err);
+	int r = mr_own_lane_init(&control->commit_lane, &mr_control_commit_lane_events, control,
+				 err);
 
 	if (r < 0)
 		return r;

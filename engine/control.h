@@ -369,6 +369,7 @@ void mr_control_suspect(struct mr_control *control, int status, const struct mr_
 /* control_host.c */
 extern const struct mr_local_host
 	mr_control_host_operations; /* .engine is filled in by control.c */
+void mr_control_lane_added(struct mr_worker_message *message);
 void mr_control_lane_closed(struct mr_worker_message *message);
 void mr_control_lane_poisoned(struct mr_worker_message *message);
 void mr_control_drop_watches(struct mr_hosted *hosted);
@@ -384,7 +385,7 @@ int mr_control_publish_commit(struct mr_control *control, const struct mr_commit
 int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t *offset,
 			 struct mr_error *err);
 void mr_control_commits_acknowledged(struct mr_control *control);
-void mr_control_commit_lane_closed(struct mr_control *control, int bells);
+extern const struct mr_own_lane_events mr_control_commit_lane_events;
 void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why);
 int mr_control_load_offsets(struct mr_control *control, struct mr_error *err);
 int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);

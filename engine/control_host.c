@@ -102,7 +102,8 @@ static int check_room(const struct mr_hosted *hosted, uint32_t here, uint32_t mo
 struct host_lane {
 	struct mr_worker_lane *lane;
 	struct mr_hosted *hosted;
-	struct mr_local_lane *local; /* NULL: the engine's own lane */
+	struct mr_local_lane *local; /* NULL: the engine's own lane, which is */
+	struct mr_own_lane *own;
 	struct mr_worker_message add, close;
 };
 
@@ -124,7 +125,7 @@ static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **hand
 	if (!hosted || !hosted->part)
 		return hosted ? mr_error_set(err, -ENOENT, "the topic is being deleted")
 			      : err->code;
-	if (offer->identity.producer_id >= control->next_producer_id)
+	if (offer->identity.producer_id >= control->next_producer_id && !offer->own)
 		return mr_error_set(err, -EINVAL, "producer id %" PRId64 " was never given",
 				    offer->identity.producer_id);
 	r = check_room(hosted, hosted->lanes, MR_WORKER_LANES_MAX, err);
@@ -137,6 +138,7 @@ static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **hand
 	options.owner = lane;
 	lane->hosted = hosted;
 	lane->local = offer->lane;
+	lane->own = offer->own;
 	lane->lane = mr_worker_lane_new(&options);
 	if (!lane->lane) {
 		free(lane);
@@ -169,6 +171,15 @@ static void close_lane(void *engine, void *handle)
 	mr_worker_send(lane->hosted->worker, &lane->close);
 }
 
+void mr_control_lane_added(struct mr_worker_message *message)
+{
+	struct host_lane *lane = message->owner;
+
+	mr_assert(message->status == 0); /* bounds are checked before it is posted */
+	if (lane->own && lane->own->events->added)
+		lane->own->events->added(lane->own, message->offset);
+}
+
 void mr_control_lane_poisoned(struct mr_worker_message *message)
 {
 	struct host_lane *lane = mr_worker_lane_owner(message->lane);
@@ -179,7 +190,7 @@ void mr_control_lane_poisoned(struct mr_worker_message *message)
 	if (lane->local)
 		mr_local_lane_poisoned(lane->local);
 	else
-		mr_own_lane_close(lane->hosted->control, &lane->hosted->control->commit_lane);
+		lane->own->events->poisoned(lane->own);
 }
 
 /* The worker emptied and answered it, and let go. */
@@ -188,6 +199,7 @@ void mr_control_lane_closed(struct mr_worker_message *message)
 	struct host_lane *lane = message->owner;
 	struct mr_control *control = lane->hosted->control;
 	struct mr_local_lane *local = lane->local;
+	struct mr_own_lane *own = lane->own;
 	int bells = mr_worker_bells(lane->hosted->worker);
 
 	lane->hosted->lanes--;
@@ -197,7 +209,7 @@ void mr_control_lane_closed(struct mr_worker_message *message)
 	if (local)
 		mr_local_lane_closed(local);
 	else
-		mr_control_commit_lane_closed(control, bells);
+		own->events->closed(own, bells);
 }
 
 /* ---- watches

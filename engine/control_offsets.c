@@ -24,6 +24,8 @@ static int open_commit_lane(struct mr_control *control, struct mr_error *err)
 		.partitions = 1,
 		.segment_bytes = control->config->segment_bytes,
 	};
+	struct mr_own_lane_options options = {
+		.acks = MR_ACKS_COMMITTED, .lane_bytes = COMMIT_LANE_BYTES, .producer_id = -1};
 	struct mr_hosted_topic *hosted;
 	int r = 0;
 
@@ -37,8 +39,7 @@ static int open_commit_lane(struct mr_control *control, struct mr_error *err)
 	if (r < 0)
 		return r;
 	hosted = topic->owner;
-	return mr_own_lane_open(control, &hosted->partitions[0], MR_ACKS_COMMITTED,
-				COMMIT_LANE_BYTES, own, err);
+	return mr_own_lane_open(control, &hosted->partitions[0], &options, own, err);
 }
 
 /*
@@ -152,16 +153,27 @@ void mr_control_fail_commits(struct mr_control *control, const struct mr_error *
 	control->commits_end = &control->commits;
 }
 
-/* The engine's own lane is gone: poisoned, or at a stop. The next commit opens another. */
-void mr_control_commit_lane_closed(struct mr_control *control, int bells)
+static void commit_lane_poisoned(struct mr_own_lane *lane)
 {
+	mr_own_lane_close(lane->owner, lane);
+}
+
+/* The engine's own lane is gone: poisoned, or at a stop. The next commit opens another. */
+static void commit_lane_closed(struct mr_own_lane *lane, int bells)
+{
+	struct mr_control *control = lane->owner;
 	struct mr_error err;
 
 	mr_control_commits_acknowledged(control);
 	mr_error_set(&err, -EPIPE, "the engine's lane into '" MR_OFFSETS_TOPIC "' was closed");
 	mr_control_fail_commits(control, &err);
-	mr_own_lane_closed(&control->commit_lane, bells);
+	mr_own_lane_closed(lane, bells);
 }
+
+const struct mr_own_lane_events mr_control_commit_lane_events = {
+	.poisoned = commit_lane_poisoned,
+	.closed = commit_lane_closed,
+};
 
 int mr_control_committed(void *engine, const struct mr_commit *request, uint64_t *offset,
 			 struct mr_error *err)

@@ -20,9 +20,12 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-int mr_own_lane_init(struct mr_own_lane *lane, struct mr_error *err)
+int mr_own_lane_init(struct mr_own_lane *lane, const struct mr_own_lane_events *events, void *owner,
+		     struct mr_error *err)
 {
 	memset(lane, 0, sizeof(*lane));
+	lane->events = events;
+	lane->owner = owner;
 	lane->bell_to_writer = -1;
 	lane->bell_to_worker = mr_doorbell_open(err);
 	if (lane->bell_to_worker < 0)
@@ -41,7 +44,7 @@ void mr_own_lane_deinit(struct mr_own_lane *lane)
 }
 
 /* Both ends mapped, in the order that seals allow: the writer, the seal, the reader. */
-static int make_ends(struct mr_control *control, struct mr_local_lane_offer *offer,
+static int make_ends(struct mr_control *control, uint64_t number, struct mr_local_lane_offer *offer,
 		     struct mr_own_lane *lane, struct mr_error *err)
 {
 	uint32_t lane_bytes = offer->identity.lane_bytes;
@@ -52,10 +55,11 @@ static int make_ends(struct mr_control *control, struct mr_local_lane_offer *off
 
 	r = mr_lane_create_client(lane_bytes, &client_fd, err);
 	if (r == 0)
-		r = mr_lane_create_engine(&offer->identity, mac, record_bytes_max, 0, 0, &engine_fd,
-					  &engine, err);
+		r = mr_lane_create_engine(&offer->identity, mac, record_bytes_max, 0, number,
+					  &engine_fd, &engine, err);
 	if (r == 0)
-		r = mr_lane_writer_open(client_fd, engine_fd, lane_bytes, 0, &lane->writer, err);
+		r = mr_lane_writer_open(client_fd, engine_fd, lane_bytes, number, &lane->writer,
+					err);
 	if (r == 0)
 		r = mr_region_seal(client_fd, err);
 	if (r == 0)
@@ -75,6 +79,7 @@ static int give_to_worker(struct mr_control *control, struct mr_hosted *hosted,
 	int r = mr_doorbell_set_add(bells, lane->bell_to_worker, err);
 
 	offer->bell_to_client = lane->bell_to_writer;
+	offer->own = lane;
 	if (r == 0) {
 		r = control->host.add_lane(control, offer, &lane->handle, err);
 		if (r < 0)
@@ -85,21 +90,26 @@ static int give_to_worker(struct mr_control *control, struct mr_hosted *hosted,
 	return r;
 }
 
-int mr_own_lane_open(struct mr_control *control, struct mr_hosted *hosted, enum mr_acks acks,
-		     uint32_t lane_bytes, struct mr_own_lane *lane, struct mr_error *err)
+int mr_own_lane_open(struct mr_control *control, struct mr_hosted *hosted,
+		     const struct mr_own_lane_options *options, struct mr_own_lane *lane,
+		     struct mr_error *err)
 {
 	struct mr_local_lane_offer offer = {
 		.identity = {.partition = hosted->number,
-			     .acks = acks,
-			     .lane_bytes = lane_bytes,
+			     .producer_id = options->producer_id,
+			     .acks = options->acks,
+			     .lane_bytes = options->lane_bytes,
 			     .format = MR_FORMAT_VERSION},
+		.resumed = options->producer_id >= 0,
 	};
-	int r = mr_control_new_producer_id(control, &offer.identity.producer_id, err);
+	int r = 0;
 
+	if (options->producer_id < 0)
+		r = mr_control_new_producer_id(control, &offer.identity.producer_id, err);
 	memcpy(offer.identity.topic_id, hosted->topic->id, 16);
 	memcpy(offer.identity.log_id, control->checkpoint.log_id, 16);
 	if (r == 0)
-		r = make_ends(control, &offer, lane, err);
+		r = make_ends(control, options->number, &offer, lane, err);
 	if (r == 0)
 		r = give_to_worker(control, hosted, &offer, lane, err);
 	if (r < 0 && lane->writer.ring) {

@@ -671,6 +671,7 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		return;
 	case MR_WORKER_ADD_LANE:
 		status = add_lane(worker, message->lane);
+		message->offset = mr_worker_lane_next(message->lane);
 		break;
 	case MR_WORKER_CLOSE_LANE:
 		close_lane(message->lane, message);

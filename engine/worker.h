@@ -44,7 +44,7 @@ enum mr_worker_message_kind {
 	MR_WORKER_REMOVE_PARTITION, /* partition; status -ENOENT: its topic is deleted, -ESHUTDOWN:
 				       the engine stops. Back when its lanes are closed and its
 				       writes done. -ESTALE: its log is to be cut (below) */
-	MR_WORKER_ADD_LANE,	    /* lane */
+	MR_WORKER_ADD_LANE,	    /* lane. Back with offset: the sequence expected next */
 	MR_WORKER_CLOSE_LANE,	    /* lane: what was published is taken and answered first */
 	MR_WORKER_ADD_WATCH,	    /* partition, waker */
 	MR_WORKER_REMOVE_WATCH,	    /* partition, waker */

@@ -409,6 +409,14 @@ void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_la
 		lane->producer_epoch = known->epoch;
 }
 
+uint64_t mr_worker_lane_next(const struct mr_worker_lane *lane)
+{
+	const struct mr_producer_entry *known =
+		mr_partition_find_producer(&lane->partition->state, lane->producer_id);
+
+	return known ? (uint64_t)mr_sequence_add(known->last_sequence, 1) : MR_OFFSET_UNKNOWN;
+}
+
 /* ---- lanes of a host that does not lead
  * ----------------------------------------------------------------- */
 

@@ -161,6 +161,8 @@ bool mr_worker_answer_forwarded(struct mr_worker *worker, struct mr_worker_parti
 /* The leader misses records of it before 'sequence'. */
 void mr_worker_lane_missed(struct mr_worker_lane *lane, int32_t sequence);
 void mr_answers_push(struct mr_answers *answers, const struct mr_answer *answer);
+/* The sequence that the log expects of its producer next; MR_OFFSET_UNKNOWN: it knows none. */
+uint64_t mr_worker_lane_next(const struct mr_worker_lane *lane);
 /* On adding a lane that was handed back: where it goes on, and what it lost. */
 void mr_worker_resume(struct mr_worker_partition *partition, struct mr_worker_lane *lane);
 void mr_worker_poison(struct mr_worker_lane *lane, enum mr_lane_reason reason, const char *text);

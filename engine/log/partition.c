@@ -88,6 +88,8 @@ static void forget(struct mr_partition *partition, struct mr_producer_entry *ent
 
 static bool is_pinned(const struct mr_partition *partition, int64_t producer_id)
 {
+	if (producer_id >= MR_PRODUCER_ID_FIXED)
+		return true;
 	return partition->is_pinned && partition->is_pinned(producer_id, partition->pinned_arg);
 }
 

@@ -16,6 +16,13 @@
 #define MR_RECENT_BATCHES 5 /* remembered per producer, as Kafka does */
 #define MR_REPLICAS_MAX	  64
 
+/*
+ * Producer ids from here on belong to the engine's pipelines: fixed, the same on all hosts and
+ * after each start, and resumed from checkpoints of their own. They are forgotten neither for being
+ * quiet nor to make room: what a pipeline says a second time is known by its number only.
+ */
+#define MR_PRODUCER_ID_FIXED (INT64_C(1) << 62)
+
 /* What is known of one producer in one partition. */
 struct mr_producer_entry {
 	int64_t producer_id;	/* -1: free */

@@ -26,6 +26,7 @@ struct mr_local;
 struct mr_local_lane;
 struct mr_local_watch;
 struct mr_local_ticket; /* a request that is answered later */
+struct mr_own_lane;
 
 /* A partition as the conversation needs to know it. */
 struct mr_local_partition {
@@ -45,6 +46,7 @@ struct mr_local_lane_offer {
 	int bell_to_client;	      /* borrowed until mr_local_lane_closed() */
 	bool resumed;
 	struct mr_local_lane *lane; /* whom to name in mr_local_lane_*() */
+	struct mr_own_lane *own;    /* instead of that: the engine's own, of no client */
 };
 
 /* What the engine offers. All calls come on the control thread; errors have their sentence. */

@@ -161,6 +161,27 @@ Test(partition, remembers_the_newest_runs)
 
 /* ---- the table ----------------------------------------------------------- */
 
+/* What a pipeline says again after a crash is known by its number only: nothing else drops it. */
+Test(partition, a_pipelines_producer_is_never_forgotten_while_another_can_be)
+{
+	int64_t fixed = MR_PRODUCER_ID_FIXED | 7;
+
+	begin(4);
+	mr_partition_append(&partition, fixed, 0, 10, 1, 100);
+	for (int64_t id = 0; id < 40; id++)
+		mr_partition_append(&partition, id, 0, 0, 1, 200 + id);
+	cr_assert_eq(partition.producer_count, 4);
+	cr_assert_eq(mr_partition_expire_producers(&partition, INT64_MAX), 3);
+	cr_assert_eq(partition.producer_count, 1);
+	cr_assert_eq(check(fixed, 0, 10, 1), MR_SEQUENCE_DUPLICATE);
+	cr_assert_eq(check(fixed, 0, 11, 1), MR_SEQUENCE_NEXT);
+	/* the table has its bound all the same */
+	for (int64_t id = 0; id < 10; id++)
+		mr_partition_append(&partition, fixed + 1 + id, 0, 0, 1, 300 + id);
+	cr_assert_eq(partition.producer_count, 4);
+	end();
+}
+
 Test(partition, a_full_table_forgets_the_quietest)
 {
 	begin(4);
