@@ -334,12 +334,17 @@ static void shut_down(struct mr_control *control)
 	uint64_t end_ns = mr_clock_monotonic_ns(control->clock) + DRAIN_AT_STOP_NS;
 	struct mr_hosted *hosted;
 
+	mr_control_pipelines_stop(control);
+	/* what they have said is taken; one whose lane is stuck ends with its partition */
+	while (!mr_control_pipelines_ended(control) &&
+	       mr_clock_monotonic_ns(control->clock) < end_ns)
+		one_round(control, 50);
 	drain(control);
 	mr_control_checkpoint(control); /* all of it, so that the next start reads nothing */
 	while (!all_snapshots_in(control) && mr_clock_monotonic_ns(control->clock) < end_ns)
 		one_round(control, 50);
 	mr_control_each(control, hosted) mr_control_remove_partition(hosted, -ESHUTDOWN);
-	while (!everything_out(control))
+	while (!everything_out(control) || !mr_control_pipelines_ended(control))
 		one_round(control, 50);
 	mr_control_checkpoint_clean(control);
 }
@@ -351,6 +356,7 @@ void mr_control_run(struct mr_control *control)
 
 	/* a wish, no need; the caller's thread is given back as it came */
 	(void)mr_place_bind_thread(mr_place_find(&control->plan, MR_PLACE_CONTROL), NULL);
+	mr_control_pipelines_run(control);
 	while (!control->stopping) {
 		one_round(control, sleep_ms(control, mr_clock_monotonic_ns(control->clock)));
 		keep_time(control);
@@ -587,6 +593,8 @@ static int open_parts(struct mr_control *control, const struct mr_control_option
 	if (r == 0)
 		r = mr_control_replay_offsets(control, err);
 	if (r == 0)
+		r = mr_control_pipelines_open(control, err);
+	if (r == 0)
 		r = open_local(control, err);
 	return r;
 }
@@ -675,6 +683,7 @@ void mr_control_close(struct mr_control *control)
 	for (i = 0; i < control->worker_count; i++)
 		mr_worker_stop(control->workers[i]);
 	mr_control_peers_close(control);
+	mr_control_pipelines_close(control);
 	mr_chores_stop(control->chores);
 	mr_own_lane_deinit(&control->commit_lane);
 	close_topics(control);

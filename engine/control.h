@@ -26,7 +26,8 @@
 #include "worker.h"
 
 struct mr_control;
-struct mr_control_peers; /* control_peers.h */
+struct mr_control_peers;     /* control_peers.h */
+struct mr_control_pipelines; /* control_pipelines.h */
 struct host_watch;	 /* control_host.c */
 struct segment_chore;	 /* control_log.c */
 struct drop_chore;	 /* control_log.c */
@@ -157,6 +158,7 @@ struct mr_control {
 	uint32_t partitions[MR_PLACE_WORKERS_MAX]; /* and partitions */
 	struct mr_chores *chores;
 	struct mr_control_peers *peers; /* NULL: this host is alone */
+	struct mr_control_pipelines *pipelines;
 	struct mr_local *local;
 	struct mr_local_host host;
 	struct mr_offsets *offsets;
@@ -331,6 +333,10 @@ void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, i
 			   struct mr_error *err);
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err);
+/* As 'like' in partitions, replicas and leaders; in 'storage'. */
+int mr_control_create_like(struct mr_control *control, const char *name,
+			   const struct mr_topic *like, enum mr_config_storage storage,
+			   struct mr_topic **out, struct mr_error *err);
 int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
 			    struct mr_local_ticket *ticket, struct mr_error *err);
 struct mr_hosted *mr_control_find(struct mr_control *control, const uint8_t topic_id[16],
@@ -389,6 +395,28 @@ extern const struct mr_own_lane_events mr_control_commit_lane_events;
 void mr_control_fail_commits(struct mr_control *control, const struct mr_error *why);
 int mr_control_load_offsets(struct mr_control *control, struct mr_error *err);
 int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);
+
+/* control_pipelines.c */
+int mr_control_pipelines_open(struct mr_control *control, struct mr_error *err);
+/* Their threads run from here on. */
+void mr_control_pipelines_run(struct mr_control *control);
+void mr_control_pipelines_stop(struct mr_control *control);
+bool mr_control_pipelines_ended(const struct mr_control *control);
+void mr_control_pipelines_close(struct mr_control *control); /* takes none */
+
+/* control_rules.c: what people ask of pipelines */
+struct mr_admin_request {
+	struct mr_control *control;
+	const struct json_t *json;
+	struct mr_local_ticket *ticket;
+	struct json_t *reply; /* owned; NULL: answered later */
+};
+int mr_control_rule_add(struct mr_admin_request *request, struct mr_error *err);
+int mr_control_rule_list(struct mr_admin_request *request, struct mr_error *err);
+int mr_control_rule_remove(struct mr_admin_request *request, struct mr_error *err);
+int mr_control_get(struct mr_admin_request *request, struct mr_error *err);
+/* -EBUSY: a pipeline reads or writes it. */
+int mr_control_rule_uses(const struct mr_control *control, const char *topic, struct mr_error *err);
 
 /* control_admin.c */
 int mr_control_admin(struct mr_control *control, const char *request,

@@ -109,15 +109,7 @@ static json_t *topic_json(const struct mr_control *control, const struct mr_topi
 /* ---- what may be asked
  * ----------------------------------------------------------------------------------- */
 
-/* A request under way; 'reply' is owned, NULL: answered later. */
-struct admin_request {
-	struct mr_control *control;
-	const json_t *json;
-	struct mr_local_ticket *ticket;
-	json_t *reply;
-};
-
-static int get_name(const struct admin_request *request, const char **name, struct mr_error *err)
+static int get_name(const struct mr_admin_request *request, const char **name, struct mr_error *err)
 {
 	*name = json_string_value(json_object_get(request->json, "name"));
 	if (!*name)
@@ -125,7 +117,7 @@ static int get_name(const struct admin_request *request, const char **name, stru
 	return mr_topic_check_name(*name, err);
 }
 
-static int get_topic(const struct admin_request *request, struct mr_topic **topic,
+static int get_topic(const struct mr_admin_request *request, struct mr_topic **topic,
 		     struct mr_error *err)
 {
 	const char *name;
@@ -141,7 +133,7 @@ static int get_topic(const struct admin_request *request, struct mr_topic **topi
 }
 
 /* A whole number within bounds, or the general option's value where the request is silent. */
-static int get_number(const struct admin_request *request, const char *key, uint64_t general,
+static int get_number(const struct mr_admin_request *request, const char *key, uint64_t general,
 		      uint64_t least, uint64_t most, uint64_t *out, struct mr_error *err)
 {
 	const json_t *value = json_object_get(request->json, key);
@@ -160,7 +152,7 @@ static int get_number(const struct admin_request *request, const char *key, uint
 	return 0;
 }
 
-static int get_storage(const struct admin_request *request, struct mr_config_topic *wanted,
+static int get_storage(const struct mr_admin_request *request, struct mr_config_topic *wanted,
 		       struct mr_error *err)
 {
 	static const char *const of_files[] = {"retention_bytes", "retention_ms", "segment_bytes"};
@@ -185,7 +177,7 @@ static int get_storage(const struct admin_request *request, struct mr_config_top
 	return 0;
 }
 
-static int get_sizes(const struct admin_request *request, struct mr_config_topic *wanted,
+static int get_sizes(const struct mr_admin_request *request, struct mr_config_topic *wanted,
 		     struct mr_error *err)
 {
 	uint64_t partitions;
@@ -214,7 +206,7 @@ static int get_sizes(const struct admin_request *request, struct mr_config_topic
 	return 0;
 }
 
-static int get_replicas(const struct admin_request *request, struct mr_config_topic *wanted,
+static int get_replicas(const struct mr_admin_request *request, struct mr_config_topic *wanted,
 			struct mr_error *err)
 {
 	const json_t *leaders = json_object_get(request->json, "leaders");
@@ -240,7 +232,7 @@ static int get_replicas(const struct admin_request *request, struct mr_config_to
 					wanted->min_insync_replicas, wanted->leaders, err);
 }
 
-static int create_topic(struct admin_request *request, struct mr_error *err)
+static int create_topic(struct mr_admin_request *request, struct mr_error *err)
 {
 	struct mr_config_topic wanted = {0};
 	struct mr_topic *topic;
@@ -265,7 +257,7 @@ static int create_topic(struct admin_request *request, struct mr_error *err)
 	return r;
 }
 
-static int list_topics(struct admin_request *request, struct mr_error *err)
+static int list_topics(struct mr_admin_request *request, struct mr_error *err)
 {
 	const struct mr_topics *topics = &request->control->topics;
 	json_t *rows = json_array();
@@ -277,7 +269,7 @@ static int list_topics(struct admin_request *request, struct mr_error *err)
 	return 0;
 }
 
-static int describe_topic(struct admin_request *request, struct mr_error *err)
+static int describe_topic(struct mr_admin_request *request, struct mr_error *err)
 {
 	struct mr_topic *topic;
 	int r = get_topic(request, &topic, err);
@@ -287,13 +279,15 @@ static int describe_topic(struct admin_request *request, struct mr_error *err)
 	return r;
 }
 
-static int delete_topic(struct admin_request *request, struct mr_error *err)
+static int delete_topic(struct mr_admin_request *request, struct mr_error *err)
 {
 	struct mr_topic *topic;
 	int r = get_topic(request, &topic, err);
 
 	if (r == 0 && !strncmp(topic->name, "__", 2))
 		r = mr_error_set(err, -EACCES, "topic '%s' is the engine's own", topic->name);
+	if (r == 0)
+		r = mr_control_rule_uses(request->control, topic->name, err);
 	if (r == 0)
 		r = mr_control_delete_topic(request->control, topic, request->ticket, err);
 	return r;
@@ -317,7 +311,7 @@ static json_t *workers_json(struct mr_control *control)
 	return rows;
 }
 
-static int describe_engine(struct admin_request *request, struct mr_error *err)
+static int describe_engine(struct mr_admin_request *request, struct mr_error *err)
 {
 	struct mr_control *control = request->control;
 	const struct mr_io_facts *facts = &control->io->facts;
@@ -341,20 +335,20 @@ static int describe_engine(struct admin_request *request, struct mr_error *err)
 	return 0;
 }
 
-static int describe_peers(struct admin_request *request, struct mr_error *err)
+static int describe_peers(struct mr_admin_request *request, struct mr_error *err)
 {
 	request->reply = mr_control_peers_json(request->control);
 	return 0;
 }
 
-static int describe_status(struct admin_request *request, struct mr_error *err)
+static int describe_status(struct mr_admin_request *request, struct mr_error *err)
 {
 	request->reply = mr_control_status_json(request->control);
 	return 0;
 }
 
 /* Of one topic: what its partitions wait for. */
-static int describe_waits(struct admin_request *request, struct mr_error *err)
+static int describe_waits(struct mr_admin_request *request, struct mr_error *err)
 {
 	struct mr_topic *topic;
 	int r = get_topic(request, &topic, err);
@@ -366,7 +360,7 @@ static int describe_waits(struct admin_request *request, struct mr_error *err)
 }
 
 /* By default this host; a replica. */
-static int get_node(const struct admin_request *request, const struct mr_topic *topic,
+static int get_node(const struct mr_admin_request *request, const struct mr_topic *topic,
 		    uint32_t *node, struct mr_error *err)
 {
 	const struct mr_config *config = request->control->config;
@@ -382,7 +376,7 @@ static int get_node(const struct admin_request *request, const struct mr_topic *
 			    to ? to : config->node, topic->name);
 }
 
-static int promote(struct admin_request *request, struct mr_error *err)
+static int promote(struct mr_admin_request *request, struct mr_error *err)
 {
 	struct mr_control_promotion promotion = {
 		.accept_loss = json_is_true(json_object_get(request->json, "accept_loss")),
@@ -413,19 +407,27 @@ static int promote(struct admin_request *request, struct mr_error *err)
 
 static const struct {
 	const char *name;
-	int (*carry_out)(struct admin_request *request, struct mr_error *err);
+	int (*carry_out)(struct mr_admin_request *request, struct mr_error *err);
 } requests[] = {
-	{"topic.create", create_topic},	      {"topic.list", list_topics},
-	{"topic.describe", describe_topic},   {"topic.delete", delete_topic},
-	{"engine.describe", describe_engine}, {"peers.describe", describe_peers},
-	{"status", describe_status},	      {"promote", promote},
+	{"topic.create", create_topic},
+	{"topic.list", list_topics},
+	{"topic.describe", describe_topic},
+	{"topic.delete", delete_topic},
+	{"engine.describe", describe_engine},
+	{"peers.describe", describe_peers},
+	{"status", describe_status},
+	{"promote", promote},
 	{"topic.waits", describe_waits},
+	{"rule.add", mr_control_rule_add},
+	{"rule.list", mr_control_rule_list},
+	{"rule.remove", mr_control_rule_remove},
+	{"get", mr_control_get},
 };
 
 int mr_control_admin(struct mr_control *control, const char *text, struct mr_local_ticket *ticket,
 		     char **reply, struct mr_error *err)
 {
-	struct admin_request request = {.control = control, .ticket = ticket};
+	struct mr_admin_request request = {.control = control, .ticket = ticket};
 	json_error_t why;
 	json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
 	const char *wanted = json_string_value(json_object_get(json, "do"));

@@ -76,7 +76,8 @@ static void heard(struct mr_control_peers *peers, const struct mr_feed_event *ev
 		r = mr_coord_static_heard(peers->coord, event->node, event->text, event->bytes,
 					  &err);
 	else if (!mr_control_catalog_heard(peers, event->node, json) &&
-		 !mr_control_commits_heard(peers, event->node, json))
+		 !mr_control_commits_heard(peers, event->node, json) &&
+		 !mr_control_pipelines_heard(peers, event->node, json))
 		r = mr_error_set(&err, -EBADMSG, "its kind is not known here");
 	if (r < 0)
 		mr_diag_warn("a notice is not understood", "peer=%s error=\"%s\"",
@@ -97,6 +98,7 @@ static void connected(struct mr_control_peers *peers, const struct mr_feed_event
 	mr_control_catalog_tell_all(peers, event->node);
 	mr_coord_static_connected(peers->coord, event->node, event->incarnation);
 	mr_control_commits_tell_all(peers, event->node);
+	mr_control_pipelines_tell_all(peers, event->node);
 }
 
 static void disconnected(struct mr_control_peers *peers, const struct mr_feed_event *event)

@@ -93,6 +93,10 @@ void mr_control_commits_tell_all(struct mr_control_peers *peers, uint32_t node);
 bool mr_control_commits_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
 void mr_control_commits_second(struct mr_control_peers *peers);
 
+/* control_pipeline_peers.c */
+void mr_control_pipelines_tell_all(struct mr_control_peers *peers, uint32_t node);
+bool mr_control_pipelines_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
+
 /* control_report.c */
 void mr_control_report_second(struct mr_control_peers *peers);
 

@@ -247,6 +247,37 @@ int mr_control_create_topic(struct mr_control *control, const struct mr_config_t
 	return 0;
 }
 
+int mr_control_create_like(struct mr_control *control, const char *name,
+			   const struct mr_topic *like, enum mr_config_storage storage,
+			   struct mr_topic **out, struct mr_error *err)
+{
+	const struct mr_config_topic *row = mr_config_topic_find(control->config, name);
+	struct mr_config_topic wanted;
+	struct mr_topic *topic;
+	int r;
+
+	if (row)
+		wanted = *row;
+	else
+		mr_config_topic_defaults(control->config, name, &wanted);
+	wanted.partitions = (uint32_t)like->partition_count;
+	wanted.storage = storage;
+	wanted.replicas = 1;
+	topic = topic_new(control, &wanted, err);
+	if (!topic)
+		return err->code;
+	topic->replicas = like->replicas;
+	topic->min_insync_replicas = like->min_insync_replicas;
+	topic->leaders = like->leaders;
+	r = install_topic(control, topic, err);
+	if (r < 0)
+		return r;
+	if (mr_topic_replicated(topic))
+		mr_control_topic_made(control, topic);
+	*out = topic;
+	return 0;
+}
+
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err)
 {

@@ -125,6 +125,7 @@ struct mr_config {
 	uint32_t lanes_per_user;
 	uint32_t connections_per_user;
 	uint64_t checkpoint_quiet_ms;
+	uint64_t pipeline_checkpoint_ms;
 	uint32_t replicas;		    /* of a topic made on first use */
 	uint32_t min_insync_replicas;	    /* 0: not given, see mr_config_least_in_sync() */
 	char leaders[MR_CONFIG_NODE_BYTES]; /* MR_CONFIG_LEADERS_SPREAD, or a host's name */

@@ -105,6 +105,10 @@ static const struct mr_option general[] = {
 	{"checkpoint_quiet", MR_OPTION_TIME, "100 ms", 1, 60 * SECOND, NULL,
 	 FIELD(checkpoint_quiet_ms),
 	 "Write a checkpoint after nothing was appended for this long."},
+	{"pipeline_checkpoint", MR_OPTION_TIME, "5 s", 10, 3600 * SECOND, NULL,
+	 FIELD(pipeline_checkpoint_ms),
+	 "How often a pipeline writes down how far it has read: so much is read again after a "
+	 "crash."},
 	{"replicas", MR_OPTION_COUNT, "1", 1, MR_CONFIG_HOSTS_MAX, NULL, FIELD(replicas),
 	 "Hosts that keep a copy of a topic that is made on first use."},
 	{"min_insync_replicas", MR_OPTION_COUNT, "0", 0, MR_CONFIG_HOSTS_MAX, NULL,

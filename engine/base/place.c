@@ -352,6 +352,32 @@ const struct mr_place_entry *mr_place_find(const struct mr_place_plan *plan,
 	return NULL;
 }
 
+void mr_place_pipeline(const struct mr_place_plan *plan, uint32_t n, struct mr_place_entry *out)
+{
+	const struct mr_place_entry *chores = mr_place_find(plan, MR_PLACE_CHORES);
+	int count = CPU_COUNT(&plan->beside), left;
+	int cpu = -1;
+
+	*out = *chores;
+	out->role = MR_PLACE_PIPELINE;
+	out->cost[0] = '\0';
+	snprintf(out->reason, sizeof(out->reason), "no core is left for it alone");
+	if (count == 0)
+		return;
+	for (left = (int)(n % (uint32_t)count); left >= 0; left--) {
+		cpu++;
+		while (!CPU_ISSET(cpu, &plan->beside))
+			cpu++;
+	}
+	out->cpu = cpu;
+	out->core = out->node = out->package = out->l2 = out->l3 = MR_PLACE_ANY;
+	snprintf(out->reason, sizeof(out->reason), "a core that is left for clients");
+	if (plan->host.synthetic)
+		return;
+	CPU_ZERO(&out->cpus);
+	CPU_SET(cpu, &out->cpus);
+}
+
 int mr_place_describe_host(struct mr_place_host *out, struct mr_error *err)
 {
 	struct mr_place_cores cores;

@@ -38,6 +38,7 @@ enum mr_place_role {
 	MR_PLACE_WORKER,
 	MR_PLACE_CONTROL,
 	MR_PLACE_CHORES,
+	MR_PLACE_PIPELINE, /* never in the plan: mr_place_pipeline() */
 };
 
 /* What the system tells of the disk under the data. Layers of disks (md, dm) are taken together. */
@@ -115,6 +116,12 @@ void mr_place_plan_deinit(struct mr_place_plan *plan); /* takes one of zeros */
 /* The first entry of that role; NULL if there is none. */
 const struct mr_place_entry *mr_place_find(const struct mr_place_plan *plan,
 					   enum mr_place_role role);
+
+/*
+ * Where the thread of the n-th pipeline runs, which may come at any time: on the cores left for
+ * clients, in turn; where none is left, wherever control and chores may.
+ */
+void mr_place_pipeline(const struct mr_place_plan *plan, uint32_t n, struct mr_place_entry *out);
 
 /*
  * Pins the calling thread, or lets it run on all the process's CPUs where the entry is not

@@ -18,6 +18,7 @@ const char *mr_place_role_word(enum mr_place_role role)
 		[MR_PLACE_WORKER] = "worker",
 		[MR_PLACE_CONTROL] = "control",
 		[MR_PLACE_CHORES] = "chores",
+		[MR_PLACE_PIPELINE] = "pipeline",
 	};
 
 	mr_assert((size_t)role < mr_array_count(words));
@@ -161,6 +162,8 @@ static void print_rest(const struct mr_place_plan *plan, FILE *out)
 
 	mr_place_format_list(&plan->beside, list, sizeof(list));
 	fprintf(out, "clients     cpu %s\n", list[0] ? list : "- (no core is left)");
+	fprintf(out, "pipelines   cpu %s\n",
+		list[0] ? "of the clients', one each in turn" : "any: none is left for them");
 	mr_place_format_list(&plan->idle, list, sizeof(list));
 	if (list[0])
 		fprintf(out, "idle        cpu %s, on workers' cores\n", list);

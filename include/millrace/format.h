@@ -612,4 +612,34 @@ enum mr_feed_forward_refusal {
  * and size, and ends with a checksum.
  */
 
+/* ---- checkpoint of a pipeline ---------------------------------------------------------------
+ */
+
+#define MR_PIPELINE_FILE_MAGIC	 0x4b50524du /* "MRPK" */
+#define MR_PIPELINE_FILE_VERSION 1
+#define MR_PIPELINE_FILE_STATE	 4096u /* where the state begins */
+
+/*
+ * First bytes of a checkpoint of one input partition of a pipeline. Little endian. Behind it zeros
+ * up to MR_PIPELINE_FILE_STATE, then the state of the pipeline's keys (pipeline.h). It stands for
+ * all that was said about input records before 'offset': frame numbers below number + added.
+ */
+struct mr_pipeline_file {
+	uint32_t magic;		 /*   0 MR_PIPELINE_FILE_MAGIC */
+	uint32_t version;	 /*   4 MR_PIPELINE_FILE_VERSION */
+	uint8_t pipeline_id[16]; /*   8 */
+	uint8_t input_id[16];	 /*  24 of the input topic */
+	int32_t partition;	 /*  40 */
+	uint32_t rule_version;	 /*  44 from 0 */
+	uint64_t offset;	 /*  48 of the next input record */
+	uint64_t numbers[3];	 /*  56 of the next output, alert, rejected record, as state says */
+	uint64_t added[3];	 /*  80 to those, for the frame's number */
+	uint64_t skipped;	 /* 104 input records that were gone before they were read */
+	uint64_t state_bytes;	 /* 112 */
+	uint32_t state_crc;	 /* 120 CRC-32C */
+	uint32_t crc;		 /* 124 CRC-32C of the bytes before */
+};
+static_assert(sizeof(struct mr_pipeline_file) == 128, "pipeline checkpoint header size");
+static_assert(offsetof(struct mr_pipeline_file, crc) == 124, "no hidden padding");
+
 #endif

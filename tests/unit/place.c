@@ -580,7 +580,8 @@ Test(place, prints_a_table)
 		"            (reference machine).\n"
 		"control       -    -    -    -  not pinned: with 2 cores none is to spare\n"
 		"chores        -    -    -    -  not pinned: with 2 cores none is to spare\n"
-		"clients     cpu 0\n");
+		"clients     cpu 0\n"
+		"pipelines   cpu of the clients', one each in turn\n");
 	free(text);
 }
 

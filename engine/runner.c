@@ -1,0 +1,657 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread of one pipeline (runner.h). It owns its consumer, the state of each partition
+ * (runner_part.c), and nothing that others wait for: it sleeps where it likes.
+ *
+ *	begin	partitions from their checkpoints, lanes, a consumer at their offsets
+ *	work	poll ──► feed ──► publish, and every few seconds a checkpoint
+ *	end	a last checkpoint, lanes back
+ *
+ * What goes wrong ends the work; after a rest it begins once more at its checkpoints. What it is
+ * asked meanwhile it answers all the same.
+ */
+#include "runner.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "check.h"
+#include "runner_state.h"
+
+#define REQUESTS_MAX 1024
+#define POLL_MS	     20 /* between two looks at what the control thread wants, without input */
+#define ASK_MS	     50
+#define SECOND_NS    UINT64_C(1000000000)
+#define LAST_MS	     3000 /* what the last records of a stop may take to be acknowledged */
+#define REST_MS	     5000 /* before it begins once more */
+
+const char *const mr_runner_state_words[MR_RUNNER_STATES] = {
+	[MR_RUNNER_STARTING] = "starting",
+	[MR_RUNNER_RUNNING] = "running",
+	[MR_RUNNER_HOLDING] = "holding",
+	[MR_RUNNER_STOPPED] = "stopped",
+};
+
+const char *const mr_runner_number_words[MR_RUNNER_DROPPED] = {
+	[MR_RUNNER_OFFSET] = "offset",
+	[MR_RUNNER_CHECKPOINT] = "checkpoint_offset",
+	[MR_RUNNER_VERSION] = "version",
+	[MR_RUNNER_ACTIVE] = "active",
+	[MR_RUNNER_RECORDS] = "records",
+	[MR_RUNNER_RATE] = "records_per_second",
+	[MR_RUNNER_KEPT] = "kept",
+	[MR_RUNNER_RAISED] = "alerts_raised",
+	[MR_RUNNER_CLEARED] = "alerts_cleared",
+	[MR_RUNNER_EVICTED] = "keys_evicted",
+	[MR_RUNNER_SHED] = "samples_shed",
+	[MR_RUNNER_KEYS] = "keys",
+	[MR_RUNNER_BYTES] = "bytes",
+	[MR_RUNNER_OUTPUTS] = "outputs",
+	[MR_RUNNER_ALERTS] = "alerts",
+	[MR_RUNNER_REJECTS] = "rejects",
+	[MR_RUNNER_SKIPPED] = "skipped",
+	[MR_RUNNER_FULL] = "waits",
+	[MR_RUNNER_CUT] = "values_cut",
+};
+
+static void set_state(struct mr_runner *runner, enum mr_runner_state state)
+{
+	/* relaxed: a word for people */
+	atomic_store_explicit(&runner->view.state, state, memory_order_relaxed);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static void send(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	/* the control thread takes all that comes in each of its rounds */
+	while (mr_mailbox_send(runner->to_control, message) < 0)
+		(void)poll(NULL, 0, 1);
+}
+
+static void sleep_on_requests(struct mr_runner *runner, int timeout_ms)
+{
+	struct pollfd bell = {.fd = mr_mailbox_fd(runner->to_runner), .events = POLLIN};
+
+	if (mr_mailbox_sleep(runner->to_runner))
+		(void)poll(&bell, 1, timeout_ms);
+	mr_mailbox_wake(runner->to_runner);
+}
+
+static void queue(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	message->next = NULL;
+	*runner->queued_end = message;
+	runner->queued_end = &message->next;
+}
+
+static struct mr_runner_message *unqueue(struct mr_runner *runner)
+{
+	struct mr_runner_message *message = runner->queued;
+
+	if (!message)
+		return mr_mailbox_receive(runner->to_runner);
+	runner->queued = message->next;
+	if (!runner->queued)
+		runner->queued_end = &runner->queued;
+	return message;
+}
+
+int mr_runner_ask(struct mr_runner *runner, enum mr_runner_message_kind kind, int32_t partition,
+		  struct mr_error *err)
+{
+	struct mr_runner_message *ask = &runner->ask, *message;
+
+	ask->kind = kind;
+	ask->partition = partition;
+	ask->status = 0;
+	send(runner, ask);
+	for (;;) {
+		message = mr_mailbox_receive(runner->to_runner);
+		if (message == ask)
+			break;
+		if (message)
+			queue(runner, message);
+		else
+			sleep_on_requests(runner, ASK_MS);
+	}
+	if (ask->status < 0)
+		*err = ask->err;
+	return ask->status;
+}
+
+/* A word to the control thread, which frees it. */
+static void say(struct mr_runner *runner, enum mr_runner_message_kind kind, int status,
+		const struct mr_error *err)
+{
+	struct mr_runner_message *message = calloc(1, sizeof(*message));
+
+	if (!message)
+		return; /* its state says enough */
+	message->kind = kind;
+	message->status = status;
+	if (status < 0)
+		message->err = *err;
+	send(runner, message);
+}
+
+static void refuse(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	message->status = mr_error_set(&message->err, -EAGAIN, "pipeline '%s' does not run now",
+				       runner->definition->name);
+	mr_error_hint(&message->err, "see why: millrace rule list");
+	send(runner, message);
+}
+
+/* ---- versions -------------------------------------------------------------------------------- */
+
+int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_program **out,
+		      struct mr_error *err)
+{
+	const struct mr_definition *definition = runner->definition;
+	int r = 0;
+
+	mr_assert(version < runner->program_count);
+	if (!runner->programs[version])
+		r = mr_pipelines_compile(definition->versions[version].text,
+					 definition->versions[version].weights, definition->name,
+					 &runner->rules[version], &runner->programs[version], err);
+	*out = runner->programs[version];
+	return r;
+}
+
+static int make_room_for_programs(struct mr_runner *runner, uint32_t count)
+{
+	struct mr_program **programs = realloc(runner->programs, count * sizeof(*programs));
+	struct mr_rule **rules;
+
+	if (!programs)
+		return -ENOMEM;
+	runner->programs = programs;
+	rules = realloc(runner->rules, count * sizeof(struct mr_rule *));
+	if (!rules)
+		return -ENOMEM;
+	runner->rules = rules;
+	for (; runner->program_count < count; runner->program_count++) {
+		programs[runner->program_count] = NULL;
+		rules[runner->program_count] = NULL;
+	}
+	return 0;
+}
+
+static int take_definition(struct mr_runner *runner, struct mr_definition *definition,
+			   struct mr_error *err)
+{
+	int32_t p;
+	int r = make_room_for_programs(runner, definition->version_count);
+
+	if (r < 0) {
+		mr_error_set(err, r, "no memory for a version of pipeline '%s'", definition->name);
+		mr_definition_free(definition);
+		return r;
+	}
+	mr_definition_free(runner->definition);
+	runner->definition = definition;
+	for (p = 0; r == 0 && p < definition->partition_count; p++)
+		r = mr_runner_part_follow(&runner->parts[p], err);
+	return r;
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+/* D3: the disk failed, for everybody. Short of space or memory: later. */
+static void save_failed(struct mr_runner *runner, int status, const struct mr_error *err)
+{
+	mr_diag_warn("a pipeline's checkpoint cannot be written", "pipeline=%s error=\"%s\"",
+		     runner->definition->name, err->what);
+	if (status == -EIO)
+		say(runner, MR_RUNNER_DISK_FAILED, status, err);
+}
+
+static void save_all(struct mr_runner *runner)
+{
+	struct mr_error err;
+	int32_t p;
+	int r;
+
+	for (p = 0; p < runner->definition->partition_count; p++) {
+		struct mr_runner_part *part = &runner->parts[p];
+
+		if (part->status < 0 || part->pending || !mr_runner_part_changed(part))
+			continue;
+		r = mr_runner_part_save(part, &err);
+		if (r < 0)
+			save_failed(runner, r, &err);
+	}
+}
+
+/* False: some wait for their records to be acknowledged. */
+static bool settle_all(struct mr_runner *runner, bool shadows)
+{
+	struct mr_error err;
+	bool all = true;
+	int32_t p;
+	int r;
+
+	for (p = 0; p < runner->definition->partition_count; p++) {
+		if (!runner->parts[p].active && !shadows)
+			continue;
+		r = mr_runner_part_settle(&runner->parts[p], &err);
+		if (r < 0)
+			save_failed(runner, r, &err);
+		all &= !runner->parts[p].pending || !runner->parts[p].active;
+	}
+	return all;
+}
+
+/* Everything up to here, in a checkpoint that counts. */
+static int save_and_settle(struct mr_runner *runner, struct mr_error *err)
+{
+	uint32_t waited;
+	int32_t p;
+
+	for (p = 0; p < runner->definition->partition_count; p++)
+		if (runner->parts[p].active)
+			runner->parts[p].pending = false; /* an older one is worth nothing now */
+	save_all(runner);
+	for (waited = 0; !settle_all(runner, false) && waited < LAST_MS; waited++)
+		(void)poll(NULL, 0, 1);
+	for (p = 0; p < runner->definition->partition_count; p++)
+		if (runner->parts[p].active &&
+		    (runner->parts[p].pending || mr_runner_part_changed(&runner->parts[p])))
+			return mr_error_set(err, -ETIMEDOUT,
+					    "pipeline '%s' could not write down how it stands",
+					    runner->definition->name);
+	return 0;
+}
+
+/* ---- what the control thread wants ----------------------------------------------------------- */
+
+static void hold(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	int32_t count = runner->definition->partition_count, p;
+
+	message->offsets = calloc((size_t)count, sizeof(*message->offsets));
+	if (!message->offsets)
+		message->status = mr_error_set(&message->err, -ENOMEM, "no memory for offsets");
+	else
+		message->status = save_and_settle(runner, &message->err);
+	for (p = 0; message->status == 0 && p < count; p++)
+		message->offsets[p] = runner->parts[p].offset;
+	runner->holding = true;
+	set_state(runner, MR_RUNNER_HOLDING);
+	send(runner, message);
+}
+
+static int go_on(struct mr_runner *runner, struct mr_runner_message *message, struct mr_error *err)
+{
+	int r = 0;
+
+	if (message->definition)
+		r = take_definition(runner, message->definition, err);
+	message->definition = NULL;
+	runner->holding = false;
+	runner->save_ns = 0; /* the new version is written down soon */
+	set_state(runner, MR_RUNNER_RUNNING);
+	send(runner, message);
+	return r;
+}
+
+/* Without partitions: what it held for was saved, it begins with that. */
+static int remember_definition(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	int r = 0;
+
+	if (message->definition) {
+		mr_definition_free(runner->definition);
+		runner->definition = message->definition;
+		message->definition = NULL;
+		r = make_room_for_programs(runner, runner->definition->version_count);
+	}
+	send(runner, message);
+	return r;
+}
+
+/* 'works': its partitions are there. */
+static int take_requests(struct mr_runner *runner, bool works, struct mr_error *err)
+{
+	struct mr_runner_message *message;
+	int r = 0;
+
+	while (r == 0 && (message = unqueue(runner)) != NULL) {
+		if (message->kind == MR_RUNNER_GO_ON) {
+			r = works ? go_on(runner, message, err)
+				  : remember_definition(runner, message);
+		} else if (!works) {
+			refuse(runner, message);
+		} else if (message->kind == MR_RUNNER_HOLD) {
+			hold(runner, message);
+		} else {
+			message->text = mr_runner_get(runner, message->key, message->key_bytes);
+			send(runner, message);
+		}
+	}
+	return r;
+}
+
+/* ---- work ------------------------------------------------------------------------------------ */
+
+static uint64_t now_ns(const struct mr_runner *runner)
+{
+	return mr_clock_monotonic_ns(runner->clock);
+}
+
+/* Another leads now, or this host does: from its checkpoint on, as what it is now. */
+static int change_role(struct mr_runner *runner, struct mr_runner_part *part, struct mr_error *err)
+{
+	int r;
+
+	mr_runner_part_end(part);
+	r = mr_runner_part_begin(part, err);
+	if (r == 0)
+		r = mr_consumer_seek(runner->consumer, part->number, part->offset);
+	if (r == 0)
+		mr_diag_notice("a pipeline changes its part", "pipeline=%s partition=%d now=%s",
+			       runner->definition->name, part->number,
+			       part->active ? "active" : "shadow");
+	return r;
+}
+
+static int every_second(struct mr_runner *runner, uint64_t elapsed_ns, struct mr_error *err)
+{
+	int32_t p;
+	int r = 0;
+
+	for (p = 0; r == 0 && p < runner->definition->partition_count; p++) {
+		struct mr_runner_part *part = &runner->parts[p];
+		uint64_t records = mr_pipeline_counters(part->pipeline)->records;
+
+		part->rate = (records - part->rated_records) * SECOND_NS / elapsed_ns;
+		part->rated_records = records;
+		mr_runner_part_show(part);
+		r = mr_runner_part_check(part, err);
+		if (r == -ESTALE)
+			r = change_role(runner, part, err);
+	}
+	return r;
+}
+
+static int keep_time(struct mr_runner *runner, struct mr_error *err)
+{
+	uint64_t now = now_ns(runner);
+	int r = 0;
+
+	(void)settle_all(runner, false);
+	if (now >= runner->second_ns + SECOND_NS) {
+		(void)settle_all(runner, true);
+		r = every_second(runner, now - runner->second_ns, err);
+		runner->second_ns = now;
+	}
+	if (now >= runner->save_ns + runner->checkpoint_ns) {
+		save_all(runner);
+		runner->save_ns = now;
+	}
+	return r;
+}
+
+/* The next record of some partition is gone: which one's, the control thread knows. */
+static int skip_what_is_gone(struct mr_runner *runner, struct mr_error *err)
+{
+	int32_t p;
+	int r = 0;
+
+	for (p = 0; r == 0 && p < runner->definition->partition_count; p++) {
+		struct mr_runner_part *part = &runner->parts[p];
+
+		r = mr_runner_ask(runner, MR_RUNNER_LOOK, p, err);
+		if (r < 0 || part->offset >= runner->ask.log_start)
+			continue;
+		r = mr_runner_part_skip(part, runner->ask.log_start, runner->ask.log_end, err);
+		if (r == 0)
+			r = mr_consumer_seek(runner->consumer, p, part->offset);
+	}
+	return r;
+}
+
+static int read_some(struct mr_runner *runner, struct mr_error *err)
+{
+	const struct mr_message *messages = NULL;
+	struct mr_runner_part *part;
+	int r = mr_consumer_poll(runner->consumer, POLL_MS, &messages);
+
+	if (r == -ERANGE)
+		return skip_what_is_gone(runner, err);
+	if (r < 0)
+		mr_consumer_error(runner->consumer, err);
+	if (r <= 0)
+		return r;
+	part = &runner->parts[messages[0].partition];
+	r = mr_runner_part_feed(part, messages, (uint32_t)r, err);
+	if (r == 0)
+		mr_runner_part_show(part);
+	return r;
+}
+
+static int work(struct mr_runner *runner, struct mr_error *err)
+{
+	int r = 0;
+
+	set_state(runner, MR_RUNNER_RUNNING);
+	say(runner, MR_RUNNER_SAYS, 0, NULL);
+	while (r == 0 && !mr_runner_stops(runner)) {
+		r = take_requests(runner, true, err);
+		if (r == 0 && runner->holding)
+			sleep_on_requests(runner, ASK_MS);
+		else if (r == 0)
+			r = read_some(runner, err);
+		if (r == 0)
+			r = keep_time(runner, err);
+	}
+	return r;
+}
+
+/* ---- begin and end --------------------------------------------------------------------------- */
+
+static int open_consumer(struct mr_runner *runner, struct mr_error *err)
+{
+	struct mr_connect_options connect = {.size = sizeof(connect),
+					     .socket_path = runner->socket_path,
+					     .client_name = runner->definition->name};
+	struct mr_consumer_options options = {.size = sizeof(options),
+					      .topic = runner->definition->input,
+					      .from = MR_FROM_EARLIEST};
+	int32_t p;
+	int r = mr_connect(&connect, &runner->connection, err);
+
+	if (r == 0)
+		r = mr_consumer_open(runner->connection, &options, &runner->consumer, err);
+	for (p = 0; r == 0 && p < runner->definition->partition_count; p++)
+		r = mr_consumer_seek(runner->consumer, p, runner->parts[p].offset);
+	return r;
+}
+
+static int begin(struct mr_runner *runner, struct mr_error *err)
+{
+	int32_t p;
+	int r = 0;
+
+	for (p = 0; p < runner->definition->partition_count; p++)
+		runner->parts[p] = (struct mr_runner_part){.runner = runner, .number = p};
+	for (p = 0; r == 0 && p < runner->definition->partition_count; p++) {
+		r = mr_runner_part_begin(&runner->parts[p], err);
+		if (r == 0)
+			mr_runner_part_show(&runner->parts[p]);
+	}
+	if (r == 0)
+		r = open_consumer(runner, err);
+	runner->second_ns = now_ns(runner);
+	runner->save_ns = runner->second_ns;
+	return r;
+}
+
+static void end(struct mr_runner *runner)
+{
+	int32_t p;
+
+	mr_consumer_close(runner->consumer);
+	mr_disconnect(runner->connection);
+	runner->consumer = NULL;
+	runner->connection = NULL;
+	for (p = 0; p < runner->definition->partition_count; p++)
+		mr_runner_part_end(&runner->parts[p]);
+	runner->holding = false;
+}
+
+/* A while in which it only answers. */
+static void rest(struct mr_runner *runner)
+{
+	uint64_t until = now_ns(runner) + (uint64_t)REST_MS * 1000000;
+	struct mr_error err;
+
+	while (!mr_runner_stops(runner) && now_ns(runner) < until) {
+		(void)take_requests(runner, false, &err);
+		sleep_on_requests(runner, ASK_MS);
+	}
+}
+
+static void *run(void *arg)
+{
+	struct mr_runner *runner = arg;
+	struct mr_error err;
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "p:%.12s", runner->definition->name);
+	(void)pthread_setname_np(pthread_self(), name);	  /* for people only */
+	(void)mr_place_bind_thread(&runner->place, NULL); /* a wish, no need */
+	while (!mr_runner_stops(runner)) {
+		memset(&err, 0, sizeof(err));
+		r = begin(runner, &err);
+		if (r == 0)
+			r = work(runner, &err);
+		if (mr_runner_stops(runner) && (r == 0 || r == -ECANCELED))
+			(void)save_and_settle(runner, &err); /* else it says a little again */
+		end(runner);
+		if (mr_runner_stops(runner))
+			break;
+		set_state(runner, MR_RUNNER_STOPPED);
+		say(runner, MR_RUNNER_SAYS, r, &err);
+		rest(runner);
+	}
+	(void)take_requests(runner, false, &err);
+	runner->ask.kind = MR_RUNNER_ENDED;
+	send(runner, &runner->ask);
+	return NULL;
+}
+
+/* ---- the control thread's side --------------------------------------------------------------- */
+
+static void free_runner(struct mr_runner *runner)
+{
+	uint32_t i;
+
+	for (i = 0; i < runner->program_count; i++) {
+		mr_program_free(runner->programs[i]);
+		mr_rule_free(runner->rules[i]);
+	}
+	free(runner->programs);
+	free(runner->rules);
+	free(runner->parts);
+	free(runner->view.parts);
+	mr_mailbox_close(runner->to_runner);
+	mr_mailbox_close(runner->to_control);
+	mr_definition_free(runner->definition);
+	free(runner);
+}
+
+static int make_parts(struct mr_runner *runner, struct mr_error *err)
+{
+	size_t count = (size_t)runner->definition->partition_count;
+	int r;
+
+	runner->parts = calloc(count, sizeof(*runner->parts));
+	runner->view.parts = calloc(count, sizeof(*runner->view.parts));
+	if (!runner->parts || !runner->view.parts ||
+	    make_room_for_programs(runner, runner->definition->version_count) < 0)
+		return mr_error_set(err, -ENOMEM, "no memory for a pipeline's thread");
+	r = mr_mailbox_open(REQUESTS_MAX, MR_MAILBOX_BELL_IF_ASLEEP, &runner->to_runner, err);
+	if (r == 0)
+		r = mr_mailbox_open(REQUESTS_MAX, MR_MAILBOX_BELL_ALWAYS, &runner->to_control, err);
+	return r;
+}
+
+static int start_thread(struct mr_runner *runner, struct mr_error *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = -pthread_create(&runner->thread, NULL, run, runner);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r < 0 ? mr_error_set(err, r, "cannot start a pipeline's thread") : 0;
+}
+
+int mr_runner_start(const struct mr_runner_options *options, struct mr_runner **out,
+		    struct mr_error *err)
+{
+	struct mr_runner *runner = calloc(1, sizeof(*runner));
+	int r;
+
+	if (!runner) {
+		mr_definition_free(options->definition);
+		return mr_error_set(err, -ENOMEM, "no memory for a pipeline's thread");
+	}
+	runner->definition = options->definition;
+	runner->place = *options->place;
+	runner->io = options->io;
+	runner->clock = options->clock;
+	runner->checkpoint_ns = options->checkpoint_ms * 1000000;
+	runner->queued_end = &runner->queued;
+	snprintf(runner->socket_path, sizeof(runner->socket_path), "%s", options->socket_path);
+	r = make_parts(runner, err);
+	if (r == 0)
+		r = options->watch(options->arg, mr_mailbox_fd(runner->to_control), err);
+	if (r == 0)
+		r = start_thread(runner, err);
+	if (r < 0) {
+		free_runner(runner);
+		return r;
+	}
+	*out = runner;
+	return 0;
+}
+
+const struct mr_runner_view *mr_runner_view(const struct mr_runner *runner)
+{
+	return &runner->view;
+}
+
+int mr_runner_send(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	return mr_mailbox_send(runner->to_runner, message);
+}
+
+struct mr_runner_message *mr_runner_take(struct mr_runner *runner)
+{
+	mr_mailbox_wake(runner->to_control); /* silences the bell, before looking */
+	return mr_mailbox_receive(runner->to_control);
+}
+
+void mr_runner_stop(struct mr_runner *runner)
+{
+	/* relaxed: it looks again in time */
+	atomic_store_explicit(&runner->stop, true, memory_order_relaxed);
+}
+
+void mr_runner_close(struct mr_runner *runner)
+{
+	pthread_join(runner->thread, NULL);
+	free_runner(runner);
+}
