@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold of a pipeline whose input has replicas: it runs on all of their hosts, speaks on
+one, goes on without a warm-up on the next, and each input is answered once."""
+import json
+import signal
+import socket
+
+import pipelines
+import replicas
+import support
+
+RULE = pipelines.RULE
+TOPICS = ("sensors.knowledge", "sensors.alerts", "sensors.knowledge.rejected")
+
+
+class ReplicaPipelines(support.Program):
+    start_both = replicas.Replicas.start_both
+    create = replicas.Replicas.create
+    wait_for_isr = replicas.Replicas.wait_for_isr
+
+    def setUp(self):
+        super().setUp()
+        names = ("a", "b")
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets)}
+        for one in sockets:
+            one.close()
+        self.a, self.b = (replicas.Host(self, name, i, ports, pipeline_checkpoint="100 ms")
+                          for i, name in enumerate(names))
+
+    def add(self, host, text=RULE):
+        return host.good("rule", "add", self.file("rule.yaml", text), "--from", "earliest")
+
+    def begin(self):
+        self.start_both()
+        self.create("sensors", "--leaders", "a")
+        self.wait_for_isr(self.a, "sensors", ["a", "b"])
+        self.add(self.a)
+        self.wait_for(lambda: self.pipelines(self.b), "b to hear of the pipeline")
+
+    @staticmethod
+    def put(host, temperatures):
+        lines = [json.dumps({"id": "press", "temp": one}) for one in temperatures]
+        host.good("put", "sensors", "--format", "json", "--key", "id",
+                  stdin="\n".join(lines) + "\n")
+
+    @staticmethod
+    def pipelines(host):
+        return host.good("rule", "list", "--json").json()["pipelines"]
+
+    def partition(self, host):
+        return self.pipelines(host)[0]["partitions"][0]
+
+    def wait_read(self, host, offset, checkpoint=False):
+        name = "checkpoint_offset" if checkpoint else "offset"
+        self.wait_for(lambda: self.partition(host)[name] == offset,
+                      f"{host.name} to be at {offset}: {self.partition(host)}")
+
+    @staticmethod
+    def answered(host):
+        return [json.loads(value)["offset"] for value in host.values("sensors.knowledge")]
+
+    def wait_answered(self, host, count):
+        self.wait_for(lambda: len(self.answered(host)) >= count, f"{count} answers on {host.name}")
+        self.assertEqual(self.answered(host), list(range(count)))
+
+    def promote(self, host, *words):
+        for topic in ("sensors", *TOPICS):
+            host.good("promote", topic + "/0", *words)
+
+    # ---- the way through -----------------------------------------------------------------
+
+    def test_one_speaks_and_the_other_knows_the_same(self):
+        self.begin()
+        self.put(self.a, range(100))
+        self.wait_answered(self.b, 100)
+        self.wait_read(self.b, 100, checkpoint=True)
+        self.assertEqual((self.partition(self.a)["active"], self.partition(self.b)["active"]),
+                         (1, 0))
+        said = [host.good("get", "sensors.knowledge", "press", "--json").json()["found"]
+                for host in (self.a, self.b)]
+        self.assertEqual(said[0], said[1])
+        self.assertEqual(said[0][0]["value"], 99)
+
+    def test_it_goes_on_where_the_leader_goes(self):
+        self.begin()
+        self.put(self.a, range(100))
+        self.wait_answered(self.a, 100)
+        self.promote(self.a, "--to", "b")
+        self.wait_for(lambda: self.partition(self.b)["active"] == 1 and
+                      self.partition(self.a)["active"] == 0, "b to be active")
+        self.put(self.b, range(100))
+        self.wait_answered(self.b, 200)
+        self.wait_answered(self.a, 200)
+        self.promote(self.b, "--to", "a")
+        self.wait_for(lambda: self.partition(self.a)["active"] == 1, "a to be active")
+        self.put(self.b, range(50))
+        self.wait_answered(self.a, 250)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        for topic in TOPICS:
+            self.assertEqual(self.a.batches(topic), self.b.batches(topic))
+
+    def test_it_goes_on_without_the_host_that_spoke(self):
+        self.begin()
+        self.put(self.a, [10] * 100)
+        self.wait_read(self.b, 100)
+        self.wait_for_isr(self.a, "sensors.knowledge", ["a", "b"])
+        self.wait_answered(self.b, 100)
+        self.a.kill()
+        self.wait_for(lambda: not self.b.peer()["connected"], "b to notice")
+        self.promote(self.b, "--accept-loss", "--old-leader-is-stopped")
+        self.put(self.b, [20])
+        self.wait_answered(self.b, 101)
+        # four values make the mean: three of them only the state knows
+        last = json.loads(self.b.values("sensors.knowledge")[-1])
+        self.assertIn("12.5", json.dumps(last))
+        self.a.start()
+        self.wait_for_isr(self.b, "sensors.knowledge", ["a", "b"])
+        self.put(self.b, [30])
+        self.wait_answered(self.a, 102)
+        self.assertEqual(self.partition(self.a)["active"], 0)
+
+    def test_both_are_killed_and_go_on(self):
+        self.begin()
+        self.put(self.a, range(100))
+        self.a.kill()
+        self.b.kill()
+        self.start_both()
+        self.put(self.a, range(10))
+        self.wait_answered(self.a, 110)
+        self.wait_answered(self.b, 110)
+
+    def test_a_new_version_is_told_and_so_is_a_removal(self):
+        self.begin()
+        self.put(self.a, [85])
+        self.wait_answered(self.b, 1)
+        text = RULE.replace("> 90", "> 70").replace("< 80", "< 60")
+        ran = self.b.run("rule", "add", self.file("rule.yaml", text))
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("this host does not lead partition 0", ran.err)
+        self.add(self.a, text)
+        self.wait_for(lambda: self.pipelines(self.b) and self.pipelines(self.b)[0]["version"] == 2,
+                      "b to hear of the version")
+        self.put(self.a, [85])
+        self.wait_answered(self.b, 2)
+        self.assertEqual(len(self.b.values("sensors.alerts")), 1)
+        self.a.good("rule", "remove", "hot")
+        self.wait_for(lambda: not self.pipelines(self.b), "b to hear of the removal")
+
+    def test_who_was_away_hears_of_it(self):
+        self.begin()
+        self.stop(self.b.engine, signal.SIGKILL)
+        self.a.good("rule", "remove", "hot")
+        self.b.start()
+        self.wait_for(lambda: not self.pipelines(self.b), "b to hear of the removal")
+        self.assertEqual(self.pipelines(self.a), [])
+
+
+if __name__ == "__main__":
+    support.main()
