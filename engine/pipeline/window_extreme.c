@@ -163,15 +163,58 @@ bool mr_window_queue_valid(const struct mr_window_queue *queue, const struct mr_
 	return true;
 }
 
+/* In four chains, as none of these depends on another. */
+static double greatest(const double *values, uint32_t count)
+{
+	double a = values[0], b = a, c = a, d = a;
+	uint32_t i = 0;
+
+	for (; i + 4 <= count; i += 4) {
+		a = values[i] > a ? values[i] : a;
+		b = values[i + 1] > b ? values[i + 1] : b;
+		c = values[i + 2] > c ? values[i + 2] : c;
+		d = values[i + 3] > d ? values[i + 3] : d;
+	}
+	for (; i < count; i++)
+		a = values[i] > a ? values[i] : a;
+	a = b > a ? b : a;
+	c = d > c ? d : c;
+	return c > a ? c : a;
+}
+
+static double least_of(const double *values, uint32_t count)
+{
+	double a = values[0], b = a, c = a, d = a;
+	uint32_t i = 0;
+
+	for (; i + 4 <= count; i += 4) {
+		a = values[i] < a ? values[i] : a;
+		b = values[i + 1] < b ? values[i + 1] : b;
+		c = values[i + 2] < c ? values[i + 2] : c;
+		d = values[i + 3] < d ? values[i + 3] : d;
+	}
+	for (; i < count; i++)
+		a = values[i] < a ? values[i] : a;
+	a = b < a ? b : a;
+	c = d < c ? d : c;
+	return c < a ? c : a;
+}
+
 double mr_window_extreme(const struct mr_window_ring *ring, uint32_t count, bool least)
 {
-	double found = NAN;
+	uint32_t newest = mr_window_slot(ring, 0);
+	uint32_t below = newest + 1 < count ? newest + 1 : count; /* slots down from the newest */
+	double one, other;
 
-	for (uint32_t age = 0; age < count; age++) {
-		double value = mr_window_value(ring, age);
-
-		if (age == 0 || (least ? value < found : value > found))
-			found = value;
-	}
-	return found;
+	if (count == 0)
+		return NAN;
+	if (count == ring->capacity) /* all of it, wherever the newest is */
+		return least ? least_of(ring->values, count) : greatest(ring->values, count);
+	one = least ? least_of(ring->values + newest + 1 - below, below)
+		    : greatest(ring->values + newest + 1 - below, below);
+	if (below == count)
+		return one;
+	other = least ? least_of(ring->values + ring->capacity - (count - below), count - below)
+		      : greatest(ring->values + ring->capacity - (count - below), count - below);
+	return (least ? other < one : other > one) ? other : one;
 }

@@ -207,7 +207,7 @@ static void plan_spec(struct mr_window_plan *plan, struct mr_window_planned *pla
 		planned->order = find_order(plan, planned->reach);
 	if (spec->extent == MR_WINDOW_TUMBLING)
 		return;
-	if (spec->fn == MR_WINDOW_MAX || spec->fn == MR_WINDOW_MIN)
+	if (mr_window_needs_queue(spec))
 		planned->at =
 			join_queue(plan, &plan->queues[spec->fn == MR_WINDOW_MIN], planned->reach);
 	else if (kind != MR_WINDOW_PARTS)

@@ -24,6 +24,9 @@
 /* Parts are made anew after so many pushes, or as many as the block has room for. */
 #define MR_WINDOW_ANEW_PUSHES (1u << 16)
 
+/* A maximum of so few samples is looked for among them. */
+#define MR_WINDOW_SCANNED 16
+
 struct mr_window_block {
 	uint32_t capacity;
 	uint32_t samples;
@@ -51,6 +54,12 @@ extern const struct mr_window_part_kind mr_window_part_kinds[MR_WINDOW_PARTS];
 /* The kind that a function needs, or MR_WINDOW_PARTS. */
 enum mr_window_part mr_window_part_of(enum mr_window_fn fn);
 bool mr_window_needs_order(enum mr_window_fn fn);
+static inline bool mr_window_needs_queue(const struct mr_window_spec *spec)
+{
+	return (spec->fn == MR_WINDOW_MAX || spec->fn == MR_WINDOW_MIN) &&
+	       (spec->extent == MR_WINDOW_BY_TIME ||
+		(spec->extent == MR_WINDOW_BY_COUNT && spec->count > MR_WINDOW_SCANNED));
+}
 
 struct mr_window_part_place {
 	enum mr_window_part kind;

@@ -170,10 +170,8 @@ static double result_now(const struct mr_window_view *view, const struct mr_wind
 
 	if (planned->spec.extent == MR_WINDOW_TUMBLING)
 		return *(const double *)mr_window_view_at(view, planned->at);
-	if (count > 0 && planned->spec.fn == MR_WINDOW_MAX)
-		return first_of_queue(view, 0, planned->at);
-	if (count > 0 && planned->spec.fn == MR_WINDOW_MIN)
-		return first_of_queue(view, 1, planned->at);
+	if (count > 0 && mr_window_needs_queue(&planned->spec))
+		return first_of_queue(view, planned->spec.fn == MR_WINDOW_MIN, planned->at);
 	return result_of(view, planned, count, mr_window_view_at(view, planned->at));
 }
 

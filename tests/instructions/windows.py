@@ -5,10 +5,10 @@
     windows.py --valgrind VALGRIND PROGRAM
 
 A clock says little on a shared machine; callgrind's counts are the same each time. For the
-functions whose cost is said to be independent of K, K = 4096 may need at most 15 % more than K = 16
+functions whose cost is said to be independent of K, K = 4096 may need at most 15 % more than K = 256
 does; finding a time in a window is a search by halves, so interpolate and the like may need a
 little more. The others are printed. The queue of max and min is longer for a longer window, but a
-sample joins and leaves it once.
+sample joins and leaves it once; up to 16 samples there is none, they are looked through.
 """
 import argparse
 import os
@@ -18,9 +18,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from instructions import count  # noqa: E402  (its folder is only known now)
 
 GROWS = ("weighted_average", "median", "quantile", "mad", "pair")
-SHORT, LONG = 16, 4096
+SHORT, LONG = 256, 4096
 ALLOWED = 1.15
-LOGARITHM = {"interpolate": 1.6, "ewma": 1.6}
+LOGARITHM = {"interpolate": 1.3, "ewma": 1.2}
 
 
 def allowed(stage):

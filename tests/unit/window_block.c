@@ -18,6 +18,7 @@ static const double weights[] = {4, 3, 2, 1};
 static const struct mr_window_spec all_kinds[] = {
 	{.fn = MR_WINDOW_WEIGHTED_AVERAGE, .count = 4, .weights = weights, .weight_count = 4},
 	{.fn = MR_WINDOW_MAX, .count = 9},
+	{.fn = MR_WINDOW_MAX, .count = 29},
 	{.fn = MR_WINDOW_MIN, .extent = MR_WINDOW_BY_TIME, .span_ms = 300},
 	{.fn = MR_WINDOW_MAX, .extent = MR_WINDOW_BY_TIME, .span_ms = 100},
 	{.fn = MR_WINDOW_MEAN, .count = 7},
