@@ -114,15 +114,40 @@ static void disconnected(struct mr_control_peers *peers, const struct mr_feed_ev
 	mr_coord_static_disconnected(peers->coord, event->node);
 }
 
+/* By its words: they come from the other host, too, and are for people as this is. */
+const char *mr_control_peer_hint(const char *why)
+{
+	static const struct {
+		const char *words, *hint;
+	} rows[] = {
+		{"another cluster", "say the same 'cluster' in both configurations"},
+		{"certificate", "use certificates of one authority on both: millrace cert init"},
+		{"TLS", "give both configurations 'tls', or neither"},
+		{"is no peer of", "compare 'node', 'number' and 'peers' in both configurations"},
+		{"of two nodes", "compare 'node', 'number' and 'peers' in both configurations"},
+		{"its number is", "give each host a number of its own"},
+		{"knows it as", "compare 'node' there with its name in 'peers' here"},
+		{"at the address of", "compare the addresses in 'peers'"},
+		{"refused", "start the engine there, or compare 'listen' there with 'peers' here"},
+		{"timed out", "look at the network and its firewalls between the hosts"},
+		{"No route", "look at the network and its firewalls between the hosts"},
+	};
+
+	for (size_t i = 0; why && i < mr_array_count(rows); i++)
+		if (strstr(why, rows[i].words))
+			return rows[i].hint;
+	return "";
+}
+
 static void refused(struct mr_control_peers *peers, const struct mr_feed_event *event)
 {
 	char room[16];
 
-	mr_diag_warn("no connection with a peer", "peer=%s why=\"%s\"",
+	mr_diag_warn("no connection with a peer", "peer=%s why=\"%s\" do=\"%s\"",
 		     event->node < MR_NODES_MAX
 			     ? mr_control_node_name(peers->control, event->node, room)
 			     : "(not known)",
-		     event->text ? event->text : "");
+		     event->text ? event->text : "", mr_control_peer_hint(event->text));
 }
 
 /* Also one of a topic that is out of the catalogue already. */

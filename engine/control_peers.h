@@ -68,6 +68,8 @@ const char *mr_control_node_name(const struct mr_control *control, uint32_t node
 int mr_control_node_number(const struct mr_control *control, const char *name, uint32_t *node);
 
 /* control_peers.c */
+/* What a person may do about a connection that did not come about; "": nobody knows. */
+const char *mr_control_peer_hint(const char *why);
 /* To one node, or to all of 'nodes' that are connected. Takes the JSON. */
 void mr_control_tell(struct mr_control_peers *peers, uint64_t nodes, json_t *json);
 

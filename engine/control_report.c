@@ -265,6 +265,8 @@ static json_t *peer_json(const struct mr_control_peers *peers,
 	add_per_record(row, "received_bytes_per_record", peer->received_bytes,
 		       peer->received_records);
 	add_rates(row, peers, peer->node);
+	if (!peer->connected)
+		json_object_set_new(row, "do", json_string(mr_control_peer_hint(peer->last_error)));
 	if (peers->record_bytes_max[peer->node])
 		json_object_set_new(row, "record_bytes_max",
 				    number(peers->record_bytes_max[peer->node]));

@@ -104,6 +104,8 @@ static void print_peer(const json_t *peer, json_int_t here_max)
 		       peer_max, here_max);
 	if (error[0])
 		printf("  last error: %s\n", error);
+	if (mr_ask_word(peer, "do")[0])
+		printf("  do: %s\n", mr_ask_word(peer, "do"));
 	printf("\n");
 }
 

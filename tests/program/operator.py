@@ -178,6 +178,27 @@ class Operator(hosts.TwoHosts):
         self.assertRegex(self.b.log(), r"here=65536 peer=a there=1048576")
         self.assertIn("record_bytes_max is 65536 there and 1048576 here", self.a.good("peers").out)
 
+    def test_a_connection_that_does_not_come_about_says_what_to_do(self):
+        for change, why, hint in (
+                (None, "Connection refused", "start the engine there"),
+                (("node: b", "node: b\ncluster: other"), "another cluster", "the same 'cluster'"),
+                (("{number: 0,", "{number: 5,"), "is no peer of", "compare 'node', 'number'")):
+            self.a.start()
+            with open(self.b.config, encoding="utf-8") as file:
+                before = file.read()
+            if change:
+                self.assertIn(change[0], before)
+                self.file(self.b.config, before.replace(*change))
+                self.b.start()
+            self.wait_for(lambda why=why: re.search(rf'why="[^"]*{why}.* do="', self.a.log()),
+                          f"a to say {why}")
+            self.wait_for(lambda hint=hint: hint in self.a.good("peers").out, f"peers: {hint}")
+            self.assertIn(hint, self.a.log())
+            if change:
+                self.b.stop()
+            self.a.stop()
+            self.file(self.b.config, before)
+
     # ---- promote and create ----------------------------------------------------------------
 
     def test_a_needless_acceptance_of_loss_is_said(self):
