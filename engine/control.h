@@ -328,6 +328,8 @@ int mr_control_open_topic(struct mr_control *control, const char *name, bool cre
  */
 int mr_control_begin_topic(struct mr_control *control, struct mr_topic *topic,
 			   struct mr_error *err);
+/* Clients are told from now on that this thread is at work: before the first. */
+void mr_control_begin_work(struct mr_control *control);
 int mr_control_settle_topics(struct mr_control *control, bool replicated, struct mr_error *err);
 void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, int why,
 			   struct mr_error *err);

@@ -187,6 +187,8 @@ static void begin_topic(struct mr_control_peers *peers, uint32_t node, struct mr
 	snprintf(name, sizeof(name), "%s", topic->name);
 	/* R7: who has never compared catalogues with that host may have had this topic before */
 	topic->lost = !(control->topics.met & mr_node_bit(node));
+	if (!peers->heard_count)
+		mr_control_begin_work(control);
 	if (!heard_room(peers)) {
 		free(topic);
 		mr_error_set(&err, -ENOMEM, "no memory for a topic");

@@ -147,6 +147,11 @@ static void say_at_work(struct mr_control *control)
 	mr_local_at_work(control->local);
 }
 
+void mr_control_begin_work(struct mr_control *control)
+{
+	control->told_ns = mr_clock_monotonic_ns(control->clock);
+}
+
 static int make_partitions(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
 {
 	struct mr_hosted_topic *hosted = mr_control_hosted_topic_new(control, topic);
@@ -154,7 +159,6 @@ static int make_partitions(struct mr_control *control, struct mr_topic *topic, s
 	int r = hosted ? make_directories(control, topic, err)
 		       : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", topic->name);
 
-	control->told_ns = mr_clock_monotonic_ns(control->clock);
 	for (i = 0; r == 0 && i < topic->partition_count; i++) {
 		r = mr_control_make_partition(&hosted->partitions[i], err);
 		say_at_work(control);
@@ -220,8 +224,10 @@ int mr_control_settle_topics(struct mr_control *control, bool replicated, struct
 
 static int install_topic(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
 {
-	int r = mr_control_begin_topic(control, topic, err);
+	int r;
 
+	mr_control_begin_work(control);
+	r = mr_control_begin_topic(control, topic, err);
 	if (r < 0)
 		return r;
 	r = mr_control_settle_topics(control, mr_topic_replicated(topic), err);
