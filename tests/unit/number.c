@@ -358,6 +358,12 @@ Test(number, long_texts_are_read_to_their_end)
 	snprintf(text + zeros + 2, 30, "e-1000001");
 	expect_read(text);
 	cr_assert_eq(strtod(text, NULL), 1.0);
+	/* A tie but for its last digit, far behind those that are kept. */
+	memset(text, '0', 1000);
+	memcpy(text, "9007199254740993.", 17);
+	memcpy(text + 1000, "1", 2);
+	expect_read(text);
+	cr_assert_eq(strtod(text, NULL), 9007199254740994.0);
 	free(text);
 }
 
