@@ -5,10 +5,10 @@
     windows.py --valgrind VALGRIND PROGRAM
 
 A clock says little on a shared machine; callgrind's counts are the same each time. For the
-functions whose cost is said to be independent of K, K = 4096 may need at most 15 % more than K = 256
-does; finding a time in a window is a search by halves, so interpolate and the like may need a
-little more. The others are printed. The queue of max and min is longer for a longer window, but a
-sample joins and leaves it once; up to 16 samples there is none, they are looked through.
+functions whose cost is said to be independent of K, K = 4096 may need at most 15 % more than
+K = 256 does; finding a time in a window is a search by halves, so interpolate and the like may
+need a little more. The others are printed. The queue of max and min is longer for a longer window,
+but a sample joins and leaves it once; up to 16 samples there is none, they are looked through.
 """
 import argparse
 import os

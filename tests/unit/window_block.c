@@ -351,6 +351,23 @@ Test(window_block, few_samples_give_what_the_documents_say)
 	}
 }
 
+/* Else equal windows could say different things, by which zero came first. */
+Test(window_block, zero_has_one_sign)
+{
+	static const struct mr_window_spec specs[] = {{.fn = MR_WINDOW_LAST, .count = 2},
+						      {.fn = MR_WINDOW_MAX, .count = 2}};
+	struct mr_window_plan *plan = plan_of(specs, 2);
+	void *block = block_of(plan, mr_window_plan_capacity(plan), 0);
+	double results[2];
+
+	cr_assert_eq(mr_window_block_push(plan, block, 1, -0.0), 0);
+	mr_window_block_results(plan, block, results);
+	cr_assert_eq(signbit(results[0]), 0);
+	cr_assert_eq(signbit(results[1]), 0);
+	free(block);
+	mr_window_plan_free(plan);
+}
+
 /* ---- what is no plan ----------------------------------------------------------------------------
  */
 
