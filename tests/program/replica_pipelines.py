@@ -4,30 +4,21 @@
 one, goes on without a warm-up on the next, and each input is answered once."""
 import json
 import signal
-import socket
 
+import hosts
 import pipelines
-import replicas
 import support
 
 RULE = pipelines.RULE
 TOPICS = ("sensors.knowledge", "sensors.alerts", "sensors.knowledge.rejected")
 
 
-class ReplicaPipelines(support.Program):
-    start_both = replicas.Replicas.start_both
-    create = replicas.Replicas.create
-    wait_for_isr = replicas.Replicas.wait_for_isr
-
+class ReplicaPipelines(hosts.TwoHosts):
     def setUp(self):
         super().setUp()
-        names = ("a", "b")
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets)}
-        for one in sockets:
-            one.close()
-        self.a, self.b = (replicas.Host(self, name, i, ports, pipeline_checkpoint="100 ms")
-                          for i, name in enumerate(names))
+        for host in (self.a, self.b):
+            with open(host.config, "a", encoding="utf-8") as file:
+                file.write("pipeline_checkpoint: 100 ms\n")
 
     def add(self, host, text=RULE):
         return host.good("rule", "add", self.file("rule.yaml", text), "--from", "earliest")
