@@ -42,9 +42,9 @@ int mr_command_collect(int argc, char **argv);
 int mr_command_verify(int argc, char **argv);
 int mr_command_dump(int argc, char **argv);
 int mr_command_repair(int argc, char **argv);
+int mr_command_rule(int argc, char **argv);
 int mr_command_cert(int argc, char **argv);
 int mr_command_bench(int argc, char **argv);
-int mr_command_rule(int argc, char **argv);
 int mr_command_get(int argc, char **argv);
 int mr_command_version(int argc, char **argv);
 

@@ -21,7 +21,7 @@ static const struct mr_command commands[] = {
 	{"promote", "make a host the leader of a partition", mr_command_promote},
 	{"put", "publish the lines of a file, one record each", mr_command_put},
 	{"tail", "print the records of a topic", mr_command_tail},
-	{"rule", "add, list, remove pipelines: from records to knowledge", mr_command_rule},
+	{"rule", "check, add, list, remove pipelines: from records to knowledge", mr_command_rule},
 	{"get", "show what a pipeline knows of a key", mr_command_get},
 	{"collect", "publish what this host does, as records", mr_command_collect},
 	{"verify", "check a data directory while no engine runs on it", mr_command_verify},

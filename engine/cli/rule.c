@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * millrace rule add | list | remove: finds the subcommand and runs it (rule.h).
+ * millrace rule check | add | list | remove: finds the subcommand and runs it (rule.h).
  */
 #include "rule.h"
 
@@ -10,6 +10,7 @@
 #include "cli.h"
 
 static const struct mr_command subcommands[] = {
+	{"check", "read rules and say what they do, or what is wrong", mr_command_rule_check},
 	{"add", "run a pipeline from now on, or replace one", mr_command_rule_add},
 	{"list", "show the pipelines and how they stand", mr_command_rule_list},
 	{"remove", "end a pipeline; what it has written stays", mr_command_rule_remove},
@@ -22,7 +23,9 @@ static void print_help(FILE *out)
 	for (size_t i = 0; i < mr_array_count(subcommands); i++)
 		fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].summary);
 	fprintf(out, "\n"
-		     "'millrace rule SUBCOMMAND --help' tells the rest, with examples.\n\n"
+		     "'millrace rule SUBCOMMAND --help' tells the rest.\n\n"
+		     "Examples:\n"
+		     "  millrace rule check hot-press.yaml\n"
 		     "  millrace rule add hot-press.yaml\n"
 		     "  millrace rule list\n"
 		     "  millrace rule remove hot-press\n");

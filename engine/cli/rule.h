@@ -6,6 +6,7 @@
 #ifndef MR_RULE_COMMANDS_H
 #define MR_RULE_COMMANDS_H
 
+int mr_command_rule_check(int argc, char **argv);
 int mr_command_rule_add(int argc, char **argv);
 int mr_command_rule_list(int argc, char **argv);
 int mr_command_rule_remove(int argc, char **argv);

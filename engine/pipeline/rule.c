@@ -232,11 +232,59 @@ static int refuse_line(struct mr_rule_reader *reader, uint32_t line)
 	return reader->err->code;
 }
 
+/* What can never be meant: a condition that looks at nothing, a clear that is not away from when.
+ */
+static int check_sense(const struct mr_rule_alert *alert, const struct mr_expression *when,
+		       const struct mr_expression *clear, struct mr_error *err)
+{
+	int r;
+
+	if (mr_expression_is_constant(when) || (clear && mr_expression_is_constant(clear)))
+		return mr_error_set(err, -EINVAL,
+				    "alert '%s', %s: it is always the same, expected a condition "
+				    "on value, time or a window",
+				    alert->name,
+				    mr_expression_is_constant(when) ? "when" : "clear");
+	if (!clear)
+		return 0;
+	if (mr_expression_implies(when, clear))
+		r = mr_error_set(err, -EINVAL,
+				 "alert '%s', clear: it holds whenever when does, so the alert "
+				 "would be cleared at once",
+				 alert->name);
+	else if (mr_expression_implies(clear, when))
+		r = mr_error_set(err, -EINVAL,
+				 "alert '%s', clear: it holds only while when does, so the alert "
+				 "would be raised again at once",
+				 alert->name);
+	else
+		return 0;
+	mr_error_hint(err, "let there be room between: when: \"avg > 90\", clear: \"avg < 85\"");
+	return r;
+}
+
+/* The windows that a condition made, from 'from' on. */
+static int check_made(const struct mr_expression_scope *scope, uint32_t from, struct mr_error *err)
+{
+	for (uint32_t i = from; i < scope->count; i++) {
+		struct mr_window_plan *plan = NULL;
+		int r = mr_window_plan_new(&scope->specs[i], 1, &plan, err);
+
+		mr_window_plan_free(plan);
+		if (r < 0) {
+			mr_error_prefix(err, "%s: ", scope->names[i]);
+			return r;
+		}
+	}
+	return 0;
+}
+
 /* Every condition is compiled once; with the windows that they make, all have a plan. */
 static int check_alert(struct mr_rule_reader *reader, const struct mr_rule_alert *alert,
 		       struct mr_expression_scope *scope)
 {
 	struct mr_expression *when = NULL, *clear = NULL;
+	const uint32_t made = scope->count;
 	int r = mr_expression_compile(alert->when, scope, &when, reader->err);
 
 	if (r < 0)
@@ -246,6 +294,10 @@ static int check_alert(struct mr_rule_reader *reader, const struct mr_rule_alert
 		if (r < 0)
 			mr_error_prefix(reader->err, "alert '%s', clear: ", alert->name);
 	}
+	if (r == 0)
+		r = check_sense(alert, when, clear, reader->err);
+	if (r == 0)
+		r = check_made(scope, made, reader->err);
 	mr_expression_free(when);
 	mr_expression_free(clear);
 	return r < 0 ? refuse_line(reader, alert->line) : 0;
@@ -427,7 +479,7 @@ int mr_rule_words(const char *text, char *buffer, char *words[MR_RULE_EXEC_WORDS
 		if (!text)
 			return mr_error_set(err, -EINVAL, "a quote is open in the command");
 	}
-	if (!count)
+	if (!count || !words[0][0])
 		return mr_error_set(err, -EINVAL, "the command has no words");
 	words[count] = NULL;
 	return 0;

@@ -90,7 +90,7 @@ static int parse_field(struct mr_rule_reader *reader, const yaml_node_t *node,
 		return -EINVAL;
 	if (sscanf(text, " %31[A-Za-z0-9_] : %31[a-z0-9:] @ %7u %n", field->name, type, &at,
 		   &end) != 3 ||
-	    text[end] || !parse_type(type, field))
+	    text[end] || strpbrk(text, "+-") || !parse_type(type, field))
 		return mr_rule_refuse(reader, node,
 				      "fields: '%s' is not like \"temp: f64 @ 8\": types are i8 to "
 				      "i64, u8 to u64, f32, f64, text:N",

@@ -2,46 +2,37 @@
 /*
  * The windows and the alerts of a rule's file (rule_parts.h).
  */
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nearest.h"
 #include "check.h"
+#include "expression.h"
 #include "rule_parts.h"
 
 #define EVERY_MS 1000 /* actions of an alert and key, unless the rule says otherwise */
 
-/* What a name would hide, in conditions or in outputs. */
-static const char *const taken[] = {"value", "time", "key", "offset", "alerts", "and", "or",
-				    "not",   "for",  "abs", "sqrt",   "log",	"exp", "previous"};
+/* What a name would hide in outputs; conditions have words of their own. */
+static const char *const taken[] = {"key", "offset", "alerts"};
 
 int mr_rule_read_name(struct mr_rule_reader *reader, const yaml_node_t *node, const char *what,
 		      char out[32])
 {
-	enum mr_window_fn fn;
 	int r = mr_rule_read_text(reader, node, what, out, 32);
 
 	if (r < 0)
 		return r;
-	for (const char *at = out; *at; at++)
-		if (!isalnum((unsigned char)*at) && *at != '_')
-			return mr_rule_refuse(reader, node,
-					      "%s '%s': a name has letters, digits and _", what,
-					      out);
-	if (isdigit((unsigned char)out[0]))
-		return mr_rule_refuse(reader, node, "%s '%s': a name does not begin with a digit",
-				      what, out);
+	if (mr_expression_check_name(out, reader->err) < 0) {
+		mr_error_prefix(reader->err, "%s: ", what);
+		return mr_rule_refuse_as(reader, node);
+	}
 	for (size_t i = 0; i < mr_array_count(taken); i++)
 		if (strcmp(taken[i], out) == 0)
 			return mr_rule_refuse(reader, node,
-					      "%s '%s': that word means something else", what, out);
-	if (mr_window_function_find(out, strlen(out), &fn) == 0)
-		return mr_rule_refuse(reader, node, "%s '%s': that is the name of a function", what,
-				      out);
+					      "%s: '%s' means something in outputs already", what,
+					      out);
 	return 0;
 }
 
@@ -146,13 +137,29 @@ static int read_extent(struct mr_rule_reader *reader, const yaml_node_t *node,
 	return r;
 }
 
+/* "5s" or "-5s" from the newest value on. */
+static int read_at(struct mr_rule_reader *reader, const yaml_node_t *node, double *out)
+{
+	yaml_node_t positive = *node;
+	bool negative = mr_rule_is_scalar(node) && mr_rule_text(node)[0] == '-';
+	int64_t ms = 0;
+	int r;
+
+	if (negative) {
+		positive.data.scalar.value++;
+		positive.data.scalar.length--;
+	}
+	r = mr_rule_read_time(reader, &positive, "at", &ms);
+	*out = (double)(negative ? -ms : ms);
+	return r;
+}
+
 /* The option that the function has, and no other. */
 static int read_parameter(struct mr_rule_reader *reader, const yaml_node_t *node,
 			  const struct window_text *text)
 {
 	struct mr_window_spec *spec = &text->window->spec;
 	const struct mr_window_function *function = &mr_window_functions[spec->fn];
-	int64_t ms = 0;
 
 	spec->parameter = NAN;
 	for (size_t i = 0; i < mr_array_count(parameter_names); i++) {
@@ -172,9 +179,7 @@ static int read_parameter(struct mr_rule_reader *reader, const yaml_node_t *node
 		if (!is_time)
 			return mr_rule_read_number(reader, given, parameter_names[i],
 						   &spec->parameter);
-		if (mr_rule_read_time(reader, given, "at", &ms) < 0)
-			return -EINVAL;
-		spec->parameter = (double)ms;
+		return read_at(reader, given, &spec->parameter);
 	}
 	return 0;
 }
@@ -211,7 +216,9 @@ static void make_weights(struct mr_rule_window *window)
 static int read_weights(struct mr_rule_reader *reader, const yaml_node_t *node,
 			const struct window_text *text)
 {
-	static const char *const words[] = {"none", "linear", "exponential", "given", "fitted"};
+	static const char *const words[] = {"linear", "exponential", "fitted"};
+	static const enum mr_rule_weights kinds[] = {
+		MR_RULE_WEIGHTS_LINEAR, MR_RULE_WEIGHTS_EXPONENTIAL, MR_RULE_WEIGHTS_FITTED};
 	struct mr_rule_window *window = text->window;
 	uint32_t kind = 0;
 
@@ -239,12 +246,8 @@ static int read_weights(struct mr_rule_reader *reader, const yaml_node_t *node,
 		if (mr_rule_read_word(reader, text->weights, "weights", words,
 				      mr_array_count(words), &kind) < 0)
 			return -EINVAL;
-		if (kind == MR_RULE_WEIGHTS_NONE || kind == MR_RULE_WEIGHTS_GIVEN)
-			return mr_rule_refuse(reader, text->weights,
-					      "weights: expected linear, exponential, fitted, or "
-					      "a list");
-		window->kind = (enum mr_rule_weights)kind;
-		if (kind == MR_RULE_WEIGHTS_FITTED)
+		window->kind = kinds[kind];
+		if (window->kind == MR_RULE_WEIGHTS_FITTED)
 			return 0; /* mr_rule_set_weights() */
 		make_weights(window);
 	}

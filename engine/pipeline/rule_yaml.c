@@ -16,6 +16,8 @@
 #include "check.h"
 #include "number.h"
 
+#define DEPTH_MAX 16
+
 /* ---- the tree ----------------------------------------------------------------------------------
  */
 
@@ -31,6 +33,64 @@ static int refuse_text(struct mr_rule_reader *reader, const yaml_parser_t *parse
 	if (parser->context)
 		mr_error_why(reader->err, "it happened %s", parser->context);
 	return -EINVAL;
+}
+
+static bool has_anchor(const yaml_event_t *event)
+{
+	switch (event->type) {
+	case YAML_ALIAS_EVENT:
+		return true;
+	case YAML_SCALAR_EVENT:
+		return event->data.scalar.anchor != NULL;
+	case YAML_SEQUENCE_START_EVENT:
+		return event->data.sequence_start.anchor != NULL;
+	case YAML_MAPPING_START_EVENT:
+		return event->data.mapping_start.anchor != NULL;
+	default:
+		return false;
+	}
+}
+
+/* How deep it is nested behind the event; -EINVAL: too deep, or with an anchor. */
+static int check_event(struct mr_rule_reader *reader, const yaml_event_t *event, int depth)
+{
+	const char *what = has_anchor(event)   ? "anchors and aliases are not taken here"
+			   : depth > DEPTH_MAX ? "it is nested too deeply"
+					       : NULL;
+
+	if (what)
+		return mr_error_set(reader->err, -EINVAL, "%.160s:%zu: %s", reader->file,
+				    event->start_mark.line + 1, what);
+	if (event->type == YAML_SEQUENCE_START_EVENT || event->type == YAML_MAPPING_START_EVENT)
+		return depth + 1;
+	if (event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT)
+		return depth - 1;
+	return depth;
+}
+
+/* A first pass: libyaml takes a time that grows with the square of the depth. */
+static int check_shape(struct mr_rule_reader *reader, const void *bytes, size_t count)
+{
+	yaml_parser_t parser;
+	yaml_event_t event;
+	bool more = true;
+	int depth = 0;
+
+	if (!yaml_parser_initialize(&parser))
+		return mr_error_set(reader->err, -ENOMEM, "no memory to read '%.160s'",
+				    reader->file);
+	yaml_parser_set_input_string(&parser, bytes, count);
+	while (more && depth >= 0) {
+		if (!yaml_parser_parse(&parser, &event)) {
+			depth = refuse_text(reader, &parser);
+			break;
+		}
+		depth = check_event(reader, &event, depth);
+		more = event.type != YAML_STREAM_END_EVENT;
+		yaml_event_delete(&event);
+	}
+	yaml_parser_delete(&parser);
+	return depth < 0 ? depth : 0;
 }
 
 static int load(struct mr_rule_reader *reader, yaml_parser_t *parser)
@@ -58,8 +118,10 @@ int mr_rule_yaml_open(struct mr_rule_reader *reader, const void *bytes, size_t c
 		      const yaml_node_t **root)
 {
 	yaml_parser_t parser;
-	int r;
+	int r = check_shape(reader, bytes, count);
 
+	if (r < 0)
+		return r;
 	if (!yaml_parser_initialize(&parser))
 		return mr_error_set(reader->err, -ENOMEM, "no memory to read '%.160s'",
 				    reader->file);
@@ -258,6 +320,13 @@ int mr_rule_read_text(struct mr_rule_reader *reader, const yaml_node_t *node, co
 	if (node->data.scalar.length >= room)
 		return mr_rule_refuse(reader, node, "%s: %zu bytes are more than %zu", what,
 				      node->data.scalar.length, room - 1);
+	for (size_t i = 0; i < node->data.scalar.length; i++) {
+		unsigned char byte = node->data.scalar.value[i];
+
+		if (byte < 0x20 || byte == 0x7f)
+			return mr_rule_refuse(reader, node, "%s: it has control byte 0x%02x", what,
+					      byte);
+	}
 	memcpy(out, mr_rule_text(node), node->data.scalar.length + 1);
 	return 0;
 }
@@ -266,7 +335,7 @@ int mr_rule_read_word(struct mr_rule_reader *reader, const yaml_node_t *node, co
 		      const char *const *words, uint32_t count, uint32_t *out)
 {
 	struct mr_nearest nearest;
-	char all[160] = "";
+	char all[200] = "";
 	size_t used = 0;
 	const char *text;
 	int r = check_scalar(reader, node, what);

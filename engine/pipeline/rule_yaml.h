@@ -3,8 +3,8 @@
  * A rule's file as YAML nodes, and reading values out of them: each refusal names the line, what
  * was found and what was expected. Only for the files of rule.
  *
- * libyaml builds the tree and keeps every node's place. An alias shares its node, and nothing here
- * goes deeper than a rule does, so no file can make more of itself than it has bytes.
+ * libyaml builds the tree and keeps every node's place. Anchors, aliases and deep nesting are
+ * refused before, so no file makes more of itself than it has bytes.
  */
 #ifndef MR_RULE_YAML_H
 #define MR_RULE_YAML_H

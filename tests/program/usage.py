@@ -8,7 +8,7 @@ import os
 import support
 
 COMMANDS = ("serve", "demo", "topology", "topic", "put", "tail", "collect", "verify", "dump",
-            "repair", "cert", "bench", "version")
+            "repair", "cert", "rule", "bench", "version")
 
 WRONG = (
     ((), "usage"),
@@ -68,6 +68,9 @@ WRONG = (
     (("cert", "init", "--dir", "", "a"), "--dir"),
     (("cert", "init", "--cluster", "x y", "a"), "--cluster"),
     (("cert", "init", *(f"n{i}" for i in range(65))), "at most"),
+    (("rule", "dance"), "no command 'rule dance'"),
+    (("rule", "check"), "name the rule's file"),
+    (("rule", "check", "--loud"), "unrecognized option"),
     (("version", "--loud"), "unrecognized option"),
 )
 
@@ -131,6 +134,36 @@ class Usage(support.Program):
         self.assertEqual(ran.code, 2, ran)
         self.assertIn("wrong.yaml:2:", ran.err)
         self.assertFalse(os.path.exists(self.data))
+
+    def test_the_examples_are_good_rules(self):
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..",
+                              "examples", "pipelines")
+        files = sorted(os.path.join(folder, name) for name in os.listdir(folder))
+        self.assertGreaterEqual(len(files), 2)
+        ran = self.run_command("rule", "check", *files)
+        self.assertEqual(ran.code, 0, ran)
+        self.assertEqual(ran.out.count(" is good\n"), len(files))
+        for words in ("topic sensors, json; key $.machine", "last 1min", "each 5min",
+                      "stddev(32)", "cleared: avg < 85", "alerts sensors.alerts", "bytes for its"):
+            self.assertIn(words, ran.out)
+        checked = self.run_command("rule", "check", "--json", *files).json()
+        self.assertEqual([one["ok"] for one in checked], [True] * len(files))
+        self.assertGreater(checked[0]["key_window_bytes"], 0)
+
+    def test_a_wrong_rule_is_refused_by_its_line(self):
+        good = self.file("good.yaml", "pipeline: p\ninput: a\nparse: number\noutput: b\n")
+        wrong = self.file("wrong.yaml", "pipeline: p\ninptu: a\n")
+        ran = self.run_command("rule", "check", wrong, good)
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("wrong.yaml:2: a rule has no 'inptu' (EINVAL)\n  do:  did you mean 'input'?",
+                      ran.err)
+        self.assertIn("good.yaml: pipeline p is good", ran.out, "the others are checked, too")
+        checked = self.run_command("rule", "check", wrong, "--json")
+        self.assertEqual(checked.code, 1)
+        self.assertEqual(checked.json()[0]["hint"], "did you mean 'input'?")
+        ran = self.run_command("rule", "check", "not-there.yaml")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("not-there.yaml", ran.err)
 
     def test_topology_prints_the_plan(self):
         ran = self.run_command("topology")
