@@ -415,6 +415,7 @@ struct mr_admin_request {
 };
 int mr_control_rule_add(struct mr_admin_request *request, struct mr_error *err);
 int mr_control_rule_list(struct mr_admin_request *request, struct mr_error *err);
+int mr_control_rule_describe(struct mr_admin_request *request, struct mr_error *err);
 int mr_control_rule_remove(struct mr_admin_request *request, struct mr_error *err);
 int mr_control_get(struct mr_admin_request *request, struct mr_error *err);
 /* -EBUSY: a pipeline reads or writes it. */

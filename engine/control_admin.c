@@ -419,6 +419,7 @@ static const struct {
 	{"promote", promote},
 	{"topic.waits", describe_waits},
 	{"rule.add", mr_control_rule_add},
+	{"rule.describe", mr_control_rule_describe},
 	{"rule.list", mr_control_rule_list},
 	{"rule.remove", mr_control_rule_remove},
 	{"get", mr_control_get},

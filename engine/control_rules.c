@@ -64,6 +64,17 @@ static json_t *partition_json(const struct mr_pipeline_host *host, int32_t parti
 	return row;
 }
 
+static json_t *actions_json(const struct mr_runner_view *view)
+{
+	static const char *const words[MR_RUNNER_ACTIONS] = {"started", "done", "failed",
+							     "timed_out", "limited"};
+	json_t *object = json_object();
+
+	for (int i = 0; i < MR_RUNNER_ACTIONS; i++)
+		json_object_set_new(object, words[i], json_integer(published(&view->actions[i])));
+	return object;
+}
+
 static json_t *pipeline_json(const struct mr_pipeline_host *host)
 {
 	const struct mr_definition *definition = host->definition;
@@ -78,7 +89,7 @@ static json_t *pipeline_json(const struct mr_pipeline_host *host)
 		json_array_append_new(partitions, partition_json(host, p));
 	mr_topic_id_text(definition->id, id);
 	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, "
-			 "s:o}",
+			 "s:o, s:o}",
 			 "name", definition->name, "id", id, "version",
 			 (int)definition->version_count, "state",
 			 host->ending ? "ending" : mr_runner_state_words[state], "reason",
@@ -88,7 +99,8 @@ static json_t *pipeline_json(const struct mr_pipeline_host *host)
 			 definition->topics[MR_PIPELINE_REJECTED], "storage",
 			 definition->in_memory ? "memory" : "log", "cpu", (int)host->place.cpu,
 			 "producer_id", (json_int_t)definition->producer_id, "created_ms",
-			 (json_int_t)definition->created_ms, "partitions", partitions);
+			 (json_int_t)definition->created_ms, "partitions", partitions, "actions",
+			 actions_json(mr_runner_view(host->runner)));
 }
 
 int mr_control_rule_list(struct mr_admin_request *request, struct mr_error *err)
@@ -104,6 +116,18 @@ int mr_control_rule_list(struct mr_admin_request *request, struct mr_error *err)
 		if (host)
 			json_array_append_new(rows, pipeline_json(host));
 	}
+	request->reply = json_pack("{s:o}", "pipelines", rows);
+	return 0;
+}
+
+/* Definitions as the catalogue has them, all versions: for who runs them again elsewhere. */
+int mr_control_rule_describe(struct mr_admin_request *request, struct mr_error *err)
+{
+	const struct mr_pipelines *catalogue = &request->control->pipelines->catalogue;
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < catalogue->count; i++)
+		json_array_append_new(rows, mr_definition_to_json(catalogue->rows[i]));
 	request->reply = json_pack("{s:o}", "pipelines", rows);
 	return 0;
 }

@@ -289,12 +289,25 @@ static void hold(struct mr_runner *runner, struct mr_runner_message *message)
 	send(runner, message);
 }
 
+/* Those of the newest version, if its alerts have any. */
+static int start_actions(struct mr_runner *runner, struct mr_error *err)
+{
+	mr_alert_actions_stop(runner->actions);
+	runner->actions = NULL;
+	if (!mr_alert_actions_wanted(runner->definition))
+		return 0;
+	return mr_alert_actions_start(runner->definition, &runner->view, runner->socket_path,
+				      &runner->actions, err);
+}
+
 static int go_on(struct mr_runner *runner, struct mr_runner_message *message, struct mr_error *err)
 {
 	int r = 0;
 
 	if (message->definition)
 		r = take_definition(runner, message->definition, err);
+	if (r == 0 && message->definition)
+		r = start_actions(runner, err);
 	message->definition = NULL;
 	runner->holding = false;
 	runner->save_ns = 0; /* the new version is written down soon */
@@ -490,6 +503,8 @@ static int begin(struct mr_runner *runner, struct mr_error *err)
 	}
 	if (r == 0)
 		r = open_consumer(runner, err);
+	if (r == 0)
+		r = start_actions(runner, err);
 	runner->second_ns = now_ns(runner);
 	runner->save_ns = runner->second_ns;
 	return r;
@@ -499,6 +514,8 @@ static void end(struct mr_runner *runner)
 {
 	int32_t p;
 
+	mr_alert_actions_stop(runner->actions);
+	runner->actions = NULL;
 	mr_consumer_close(runner->consumer);
 	mr_disconnect(runner->connection);
 	runner->consumer = NULL;

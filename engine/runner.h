@@ -120,10 +120,13 @@ enum mr_runner_number {
 };
 extern const char *const mr_runner_number_words[MR_RUNNER_DROPPED];
 
+#define MR_RUNNER_ACTIONS 5
+
 struct mr_runner_view {
 	_Atomic uint32_t state; /* enum mr_runner_state */
 	/* relaxed, all of it: numbers for people */
 	_Atomic uint64_t (*parts)[MR_RUNNER_NUMBERS]; /* by partition */
+	_Atomic uint64_t actions[MR_RUNNER_ACTIONS];  /* as struct mr_actions_counters has them */
 };
 
 struct mr_runner_options {

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "alert_actions.h"
 #include "base/mailbox.h"
 #include "millrace.h"
 #include "pipeline_file.h"
@@ -61,7 +62,8 @@ struct mr_runner {
 	struct mr_runner_part *parts; /* definition->partition_count */
 	struct mr_connection *connection;
 	struct mr_consumer *consumer;
-	struct mr_runner_message ask; /* to the control thread: one out at a time */
+	struct mr_alert_actions *actions; /* NULL: its alerts have none */
+	struct mr_runner_message ask;	  /* to the control thread: one out at a time */
 	bool asked;
 	struct mr_runner_message *queued, **queued_end; /* came while that was out */
 	bool holding;

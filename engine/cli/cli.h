@@ -46,6 +46,8 @@ int mr_command_rule(int argc, char **argv);
 int mr_command_cert(int argc, char **argv);
 int mr_command_bench(int argc, char **argv);
 int mr_command_get(int argc, char **argv);
+int mr_command_explain(int argc, char **argv);
+int mr_command_fit(int argc, char **argv);
 int mr_command_version(int argc, char **argv);
 
 /* Options that mean the same in every command that has them; 'key' of their argp_option rows. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * millrace rule check | add | list | remove: finds the subcommand and runs it (rule.h).
+ * millrace rule check | test | add | list | remove: finds the subcommand and runs it (rule.h).
  */
 #include "rule.h"
 
@@ -14,6 +14,8 @@ static const struct mr_command subcommands[] = {
 	{"add", "run a pipeline from now on, or replace one", mr_command_rule_add},
 	{"list", "show the pipelines and how they stand", mr_command_rule_list},
 	{"remove", "end a pipeline; what it has written stays", mr_command_rule_remove},
+	{"test", "run one over what is stored, and show what would have fired",
+	 mr_command_rule_test},
 };
 
 static void print_help(FILE *out)
@@ -27,6 +29,7 @@ static void print_help(FILE *out)
 		     "Examples:\n"
 		     "  millrace rule check hot-press.yaml\n"
 		     "  millrace rule add hot-press.yaml\n"
+		     "  millrace rule test hot-press.yaml\n"
 		     "  millrace rule list\n"
 		     "  millrace rule remove hot-press\n");
 }

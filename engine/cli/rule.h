@@ -10,5 +10,6 @@ int mr_command_rule_check(int argc, char **argv);
 int mr_command_rule_add(int argc, char **argv);
 int mr_command_rule_list(int argc, char **argv);
 int mr_command_rule_remove(int argc, char **argv);
+int mr_command_rule_test(int argc, char **argv);
 
 #endif

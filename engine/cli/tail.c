@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "millrace/format.h"
 #include "output.h"
+#include "tail_rule.h"
 #include "waits.h"
 
 #define POLL_MS		  200u
@@ -29,12 +30,14 @@ enum {
 	OPTION_GROUP,
 	OPTION_VIEW,
 	OPTION_PARTITION,
+	OPTION_RULE,
 };
 
 struct arguments {
 	const char *topic;
 	const char *socket;
 	const char *group;
+	const char *rule;
 	enum mr_from from;
 	int64_t from_value;
 	bool from_given;
@@ -72,6 +75,10 @@ static error_t parse_words(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!arguments->topic)
 			argp_error(state, "name the topic");
+		if (arguments->rule &&
+		    (arguments->group || arguments->format_given || arguments->partition >= 0))
+			argp_error(state, "--rule has rows of its own: leave --group, --format "
+					  "and --partition away");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -145,6 +152,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--group: a name has 1 to %u bytes", MR_GROUP_NAME_MAX);
 		arguments->group = arg;
 		return 0;
+	case OPTION_RULE:
+		arguments->rule = arg;
+		return 0;
 	case OPTION_VIEW:
 		set_view(arguments, arg, state);
 		return 0;
@@ -165,6 +175,8 @@ static const struct argp_option options[] = {
 	{"view", OPTION_VIEW, "VIEW", 0,
 	 "committed (the default), or appended: also what a failure may still take back", 0},
 	{"partition", OPTION_PARTITION, "N", 0, "only this one", 0},
+	{"rule", OPTION_RULE, "NAME", 0,
+	 "not the records, but what this pipeline says of them: value, windows, alerts", 0},
 	MR_CLI_OPTION_SOCKET,
 	{"json", MR_CLI_JSON, NULL, 0, "the same as --format json", 0},
 	{0},
@@ -182,6 +194,7 @@ static const struct argp argp = {
 	       "  millrace tail host --from latest --follow\n"
 	       "  millrace tail trades --count 10 --json\n"
 	       "  millrace tail trades --from 2026-11-22T10:30 --format csv >trades.csv\n"
+	       "  millrace tail sensors --rule hot-press --follow\n"
 	       "  millrace tail trades --group audit --follow >>audit.log",
 };
 
@@ -353,6 +366,21 @@ static int open_consumer(struct tail *tail)
 	return MR_EXIT_DONE;
 }
 
+static int tail_rule(const struct arguments *arguments)
+{
+	struct mr_tail_rule what = {
+		.socket = arguments->socket,
+		.topic = arguments->topic,
+		.rule = arguments->rule,
+		.from = arguments->from,
+		.from_value = arguments->from_value,
+		.follow = arguments->follow,
+		.count = arguments->count,
+	};
+
+	return mr_tail_rule(&what);
+}
+
 int mr_command_tail(int argc, char **argv)
 {
 	struct arguments arguments = {.partition = -1};
@@ -365,6 +393,8 @@ int mr_command_tail(int argc, char **argv)
 	if (arguments.group && !arguments.from_given)
 		arguments.from = MR_FROM_COMMITTED;
 	mr_stop_watch();
+	if (arguments.rule)
+		return tail_rule(&arguments);
 	code = open_consumer(&tail);
 	if (code == MR_EXIT_DONE && run(&tail) < 0) {
 		mr_cli_error(&tail.err);

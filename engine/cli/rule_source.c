@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rules out of files and out of engines (rule_source.h).
+ */
+#include "rule_source.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ask.h"
+#include "connection.h"
+
+static int read_all(FILE *file, const char *path, char **text, size_t *bytes, struct mr_error *err)
+{
+	char *buffer = malloc(MR_RULE_FILE_MAX + 2);
+	size_t count;
+
+	if (!buffer)
+		return mr_error_set(err, -ENOMEM, "no memory for the rule %s", path);
+	count = fread(buffer, 1, MR_RULE_FILE_MAX + 1, file);
+	if (ferror(file)) {
+		free(buffer);
+		return mr_error_set(err, -EIO, "%s cannot be read", path);
+	}
+	buffer[count] = '\0';
+	*text = buffer;
+	*bytes = count; /* what is too long is refused by who reads it as a rule */
+	return 0;
+}
+
+int mr_rule_source_file(const char *path, struct mr_rule **out, char **text, struct mr_error *err)
+{
+	bool standard = strcmp(path, "-") == 0;
+	FILE *file = standard ? stdin : fopen(path, "re");
+	char *buffer = NULL;
+	size_t bytes = 0;
+	int r;
+
+	if (!file)
+		return mr_error_set(err, -errno, "%s cannot be opened", path);
+	r = read_all(file, path, &buffer, &bytes, err);
+	if (!standard)
+		(void)fclose(file); /* only read */
+	if (r == 0)
+		r = mr_rule_read(buffer, bytes, standard ? "standard input" : path, out, err);
+	if (r == 0 && text)
+		*text = buffer;
+	else
+		free(buffer);
+	return r;
+}
+
+/* The reply's rows are definitions as the catalogue has them (pipelines.h). */
+static int choose(const json_t *rows, const char *name, struct mr_definition **out,
+		  struct mr_error *err)
+{
+	size_t i;
+	json_t *row;
+
+	if (!name && json_array_size(rows) > 1) {
+		mr_error_set(err, -EINVAL, "%zu pipelines run here: which is meant?",
+			     json_array_size(rows));
+		return mr_error_hint(err, "name it with --rule; millrace rule list shows them");
+	}
+	json_array_foreach(rows, i, row)
+	{
+		if (!name || strcmp(mr_ask_word(row, "name"), name) == 0)
+			return mr_definition_from_json(row, out, err);
+	}
+	if (name)
+		mr_error_set(err, -ENOENT, "no pipeline '%s' runs here", name);
+	else
+		mr_error_set(err, -ENOENT, "no pipeline runs here");
+	return mr_error_hint(err, "millrace rule list shows which do; millrace rule add FILE "
+				  "starts one");
+}
+
+int mr_rule_source_engine(struct mr_connection *connection, const char *name,
+			  struct mr_definition **out, struct mr_error *err)
+{
+	json_error_t problem;
+	json_t *reply;
+	char *text;
+	int r = mr_connection_admin(connection, "{\"do\":\"rule.describe\"}", &text, err);
+
+	if (r < 0)
+		return r;
+	reply = json_loads(text, 0, &problem);
+	free(text);
+	if (!reply)
+		return mr_error_set(err, -EPROTO, "the engine's answer is no JSON: %s",
+				    problem.text);
+	r = choose(json_object_get(reply, "pipelines"), name, out, err);
+	json_decref(reply);
+	return r;
+}
