@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold of the commands that look at knowledge: what they show is what the pipeline said;
+what is asked for and is not there is refused in three lines; and an alert's actions are done."""
+import json
+import math
+import os
+
+import support
+
+RULE = """pipeline: hot
+input: sensors
+parse: json
+value: $.temp
+clean: {range: [-100, 200]}
+windows:
+  avg: {fn: weighted_average, last: 4, weights: [4, 3, 2, 1]}
+  peak: {fn: max, last: 2}
+alert:
+  - {name: hot, when: "avg > 90", clear: "avg < 80", severity: critical}
+output: sensors.knowledge
+"""
+
+
+class Knowledge(support.Program):
+    def setUp(self):
+        super().setUp()
+        self.config = "pipeline_checkpoint: 100 ms\n"
+        self.engine = self.start_engine(self.config)
+
+    def rule(self, text=RULE):
+        return self.file("rule.yaml", text)
+
+    def put(self, temperatures, key="press-9"):
+        lines = [json.dumps({"id": key, "temp": one}) for one in temperatures]
+        self.good("put", "sensors", "--format", "json", "--key", "id",
+                  stdin="\n".join(lines) + "\n")
+
+    def row(self):
+        return self.good("rule", "list", "--json").json()["pipelines"][0]
+
+    def add(self, text=RULE):
+        self.good("rule", "add", self.rule(text), "--from", "earliest")
+        self.wait_for(lambda: all(one["lag"] == 0 and one["checkpoint_offset"] == one["offset"]
+                                  for one in self.row()["partitions"]), "all to be read")
+
+    def refused(self, *words, code=1, says):
+        ran = self.client(*words)
+        self.assertEqual(ran.code, code, ran)
+        self.assertRegex(ran.err, says)
+        self.assertLessEqual(len(ran.err.splitlines()), 3, ran)
+
+    def test_a_trial_says_what_the_pipeline_then_says(self):
+        self.put([70, 95, 99, 98, 500, 60, 60, 60])
+        tried = self.good("rule", "test", self.rule(), "--output").out
+        self.assertNotIn("sensors.knowledge", self.good("topic", "list").out)
+        self.add()
+        for kind, topic in (("output", "sensors.knowledge"), ("alert", "sensors.alerts")):
+            lines = [line.split(None, 1)[1] for line in tried.splitlines()
+                     if line.startswith(kind + " ") and "{" in line]
+            self.assertEqual(lines, self.values(topic), kind)
+        counts = self.good("rule", "test", self.rule(), "--json").json()
+        self.assertEqual((counts["records"], counts["kept"]), (8, 7))
+        self.assertEqual(counts["dropped"], {"range": 1})
+        self.assertEqual(counts["raised"], {"hot": 1})
+        self.assertEqual(self.good("rule", "test", self.rule(), "--to", "2", "--json")
+                         .json()["raised"], {"hot": 0})
+        self.refused("rule", "test", self.rule(RULE.replace("sensors\n", "nothing\n")),
+                     says="'nothing' does not exist")
+
+    def test_a_result_is_explained_by_what_it_was_made_of(self):
+        self.put([70, 95, 999, 99, 98, 97])
+        self.put([1], key="other")
+        self.add()
+        said = json.loads(self.values("sensors.knowledge")[4])
+        out = self.good("explain", "press-9@0:5").out
+        self.assertEqual(said["offset"], 5)
+        self.assertIn(f"avg = {said['avg']:.10g}: weighted_average of the last 4 values", out)
+        weighed = [line.split() for line in out.splitlines() if "weight" in line and "share" in line]
+        self.assertEqual([(int(row[0]), float(row[2])) for row in weighed],
+                         [(5, 97), (4, 98), (3, 99), (1, 95)])
+        self.assertEqual([float(row[row.index("weight") + 1]) for row in weighed], [4, 3, 2, 1])
+        self.assertRegex(out, r"cleaning dropped 1 records of this key up to here:\n +2 .*range")
+        self.assertRegex(out, r"alert hot: raised ")
+        self.assertRegex(self.good("explain", "press-9@0:2").out, "dropped by cleaning: range")
+        only = self.good("explain", "press-9@0:5", "--window", "peak").out
+        self.assertIn("peak = 98", only)
+        self.assertNotIn("avg =", only)
+        self.refused("explain", "press-9@0:6", says="is of another key: 'other'")
+        self.refused("explain", "press-9@0:77", says="no record at offset 77")
+        self.refused("explain", "press-9@4:1", says="1 partitions, none is number 4")
+        self.refused("explain", "press-9@0:5", "--rule", "cold", says="no pipeline 'cold'")
+        self.refused("explain", "press-9", code=2, says="KEY@PARTITION:OFFSET")
+
+    def test_an_explanation_follows_the_versions(self):
+        self.put([70, 80, 90])
+        self.add()
+        self.add(RULE.replace("weights: [4, 3, 2, 1]", "weights: [1, 0, 0, 0]"))
+        self.put([50])
+        self.wait_for(lambda: len(self.values("sensors.knowledge")) == 4, "the fourth answer")
+        self.assertIn("version 1", self.good("explain", "press-9@0:2").out)
+        newest = self.good("explain", "press-9@0:3").out
+        self.assertIn("version 2", newest)
+        self.assertIn("avg = 50:", newest)
+
+    def test_rows_and_alerts_side_by_side(self):
+        self.put([70, 95, 99, 98, 60, 60, 60])
+        self.add()
+        lines = self.good("tail", "sensors", "--rule", "hot").out.splitlines()
+        self.assertRegex(lines[0], "time +key +value +avg +peak")
+        self.assertEqual(len([line for line in lines if "ALERT" not in line]), 8)
+        self.assertRegex(lines[-2], r"ALERT hot raised \(critical\): avg > 90 +@0:2")
+        self.assertRegex(lines[-1], r"ALERT hot cleared \(critical\): avg < 80 +@0:5")
+        packed = RULE.replace("output: sensors.knowledge",
+                              "output: {topic: packed.knowledge, format: packed}")
+        self.add(packed.replace("pipeline: hot", "pipeline: packed"))
+        self.wait_for(lambda: len(self.good("tail", "sensors", "--rule", "packed")
+                                  .out.splitlines()) == 10, "all rows")
+        rows = self.good("tail", "sensors", "--rule", "packed").out.splitlines()
+        self.assertEqual(rows, lines)
+        self.refused("tail", "sensors.alerts", "--rule", "hot", says="reads topic 'sensors'")
+        self.refused("tail", "sensors", "--rule", "hot", "--json", code=2, says="rows of its own")
+
+    def test_weights_are_found_and_said_not_to_win(self):
+        wave = [50 + 10 * math.sin(0.3 * i + 1) for i in range(600)]
+        self.put(wave)
+        found = self.good("fit", "sensors", "--value", "$.temp", "--last", "3", "--json").json()
+        cosine = math.cos(0.3)
+        for mine, true in zip(found["weights"], (1 + 2 * cosine, -1 - 2 * cosine, 1)):
+            self.assertAlmostEqual(mine, true, places=6)
+        self.assertEqual(found["best"], "fitted")
+        self.assertLess(found["errors"]["fitted"]["rms"], found["errors"]["last value"]["rms"])
+        self.put([i % 2 for i in range(300)], key="press-8")
+        self.refused("fit", "sensors", "--value", "$.temp", says="several keys")
+        text = self.good("fit", "sensors", "--value", "$.temp", "--key", "press-9").out
+        self.assertRegex(text, "The fitted weights (win|do NOT win)")
+        self.refused("fit", "sensors", "--value", "$.temp", "--key", "nobody",
+                     says="0 values are too few")
+        self.refused("fit", "sensors", code=2, says="where the value is")
+
+    def test_an_alerts_actions_are_done_and_counted(self):
+        said = os.path.join(self.data, "..", "said")
+        self.put([70, 95, 99, 98, 60, 60, 60])
+        self.add(RULE.replace("severity: critical",
+                              "severity: critical, every: 1ms, exec: \"sh -c 'echo $MILLRACE_STATE "
+                              f"$MILLRACE_KEY >> {os.path.abspath(said)}'\""))
+        self.wait_for(lambda: self.row()["actions"]["done"] == 2, "both actions")
+        with open(said, encoding="utf-8") as file:
+            self.assertEqual(sorted(file.read().split("\n")),
+                             ["", "cleared press-9", "raised press-9"])
+        self.assertEqual(self.row()["actions"]["failed"], 0)
+        self.add(RULE.replace("severity: critical", "severity: critical, exec: \"false\""))
+        self.put([99, 99, 99, 99])
+        self.wait_for(lambda: self.row()["actions"]["failed"] == 1, "the one that fails")
+        self.put([1])  # nothing is held up by it
+        self.wait_for(lambda: len(self.values("sensors.knowledge")) == 12, "the next answer")
+
+
+if __name__ == "__main__":
+    support.main()
