@@ -274,7 +274,7 @@ static void print_kept(const struct kept *kept)
 	char time[MR_TIME_TEXT_BYTES];
 
 	mr_time_format(kept->time_ms, time);
-	printf("%12" PRIu64 "  %-24s  %14.8g", kept->offset, time, kept->value);
+	printf("%10" PRIu64 "  %-24s  %11.7g", kept->offset, time, kept->value);
 }
 
 static void print_place(const struct kept *kept)
@@ -320,9 +320,10 @@ static void print_inputs(const struct explanation *explanation, uint32_t window)
 		printf("  ");
 		print_kept(kept);
 		if (spec->weight_count && k < spec->weight_count)
-			printf("  weight %-10.6g share %.4f", spec->weights[k],
+			printf("  weight %-7.5g share %.4f", spec->weights[k],
 			       spec->weights[k] / sum);
-		print_place(kept);
+		if (kept->leader_epoch != explanation->record.leader_epoch)
+			print_place(kept); /* else as the record itself */
 		putchar('\n');
 	}
 }
