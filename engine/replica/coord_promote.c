@@ -160,6 +160,16 @@ static int write_promotion(struct mr_coord_static *us, struct mr_register *reg,
 	return 0;
 }
 
+static uint64_t connected(const struct mr_coord_static *us)
+{
+	uint64_t nodes = 0;
+
+	for (uint32_t node = 0; node < MR_NODES_MAX; node++)
+		if (us->peers[node].connected)
+			nodes |= mr_coord_bit(node);
+	return nodes;
+}
+
 /* By the owner: 'to' has all that was committed, and is there to go on. */
 static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 		     const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
@@ -167,13 +177,14 @@ static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 {
 	char hosts[200], room[16];
 	const char *to = name_of(us, (int32_t)wanted->to, room);
+	uint64_t missing;
 
 	if (!(reg->replicas & mr_coord_bit(wanted->to)))
 		return mr_error_set(err, -EINVAL, "host %s keeps no copy: %s do", to,
 				    list_nodes(us, reg->replicas, hosts, sizeof(hosts)));
 	if (reg->now.state.leader == (int32_t)wanted->to)
 		return mr_error_set(err, -EALREADY, "host %s leads already", to);
-	if (!mr_register_is_durable(reg))
+	if (!mr_register_is_accepted(reg))
 		return mr_error_set(err, -EAGAIN, "the register is being changed: say it again");
 	if (!(reg->now.state.isr & mr_coord_bit(wanted->to))) {
 		mr_error_set(err, -EPERM, "host %s is not in sync; in sync: %s", to,
@@ -184,6 +195,15 @@ static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 	if (wanted->to != us->options.self && !us->peers[wanted->to].connected) {
 		mr_error_set(err, -EHOSTUNREACH, "host %s cannot be reached by the leader", to);
 		mr_error_hint(err, "look with: millrace peers");
+		return -EHOSTUNREACH;
+	}
+	missing = reg->now.state.isr & mr_coord_others(us, reg) & ~connected(us);
+	if (missing) {
+		mr_error_set(err, -EHOSTUNREACH,
+			     "host %s is in sync and cannot be reached by the leader",
+			     list_nodes(us, missing, hosts, sizeof(hosts)));
+		mr_error_hint(err, "a new leader begins when all in sync know of it: wait until it "
+				   "is there again, or out of sync");
 		return -EHOSTUNREACH;
 	}
 	return write_promotion(us, reg, wanted, false, write, err);

@@ -47,6 +47,13 @@ struct mr_register {
 	 * 'told': it has confirmed 'durable' on this connection. 'confirm': that is due from us.
 	 */
 	uint64_t heard, told, confirm;
+	uint64_t has; /* bit i: node i said that it has 'durable' on stable storage */
+	/*
+	 * 'durable' may be acted on here: at its owner only when all that are in sync by it have it
+	 * on their disks, too. 'base': the version that was accepted last, which this host knows.
+	 */
+	bool accepted;
+	uint64_t base;
 	/* This host may write, if the register says so: nobody can have been promoted unseen. */
 	bool released;
 	bool written_here;  /* 'now', in this life */
@@ -61,11 +68,12 @@ struct mr_register {
 	bool created, watched;
 	bool queued, state_due;
 	struct mr_coord_event answer; /* NOTHING: none due */
-	/* a write that is not durable yet */
+	/* a write that is not accepted yet */
 	struct mr_coord_write {
 		uint64_t version; /* 0: none */
 		uint32_t node;	  /* that proposed it */
 		uint64_t id;	  /* of its request; 0: a proposal of this host */
+		uint64_t since_ns;
 		bool promotion;
 	} write;
 	/* our proposal at another owner; what came of it is told when that is durable here */
@@ -129,6 +137,10 @@ struct mr_register *mr_registers_find(const struct mr_coord_static *us,
 struct mr_register *mr_registers_add(struct mr_coord_static *us, const struct mr_coord_key *key,
 				     uint64_t replicas);
 bool mr_register_is_durable(const struct mr_register *reg);
+/* And nothing of it may be lost with a single disk of those that are in sync. */
+bool mr_register_is_accepted(const struct mr_register *reg);
+/* 'node' has what is durable here. */
+void mr_register_confirmed(struct mr_coord_static *us, struct mr_register *reg, uint32_t node);
 /* This host is its owner and may write now. */
 bool mr_register_is_ours(const struct mr_coord_static *us, const struct mr_register *reg);
 bool mr_register_is_held(const struct mr_coord_static *us, const struct mr_register *reg);

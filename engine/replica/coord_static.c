@@ -3,8 +3,9 @@
  * The static coordinator (coord_static.h): registers, who may write them, what of it is durable and
  * who hears of it. Runs on the control thread; owns the registers.
  *
- * A write goes its way in one order, always: 'now', the file, 'durable', and only then the answer,
- * the event and the notices. So nobody ever acts on what a crash takes back.
+ * A write goes its way in one order, always: 'now', the file, 'durable', and only then the notices;
+ * when the members of its ISR have confirmed, 'accepted', the answer and the event. So nobody ever
+ * acts on what a crash takes back, nor the owner on what goes with its disk.
  *
  * Two writers of one register can come only from a person's take-over beside a leader that was not
  * stopped. Whatever they wrote, all hosts come to hold the same: the greater version, then epoch,
@@ -109,6 +110,11 @@ bool mr_register_is_durable(const struct mr_register *reg)
 	return memcmp(&reg->now, &reg->durable, sizeof(reg->now)) == 0;
 }
 
+bool mr_register_is_accepted(const struct mr_register *reg)
+{
+	return reg->accepted && mr_register_is_durable(reg);
+}
+
 bool mr_register_is_held(const struct mr_coord_static *us, const struct mr_register *reg)
 {
 	if (reg->blank)
@@ -125,7 +131,7 @@ bool mr_register_is_held(const struct mr_coord_static *us, const struct mr_regis
 static void state_is_due(struct mr_coord_static *us, struct mr_register *reg)
 {
 	if (!reg->watched || !reg->durable.state.version || mr_register_is_held(us, reg) ||
-	    !mr_register_is_durable(reg))
+	    !mr_register_is_accepted(reg))
 		return;
 	reg->state_due = true;
 	enqueue(us, reg);
@@ -228,15 +234,45 @@ static bool may_propose(const struct mr_register *reg, const struct mr_coord_sta
 	       (state->isr & mr_coord_bit(node));
 }
 
+/*
+ * This host proposes against what it knows, and something newer of it waits for members that do not
+ * confirm. The same again waits on. Fewer members take its place: what the host knows did not move,
+ * so it counts on all that it ever proposed (R4). Nobody comes in, who may have left by R7.
+ */
+static enum mr_coord_event_kind supersede(struct mr_coord_static *us, struct mr_register *reg,
+					  const struct mr_coord_proposal *proposal,
+					  struct mr_coord_write *write)
+{
+	const struct mr_coord_state *now = &reg->now.state;
+	struct mr_coord_state wanted = proposal->wanted;
+
+	if (wanted.version != reg->base + 1 || (wanted.isr & ~now->isr) ||
+	    wanted.leader != now->leader || wanted.leader_epoch != now->leader_epoch ||
+	    wanted.leader_incarnation != now->leader_incarnation)
+		return MR_COORD_UNKNOWN;
+	write->version = now->version;
+	if (wanted.isr == now->isr) {
+		reg->write = *write;
+		return MR_COORD_NOTHING;
+	}
+	wanted.version = ++write->version;
+	mr_register_write(us, reg, &wanted, write);
+	return MR_COORD_NOTHING;
+}
+
 enum mr_coord_event_kind mr_register_try(struct mr_coord_static *us, struct mr_register *reg,
 					 const struct mr_coord_proposal *proposal, uint32_t node,
 					 uint64_t id)
 {
 	const struct mr_coord_state *wanted = &proposal->wanted;
-	struct mr_coord_write write = {.version = wanted->version, .node = node, .id = id};
+	struct mr_coord_write write = {
+		.version = wanted->version, .node = node, .id = id, .since_ns = us->now_ns};
 
 	if (!mr_register_is_durable(reg)) /* one at a time; and no word of what is about to pass */
 		return MR_COORD_UNKNOWN;
+	if (!reg->accepted)
+		return node == us->options.self ? supersede(us, reg, proposal, &write)
+						: MR_COORD_UNKNOWN;
 	if (wanted->version != reg->now.state.version + 1 ||
 	    (node != us->options.self && !may_propose(reg, wanted, node)))
 		return MR_COORD_REFUSED;
@@ -325,7 +361,7 @@ void mr_register_merge(struct mr_coord_static *us, struct mr_register *reg, uint
 		reg->confirm |= mr_coord_bit(node);
 	} else if (order == 0) {
 		if (mr_register_is_durable(reg)) {
-			reg->told |= mr_coord_bit(node);
+			mr_register_confirmed(us, reg, node);
 			mr_coord_say_confirm(us, reg, node);
 		} else {
 			reg->confirm |= mr_coord_bit(node);
@@ -370,25 +406,55 @@ void mr_coord_static_save(struct mr_coord_static *us)
 /* Not before it is durable here: a crash must not take back what this host has acted on. */
 void mr_register_tell_outcome(struct mr_coord_static *us, struct mr_register *reg)
 {
-	if (!reg->asked.version || reg->durable.state.version < reg->asked.version)
+	if (!reg->asked.version || reg->durable.state.version < reg->asked.version ||
+	    !reg->accepted)
 		return;
 	reg->asked.version = 0;
 	mr_register_answer(us, reg, reg->asked.done ? MR_COORD_ACCEPTED : MR_COORD_REFUSED,
 			   &reg->durable.state);
 }
 
-/* It is durable: this host acts on it, and all hear of it. */
+/* Whether the members have it whose disks count; version 1 is the same by configuration. */
+static bool is_with_members(const struct mr_coord_static *us, const struct mr_register *reg)
+{
+	uint64_t members = reg->durable.state.isr & mr_coord_others(us, reg);
+
+	return reg->durable.owner != (int32_t)us->options.self || reg->durable.state.version == 1 ||
+	       !(members & ~reg->has);
+}
+
+/* This host acts on it: what was asked for is answered. */
+static void accept_durable(struct mr_coord_static *us, struct mr_register *reg)
+{
+	if (reg->accepted || !mr_register_is_durable(reg) || !is_with_members(us, reg))
+		return;
+	reg->accepted = true;
+	reg->base = reg->durable.state.version;
+	if (reg->write.version && reg->write.version <= reg->durable.state.version)
+		end_write(us, reg, true);
+	mr_register_tell_outcome(us, reg);
+	end_blank(us, reg);
+	state_is_due(us, reg);
+}
+
+void mr_register_confirmed(struct mr_coord_static *us, struct mr_register *reg, uint32_t node)
+{
+	reg->told |= mr_coord_bit(node);
+	reg->has |= mr_coord_bit(node);
+	accept_durable(us, reg);
+}
+
+/* It is durable: all hear of it, and this host acts on it as soon as it may. */
 static void is_durable_now(struct mr_coord_static *us, struct mr_register *reg)
 {
 	uint64_t left = mr_coord_others(us, reg);
 
 	reg->durable = reg->saving;
 	reg->told = 0;
-	if (reg->write.version && reg->write.version <= reg->durable.state.version)
-		end_write(us, reg, true);
-	mr_register_tell_outcome(us, reg);
+	reg->has = mr_register_is_durable(reg) ? reg->confirm : 0; /* they said it */
+	reg->accepted = false;
 	end_blank(us, reg);
-	state_is_due(us, reg);
+	accept_durable(us, reg);
 	if (!mr_register_is_durable(reg))
 		return;
 	for (; left; left &= left - 1) {
@@ -396,9 +462,10 @@ static void is_durable_now(struct mr_coord_static *us, struct mr_register *reg)
 
 		if (!us->peers[node].connected)
 			continue;
+		/* by its writer, and by who needs their word; else it is said again later */
 		if (reg->confirm & mr_coord_bit(node))
 			mr_coord_say_confirm(us, reg, node);
-		else if (reg->written_here) /* else its writer tells them; we say it again later */
+		else if (reg->written_here || reg->durable.owner == (int32_t)us->options.self)
 			mr_coord_say_state(us, reg, node);
 	}
 	reg->confirm = 0;
@@ -517,6 +584,7 @@ int mr_coord_static_open(const struct mr_coord_static_options *options, const vo
 			 size_t count, struct mr_coord **out, struct mr_error *err)
 {
 	struct mr_coord_static *us = calloc(1, sizeof(*us));
+	struct mr_register *reg;
 	int r = 0;
 
 	mr_assert(options->self < MR_NODES_MAX);
@@ -535,6 +603,8 @@ int mr_coord_static_open(const struct mr_coord_static_options *options, const vo
 		close_coord(&us->head);
 		return r;
 	}
+	TAILQ_FOREACH(reg, &us->registers, all)
+	accept_durable(us, reg);
 	*out = &us->head;
 	return 0;
 }
@@ -558,6 +628,8 @@ int mr_coord_static_create(struct mr_coord *coord, const struct mr_coord_key *ke
 		reg->written_here = true;
 	} else {
 		us->strangers--;
+		reg->durable = reg->saving = (struct mr_coord_value){.owner = MR_NODE_NONE};
+		reg->durable.state.leader = reg->saving.state.leader = MR_NODE_NONE;
 	}
 	reg->created = true;
 	us->dirty = true;
@@ -624,6 +696,7 @@ void mr_coord_static_connected(struct mr_coord *coord, uint32_t node, uint64_t i
 	TAILQ_FOREACH(reg, &us->registers, all)
 	{
 		reg->told &= ~mr_coord_bit(node);
+		reg->has &= ~mr_coord_bit(node); /* its disk may be another one */
 		if ((reg->replicas & mr_coord_bit(node)) && reg->durable.state.version &&
 		    mr_register_is_durable(reg))
 			mr_coord_say_state(us, reg, node);
@@ -671,6 +744,18 @@ static void say_again(struct mr_coord_static *us, uint32_t node)
 	}
 }
 
+/* Members that do not confirm: who proposed it may propose less. */
+static void give_up(struct mr_coord_static *us, struct mr_register *reg)
+{
+	const struct mr_coord_write *write = &reg->write;
+
+	if (!write->version || write->promotion || write->node != us->options.self ||
+	    !mr_register_is_durable(reg) || us->now_ns - write->since_ns < MR_COORD_GIVE_UP_NS)
+		return;
+	reg->write = (struct mr_coord_write){0};
+	mr_register_answer(us, reg, MR_COORD_UNKNOWN, &reg->durable.state);
+}
+
 void mr_coord_static_time(struct mr_coord *coord, uint64_t now_ns)
 {
 	struct mr_coord_static *us = mr_coord_static_of(coord);
@@ -685,6 +770,7 @@ void mr_coord_static_time(struct mr_coord *coord, uint64_t now_ns)
 	{
 		if (reg->asked.id && now_ns - reg->asked.since_ns >= MR_COORD_GIVE_UP_NS)
 			nobody_knows(us, reg);
+		give_up(us, reg);
 		mr_register_promote_time(us, reg);
 	}
 	mr_coord_static_save(us);

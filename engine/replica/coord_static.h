@@ -3,7 +3,8 @@
  * The `static` coordinator: configuration and a person's `promote` say who leads. No vote: the
  * register of a partition is kept durably by every host that has a replica, and the host that it
  * names as leader is its only writer, its owner. Compare-and-set is a durable write there; others
- * ask it by notice, and take over what it tells them. So two hosts never elect by themselves.
+ * ask it by notice, and take over what it tells them. So two hosts never elect by themselves. It is
+ * carried out when all who are in sync by it have it durably as well: no disk alone knows of it.
  *
  * After a start a host does not hand out a register that names itself before it has compared it
  * with all other replicas' hosts, or a person promoted it: one of them may have been promoted

@@ -6,7 +6,8 @@
  *
  *	s KEY VALUE replicas handed_to newest	a register, as it is durable at the sender, which
  *						may be its owner and may write it (newest: 1)
- *	h KEY version epoch leader		confirmed: durable here as well
+ *	h KEY version epoch leader		confirmed: durable here as well; version 0:
+ *						heard, but its topic is not made here yet
  *	p KEY id VALUE guard incarnation	proposed, to the owner
  *	o KEY id done VALUE			what came of that: carried out, or how it is
  *	m KEY id to wall_ms			a person promotes, at another host than the owner's
@@ -92,6 +93,8 @@ __attribute__((format(printf, 4, 5))) static void say(struct mr_coord_static *us
 
 void mr_coord_say_state(struct mr_coord_static *us, struct mr_register *reg, uint32_t node)
 {
+	if (!reg->created) /* else it would count as kept on this disk */
+		return;
 	say(us, node, reg, "s" VALUE_FORMAT " %" PRIx64 " %" PRIx64 " %x",
 	    VALUE_ARGUMENTS(&reg->durable.state, reg->durable.owner), reg->replicas, reg->handed_to,
 	    mr_register_is_ours(us, reg));
@@ -99,8 +102,11 @@ void mr_coord_say_state(struct mr_coord_static *us, struct mr_register *reg, uin
 
 void mr_coord_say_confirm(struct mr_coord_static *us, struct mr_register *reg, uint32_t node)
 {
-	say(us, node, reg, "h %" PRIx64 " %x %x", reg->durable.state.version,
-	    reg->durable.state.leader_epoch, reg->durable.state.leader + 1);
+	if (reg->created)
+		say(us, node, reg, "h %" PRIx64 " %x %x", reg->durable.state.version,
+		    reg->durable.state.leader_epoch, reg->durable.state.leader + 1);
+	else
+		say(us, node, reg, "h 0 0 0");
 }
 
 void mr_coord_say_proposal(struct mr_coord_static *us, struct mr_register *reg, uint32_t node,
@@ -246,10 +252,12 @@ static bool hear_confirm(struct mr_coord_static *us, uint32_t node, struct mr_re
 
 	if (!is_whole(words))
 		return false;
+	if (reg && version == 0)
+		mr_register_heard(us, reg, node);
 	if (!reg || version != reg->durable.state.version ||
 	    epoch != reg->durable.state.leader_epoch || leader != reg->durable.state.leader)
 		return true; /* of what was before */
-	reg->told |= mr_coord_bit(node);
+	mr_register_confirmed(us, reg, node);
 	mr_register_heard(us, reg, node);
 	return true;
 }

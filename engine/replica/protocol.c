@@ -285,16 +285,58 @@ static bool want_expansion(const struct mr_replica *replica, struct mr_coord_pro
 	return false;
 }
 
+/* Members that may be waited for in vain: as leader the late ones, else those that are not there.
+ */
+static uint64_t missing(const struct mr_replica *replica)
+{
+	uint64_t left = replica->proposal.wanted.isr & ~bit(replica->options.self), nodes = 0;
+
+	for (; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		const struct mr_replica_peer *peer = &replica->peers[i];
+
+		if (replica->role == MR_ROLE_LEADER
+			    ? passed(replica, peer->caught_up_ns, replica->options.lag_max_ns)
+			    : !peer->connected)
+			nodes |= bit(i);
+	}
+	return nodes;
+}
+
 /*
- * After a lost answer the same is proposed again: it is carried out at most once, and whatever
- * comes back says where the register stands.
+ * A proposal that nobody answers may wait for a member that is gone: what takes its place has
+ * fewer. As leader, or where this host led before, which nobody else can claim. One of them at most
+ * is carried out, or one after the other, and R4 counts on all.
+ */
+static bool want_fewer(const struct mr_replica *replica, struct mr_coord_proposal *out)
+{
+	const struct mr_coord_proposal *last = &replica->proposal;
+	uint64_t isr = replica->known.isr & last->wanted.isr & ~missing(replica);
+
+	if (replica->known.leader != (int32_t)replica->options.self ||
+	    last->wanted.leader != replica->known.leader || isr == last->wanted.isr ||
+	    count_of(isr) < replica->options.min_insync_replicas)
+		return false;
+	if (replica->role != MR_ROLE_LEADER &&
+	    !passed(replica, replica->first_ns, replica->options.lag_max_ns))
+		return false;
+	*out = *last;
+	out->guard = MR_NODE_NONE;
+	out->wanted.isr = isr;
+	return true;
+}
+
+/*
+ * After a lost answer the same is proposed again, or less: it is carried out at most once, and
+ * whatever comes back says where the register stands.
  */
 static bool want_proposal(struct mr_replica *replica, struct mr_coord_proposal *out)
 {
 	if (replica->known.version == 0 || replica->proposing == MR_PROPOSING)
 		return false;
 	if (replica->proposing == MR_PROPOSING_AGAIN) {
-		*out = replica->proposal;
+		if (!want_fewer(replica, out))
+			*out = replica->proposal;
 		return passed(replica, replica->proposed_ns, replica->options.ask_again_ns);
 	}
 	if (replica->proposed_ns &&
@@ -320,6 +362,8 @@ static void note_proposal(struct mr_replica *replica, const struct mr_coord_prop
 		replica->shrinks += (before & ~proposal->wanted.isr) != 0;
 		replica->expansions += (proposal->wanted.isr & ~before) != 0;
 	}
+	if (replica->proposing == MR_PROPOSING_NOTHING)
+		replica->first_ns = replica->now_ns;
 	replica->proposing = MR_PROPOSING;
 	replica->proposal = *proposal;
 	replica->proposed_ns = replica->now_ns;

@@ -57,8 +57,8 @@ struct mr_feed_entry {
 	int64_t producer_id;
 	int32_t sequence;
 	uint32_t refused;
-	uint32_t at;	       /* ASK_STATE, STATE: where in the whole state the piece begins */
-	uint32_t total_bytes;  /* STATE: of the whole */
+	uint32_t at;	      /* ASK_STATE, STATE: where in the whole state the piece begins */
+	uint32_t total_bytes; /* STATE: of the whole */
 };
 
 static inline bool mr_feed_has_batches(enum mr_feed_kind kind)
@@ -144,9 +144,9 @@ struct mr_replica {
 				       carried out yet */
 	} proposing;
 	struct mr_coord_proposal proposal;
-	uint64_t proposed_ns;
-	uint64_t proposed_isr; /* union of all that was proposed against known.version */
-	int32_t claimed_epoch; /* of our own election */
+	uint64_t proposed_ns, first_ns; /* the last one of them, and the first */
+	uint64_t proposed_isr;		/* union of all that was proposed against known.version */
+	int32_t claimed_epoch;		/* of our own election */
 	bool leader_gone;
 	bool resigned; /* our session may be over: nothing is led or claimed */
 	/* following */
@@ -155,8 +155,8 @@ struct mr_replica {
 	uint64_t said_ns; /* when ASK or FETCH was last sent; 0: not yet */
 	uint64_t truncate_offset;
 	bool truncate_reset;
-	bool truncate_state; /* with the state that came */
-	bool void_log;	     /* nobody vouches for what is here: it begins anew first */
+	bool truncate_state;	   /* with the state that came */
+	bool void_log;		   /* nobody vouches for what is here: it begins anew first */
 	uint64_t shown;		   /* the high watermark before that: it does not go back */
 	bool truncating;	   /* the action was handed out */
 	bool fetch_heard;	   /* the leader answered FETCH */
@@ -240,14 +240,14 @@ void mr_replica_refused_state(struct mr_replica *replica);
 struct mr_replica_action {
 	enum mr_action_kind {
 		MR_ACTION_NOTHING,
-		MR_ACTION_READ,	    /* the register, again */
-		MR_ACTION_PROPOSE,  /* 'proposal' to the coordinator */
-		MR_ACTION_TRUNCATE, /* the log to 'offset', with the whole batch that holds it;
-				       with 'reset' all of it, to begin anew there, with
-				       'state' by what came of that. Then
-				       mr_replica_truncated() */
-		MR_ACTION_SEND,	    /* 'entry' to 'node'; with STATE entry.bytes of the state that
-				       is kept, from entry.at on */
+		MR_ACTION_READ,	      /* the register, again */
+		MR_ACTION_PROPOSE,    /* 'proposal' to the coordinator */
+		MR_ACTION_TRUNCATE,   /* the log to 'offset', with the whole batch that holds it;
+					 with 'reset' all of it, to begin anew there, with
+					 'state' by what came of that. Then
+					 mr_replica_truncated() */
+		MR_ACTION_SEND,	      /* 'entry' to 'node'; with STATE entry.bytes of the state that
+					 is kept, from entry.at on */
 		MR_ACTION_KEEP_STATE, /* for others: then mr_replica_keeps_state(), by and by */
 		MR_ACTION_DROP_STATE, /* nobody wants what is kept any more */
 	} kind;

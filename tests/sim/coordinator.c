@@ -227,11 +227,6 @@ void sim_coordinator_new_disk(struct sim *sim, uint32_t node)
 {
 }
 
-bool sim_coordinator_survives(const struct sim *sim, uint32_t node)
-{
-	return true;
-}
-
 void sim_coordinator_connected(struct sim *sim, uint32_t a, uint32_t b)
 {
 }

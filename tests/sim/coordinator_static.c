@@ -39,8 +39,9 @@ struct sim_coordinator {
 	uint64_t connection_count;
 	struct notice *notices;
 	size_t count, room;
-	struct mr_coord_state newest; /* durable anywhere, ever */
-	bool promoting;		      /* one person does one thing at a time */
+	struct mr_coord_state newest;	/* durable anywhere */
+	struct mr_coord_state accepted; /* durable with all that are in sync by it */
+	bool promoting;			/* one person does one thing at a time */
 };
 
 static const struct mr_coord_key key = {.topic_id = {1}, .partition = 0};
@@ -54,6 +55,7 @@ struct sim_coordinator *sim_coordinator_new(struct sim *sim)
 		coordinator->places[i] = (struct place){.sim = sim, .node = i};
 	coordinator->newest = (struct mr_coord_state){
 		.version = 1, .isr = (UINT64_C(1) << sim->hosts_count) - 1, .leader = FIRST};
+	coordinator->accepted = coordinator->newest;
 	return coordinator;
 }
 
@@ -80,7 +82,7 @@ void sim_coordinator_free(struct sim_coordinator *coordinator)
 
 struct mr_coord_state sim_coordinator_state(const struct sim *sim)
 {
-	return sim->coordinator->newest;
+	return sim->coordinator->accepted;
 }
 
 /* ---- what it is given ------------------------------------------------------------------------ */
@@ -159,23 +161,17 @@ void sim_coordinator_end(struct sim *sim, uint32_t node)
 void sim_coordinator_new_disk(struct sim *sim, uint32_t node)
 {
 	struct place *place = &sim->coordinator->places[node];
+	struct mr_coord_state *newest = &sim->coordinator->newest;
 
 	free(place->disk);
 	place->disk = NULL;
 	place->disk_bytes = 0;
 	place->durable = (struct mr_coord_state){0};
-}
-
-/* The newest register is with its owner alone until another host has it: that disk may not go. */
-bool sim_coordinator_survives(const struct sim *sim, uint32_t node)
-{
-	const struct sim_coordinator *coordinator = sim->coordinator;
-
+	/* what was with this host alone never was */
+	*newest = (struct mr_coord_state){0};
 	for (uint32_t i = 0; i < sim->hosts_count; i++)
-		if (i != node &&
-		    coordinator->places[i].durable.version == coordinator->newest.version)
-			return true;
-	return false;
+		if (sim->coordinator->places[i].durable.version > newest->version)
+			*newest = sim->coordinator->places[i].durable;
 }
 
 void sim_coordinator_connected(struct sim *sim, uint32_t a, uint32_t b)
@@ -273,6 +269,19 @@ static void promote(struct sim *sim)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* By what lies on the disks, not by what the coordinators think. */
+static void note_accepted(struct sim *sim, const struct mr_coord_state *state)
+{
+	struct sim_coordinator *coordinator = sim->coordinator;
+
+	if (state->version <= coordinator->accepted.version)
+		return;
+	for (uint32_t i = 0; i < sim->hosts_count; i++)
+		if (state->isr >> i & 1 && coordinator->places[i].durable.version < state->version)
+			return;
+	coordinator->accepted = *state;
+}
+
 static void note_durable(struct sim *sim, struct place *place)
 {
 	struct mr_coord_state *newest = &sim->coordinator->newest;
@@ -281,6 +290,8 @@ static void note_durable(struct sim *sim, struct place *place)
 	if (mr_coord_static_known(place->coord, &key, &place->durable, &not_heard_of) == 0 &&
 	    place->durable.version > newest->version)
 		*newest = place->durable;
+	for (uint32_t i = 0; i < sim->hosts_count; i++)
+		note_accepted(sim, &sim->coordinator->places[i].durable);
 }
 
 static void turn(struct sim *sim, struct place *place)

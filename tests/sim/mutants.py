@@ -187,6 +187,12 @@ STATIC = {
         "	mr_coord_static_save(us);",
         "accepted is what a crash does not take back",
     ),
+    "accepted-before-the-members-have-it": (
+        COORD,
+        "	       !(members & ~reg->has);",
+        "	       members + 1 > 0;",
+        "what was acted upon is not lost with one disk",
+    ),
     "a-take-over-is-one-more-version": (
         PROMOTE,
         "taken_over ? MR_COORD_TAKEOVER : 1",

@@ -98,8 +98,6 @@ static bool may_lose_disk(const struct sim *sim, uint32_t node)
 	for (uint32_t i = 0; i < sim->hosts_count; i++)
 		if (sim->hosts[i].lost_data)
 			return false;
-	if (!sim_coordinator_survives(sim, node))
-		return false;
 	if (!(state.isr >> node & 1))
 		return true;
 	return sim->min_insync_replicas > 1 && state.isr == all;

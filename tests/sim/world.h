@@ -166,8 +166,6 @@ void sim_coordinator_step(struct sim *sim);
 void sim_coordinator_cut(struct sim *sim, uint32_t node, bool cut);
 void sim_coordinator_heal(struct sim *sim);
 void sim_coordinator_new_disk(struct sim *sim, uint32_t node);
-/* What is true of who leads is kept without this host's disk, too. */
-bool sim_coordinator_survives(const struct sim *sim, uint32_t node);
 /* Two hosts are, of which both are alive; were, of which one may be dead. */
 void sim_coordinator_connected(struct sim *sim, uint32_t a, uint32_t b);
 void sim_coordinator_disconnected(struct sim *sim, uint32_t a, uint32_t b);
