@@ -88,7 +88,8 @@ int mr_control_coord_open(struct mr_control_peers *peers, struct mr_error *err)
 	struct mr_control *control = peers->control;
 	struct mr_coord_static_options options = {
 		.self = control->config->number,
-		.incarnation = control->checkpoint.engine_start,
+		.incarnation = mr_incarnation(control->checkpoint.log_id,
+					      control->checkpoint.engine_start),
 		.save = save,
 		.notify = notify,
 		.name = name,

@@ -201,7 +201,8 @@ static struct mr_replica_options replica_options(const struct mr_hosted *hosted)
 
 	return (struct mr_replica_options){
 		.self = control->config->number,
-		.incarnation = control->checkpoint.engine_start,
+		.incarnation = mr_incarnation(control->checkpoint.log_id,
+					      control->checkpoint.engine_start),
 		.replicas = hosted->topic->replicas,
 		.min_insync_replicas = hosted->topic->min_insync_replicas,
 		.window_bytes = window_bytes(hosted),

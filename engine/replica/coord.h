@@ -20,6 +20,23 @@
 #define MR_NODES_MAX 64
 #define MR_NODE_NONE (-1)
 
+#define MR_INCARNATION_STARTS 25 /* bits; epochs end before as many starts */
+
+/*
+ * Of a host's engine: by its data directory, and by its starts there. One that begins again with an
+ * empty directory counts from 1, and must be no life that it had before: what was proposed, handed
+ * over or claimed for that one would count for it (R3). Never 0; rises while the log id stays.
+ */
+static inline uint64_t mr_incarnation(const uint8_t log_id[16], uint64_t engine_start)
+{
+	uint64_t directory = 0;
+
+	for (int i = 0; i < 5; i++)
+		directory = directory << 8 | log_id[i];
+	return (directory & ((UINT64_C(1) << 38) - 1)) << MR_INCARNATION_STARTS |
+	       (engine_start & ((UINT64_C(1) << MR_INCARNATION_STARTS) - 1));
+}
+
 /* A register. Version 0: never written. */
 struct mr_coord_state {
 	uint64_t version;	     /* rises by one with every change */

@@ -25,7 +25,7 @@ void sim_host_start(struct sim *sim, uint32_t node)
 	struct sim_host *host = &sim->hosts[node];
 	struct mr_replica_options options = {
 		.self = node,
-		.incarnation = ++host->incarnation,
+		.incarnation = mr_incarnation(host->log_id, ++host->starts),
 		.replicas = (UINT64_C(1) << sim->hosts_count) - 1,
 		.min_insync_replicas = sim->min_insync_replicas,
 		.window_bytes = WINDOW_BYTES,
@@ -35,6 +35,7 @@ void sim_host_start(struct sim *sim, uint32_t node)
 	};
 
 	mr_assert(!host->alive);
+	host->incarnation = options.incarnation;
 	host->skew_ns = sim_random(sim, MS(100000)); /* no two clocks agree */
 	sim_disk_open(sim, node);
 	options.lost_data = host->lost_data;
@@ -68,6 +69,14 @@ void sim_host_crash(struct sim *sim, uint32_t node)
 	sim_coordinator_end(sim, node);
 }
 
+/* As the engine does that finds no checkpoint. */
+static void begin_directory(struct sim *sim, struct sim_host *host)
+{
+	host->starts = 0;
+	for (size_t i = 0; i < sizeof(host->log_id); i++)
+		host->log_id[i] = (uint8_t)sim_random(sim, 256);
+}
+
 void sim_host_new_disk(struct sim *sim, uint32_t node)
 {
 	struct sim_host *host = &sim->hosts[node];
@@ -75,6 +84,7 @@ void sim_host_new_disk(struct sim *sim, uint32_t node)
 	mr_assert(!host->alive);
 	mr_io_close(host->disk);
 	sim_coordinator_new_disk(sim, node);
+	begin_directory(sim, host);
 	host->disk = mr_io_fake_new(sim_random(sim, UINT64_MAX));
 	host->durable = 0;
 	host->lost_data = true;
@@ -89,6 +99,7 @@ void sim_host_lose_checkpoint(struct sim *sim, uint32_t node)
 	(void)mr_io_remove(host->disk, "checkpoint.0", NULL); /* perhaps there is none */
 	(void)mr_io_remove(host->disk, "checkpoint.1", NULL);
 	(void)mr_io_sync_directory(host->disk, ".", NULL);
+	begin_directory(sim, host);
 	host->durable = 0;
 	host->lost_data = true;
 	sim_log_clear(&host->log);

@@ -53,7 +53,9 @@ struct sim_host {
 	uint8_t *kept, *coming; /* states (protocol.h) */
 	size_t kept_bytes, coming_bytes;
 	struct sim_log log;
-	uint64_t incarnation;	   /* of its engine: counts starts */
+	uint64_t incarnation;	   /* of its engine */
+	uint8_t log_id[16];	   /* of its disk ... */
+	uint64_t starts;	   /* ... and of the engine from it */
 	uint64_t skew_ns;	   /* its clock's */
 	uint64_t durable;	   /* flushed when it was last looked at, and through a crash */
 	uint64_t shown;		   /* high watermark in this life */
