@@ -17,7 +17,7 @@ STATE = "engine/replica/protocol_state.c"
 PARTITION = "engine/log/partition.c"
 RECOVER = "engine/log/recover.c"
 SEEDS = "20000"
-SECONDS = "60"
+SECONDS = "150"
 
 # name: (file, text that is there once, text instead, which rule or known fault it is)
 MUTANTS = {
