@@ -5,10 +5,10 @@
     ./mill demo sensors [--seconds N]
 
 One engine in a directory of its own. Three presses send their temperatures every 20 ms, sometimes
-twice, sometimes none, with spikes; one of them overheats a third of the way in and is cooled again
-at two thirds. The metrics of this very host go through a rule beside it. What the pipelines say is
-shown as it comes; at the end the first alert is explained, and all is counted: each temperature must
-have been answered once, or dropped with a reason.
+twice, sometimes none, with spikes; one of them overheats a third of the way in and is cooled
+again at two thirds. The metrics of this very host go through a rule beside it. What the pipelines
+say is shown as it comes; at the end the first alert is explained, and all is counted: each
+temperature must have been answered once, or dropped with a reason.
 """
 import argparse
 import json
@@ -119,7 +119,8 @@ class Demo:
         """Until all that was published is read and what was said of it is safe."""
         for _ in range(SETTLE_SECONDS * 10):
             rows = self.pipelines()["hot-press"]["partitions"]
-            if all(row["lag"] == 0 for row in rows) and sum(r["records"] for r in rows) == self.sent:
+            read = sum(row["records"] for row in rows)
+            if read == self.sent and all(row["lag"] == 0 for row in rows):
                 return rows
             time.sleep(0.1)
         raise RuntimeError("the pipeline did not read all in time")
