@@ -7,14 +7,12 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "arguments.h"
 #include "cli.h"
+#include "fit_values.h"
 #include "pipeline/fit.h"
-#include "pipeline/rule.h"
-#include "replay.h"
 #include "rule_source.h"
 
 enum {
@@ -38,22 +36,6 @@ struct arguments {
 	const char *value;
 	uint64_t last;
 	bool json;
-};
-
-/* The values of the key so far, in the order of the log. */
-struct values {
-	const struct arguments *arguments;
-	const struct mr_rule *rule;
-	struct mr_parser *parser;
-	void *clean; /* its block */
-	double *values;
-	uint64_t count;
-	uint64_t capacity;
-	char first_key[MR_PARSE_KEY_MAX]; /* where no key was named: there must be one only */
-	int32_t first_key_bytes;
-	uint64_t other_keys;
-	uint64_t dropped;
-	uint64_t rejected;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -163,124 +145,10 @@ static int make_rule(const struct arguments *arguments, struct mr_rule **out, st
 	return mr_rule_read(text, strlen(text), "the options", out, err);
 }
 
-static int open_values(const struct arguments *arguments, const struct mr_rule *rule,
-		       struct values *values, struct mr_error *err)
-{
-	int r = mr_parser_new(&rule->parse, &values->parser, err);
-
-	if (r < 0)
-		return r;
-	values->arguments = arguments;
-	values->rule = rule;
-	values->clean = calloc(1, mr_clean_block_bytes(&rule->clean) + 8);
-	if (!values->clean)
-		return mr_error_set(err, -ENOMEM, "no memory to read values");
-	mr_clean_block_init(&rule->clean, values->clean);
-	return 0;
-}
-
-static void close_values(struct values *values)
-{
-	mr_parser_free(values->parser);
-	free(values->clean);
-	free(values->values);
-}
-
-static int keep(struct values *values, double value, struct mr_error *err)
-{
-	if (values->count == values->capacity) {
-		uint64_t capacity = values->capacity ? 2 * values->capacity : 4096;
-		double *grown = realloc(values->values, capacity * sizeof(double));
-
-		if (!grown)
-			return mr_error_set(err, -ENOMEM, "no memory for %" PRIu64 " values",
-					    capacity);
-		values->values = grown;
-		values->capacity = capacity;
-	}
-	values->values[values->count++] = value;
-	return 0;
-}
-
-/* True, false, or an error: no key was named, and here is a second one. */
-static int is_wanted(struct values *values, const struct mr_parsed *parsed, struct mr_error *err)
-{
-	const char *key = values->arguments->key;
-
-	if (key)
-		return (size_t)parsed->key_bytes == strlen(key) &&
-		       memcmp(parsed->key, key, (size_t)parsed->key_bytes) == 0;
-	if (!values->count && !values->dropped) {
-		memcpy(values->first_key, parsed->key, (size_t)parsed->key_bytes);
-		values->first_key_bytes = parsed->key_bytes;
-		return true;
-	}
-	if (parsed->key_bytes == values->first_key_bytes &&
-	    memcmp(parsed->key, values->first_key, (size_t)parsed->key_bytes) == 0)
-		return true;
-	mr_error_set(err, -EINVAL, "topic '%s' has several keys, '%.*s' and '%.*s' among them",
-		     values->arguments->topic, (int)values->first_key_bytes, values->first_key,
-		     (int)parsed->key_bytes, parsed->key);
-	return mr_error_hint(err, "name the one that is meant: --key %.*s",
-			     (int)values->first_key_bytes, values->first_key);
-}
-
-static int take(struct values *values, const struct mr_message *message, struct mr_error *err)
-{
-	struct mr_parsed parsed;
-	int wanted;
-
-	if (mr_parser_parse(values->parser, message, &parsed) != MR_PARSE_OK) {
-		values->rejected++;
-		return 0;
-	}
-	wanted = is_wanted(values, &parsed, err);
-	if (wanted <= 0) {
-		values->other_keys += wanted == 0;
-		return wanted;
-	}
-	if (mr_clean_check(&values->rule->clean, values->clean, parsed.time_ms, parsed.value) ==
-	    MR_CLEAN_KEEP)
-		return keep(values, parsed.value, err);
-	values->dropped++;
-	return 0;
-}
-
-static int each(void *arg, const struct mr_message *messages, uint32_t count, struct mr_error *err)
-{
-	struct values *values = arg;
-	int r = 0;
-
-	for (uint32_t i = 0; i < count && r == 0; i++)
-		r = take(values, &messages[i], err);
-	return r;
-}
-
-/* A key's records are all in one partition; without a key there must be one partition. */
-static int choose_partition(const struct values *values, struct mr_connection *connection,
-			    int32_t *partition, struct mr_error *err)
-{
-	const struct arguments *arguments = values->arguments;
-	int count = mr_replay_partitions(connection, arguments->topic, err);
-
-	if (count < 0)
-		return count;
-	*partition = 0;
-	if (count == 1)
-		return 0;
-	if (!arguments->key) {
-		mr_error_set(err, -EINVAL, "topic '%s' has %d partitions: which key is meant?",
-			     arguments->topic, count);
-		return mr_error_hint(err, "name it: --key press-9");
-	}
-	*partition = mr_partition_of_key(arguments->key, strlen(arguments->key), count);
-	return 0;
-}
-
 /* ---- what is said ------------------------------------------------------------------------------
  */
 
-static void print_json(const struct values *values, const struct mr_fit *fit)
+static void print_json(const struct mr_fit_values *values, const struct mr_fit *fit)
 {
 	json_t *weights = json_array();
 	json_t *errors = json_object();
@@ -291,11 +159,11 @@ static void print_json(const struct values *values, const struct mr_fit *fit)
 		json_object_set_new(errors, mr_fit_forecast_names[i],
 				    json_pack("{s:f, s:f}", "rms", fit->errors[i].rms, "absolute",
 					      fit->errors[i].absolute));
-	json_t *all = json_pack(
-		"{s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:o}", "topic", values->arguments->topic,
-		"values", (json_int_t)values->count, "dropped", (json_int_t)values->dropped,
-		"trained", (json_int_t)fit->trained, "tested", (json_int_t)fit->tested, "errors",
-		errors, "best", mr_fit_forecast_names[fit->best], "weights", weights);
+	json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:o}", "topic", values->topic,
+				"values", (json_int_t)values->count, "dropped",
+				(json_int_t)values->dropped, "trained", (json_int_t)fit->trained,
+				"tested", (json_int_t)fit->tested, "errors", errors, "best",
+				mr_fit_forecast_names[fit->best], "weights", weights);
 
 	if (isfinite(fit->condition))
 		json_object_set_new(all, "condition", json_real(fit->condition));
@@ -336,11 +204,11 @@ static void print_verdict(const struct mr_fit *fit)
 		       mr_fit_forecast_names[fit->best]);
 }
 
-static void print_text(const struct values *values, const struct mr_fit *fit)
+static void print_text(const struct mr_fit_values *values, const struct mr_fit *fit)
 {
 	printf("%" PRIu64 " values", values->count);
-	if (values->arguments->key)
-		printf(" of %s", values->arguments->key);
+	if (values->key)
+		printf(" of %s", values->key);
 	if (values->dropped || values->rejected)
 		printf("; cleaning dropped %" PRIu64 ", %" PRIu64 " records could not be read",
 		       values->dropped, values->rejected);
@@ -365,33 +233,21 @@ static void print_text(const struct values *values, const struct mr_fit *fit)
 static int run(const struct arguments *arguments, struct mr_connection *connection,
 	       const struct mr_rule *rule, struct mr_error *err)
 {
-	struct values values = {0};
-	struct mr_replay replay = {.connection = connection,
-				   .topic = arguments->topic,
-				   .from = MR_FROM_EARLIEST,
-				   .to = MR_REPLAY_TO_END,
-				   .each = each,
-				   .arg = &values};
+	struct mr_fit_values values = {
+		.topic = arguments->topic, .key = arguments->key, .rule = rule};
 	static struct mr_fit fit;
-	int r = open_values(arguments, rule, &values, err);
+	int r = mr_fit_values_read(connection, &values, err);
 
-	if (r == 0)
-		r = choose_partition(&values, connection, &replay.partition, err);
-	if (r == 0)
-		r = mr_replay_run(&replay, err);
 	if (r == 0) {
 		r = mr_fit(values.values, values.count, (uint32_t)arguments->last, &fit, err);
-		if (r == -ENODATA && arguments->key && !values.count)
-			mr_error_hint(err,
-				      "%" PRIu64 " records are of other keys, %" PRIu64
-				      " could not be read: is '%s' right?",
-				      values.other_keys, values.rejected, arguments->key);
+		if (r == -ENODATA)
+			mr_fit_values_hint(&values, err);
 	}
 	if (r == 0 && arguments->json)
 		print_json(&values, &fit);
 	else if (r == 0)
 		print_text(&values, &fit);
-	close_values(&values);
+	mr_fit_values_deinit(&values);
 	return r;
 }
 

@@ -4,16 +4,20 @@
  * against its topics and runs it; or one ends.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ask.h"
 #include "cli.h"
+#include "fit_values.h"
+#include "pipeline/fit.h"
 #include "pipeline/rule.h"
 #include "rule.h"
 
 enum {
 	OPTION_FROM = MR_CLI_FIRST_OWN,
+	OPTION_FIT_KEY,
 };
 
 /* What one request may have, quoted as JSON. */
@@ -24,6 +28,7 @@ struct arguments {
 	bool json;
 	const char *word; /* a file, or a pipeline's name */
 	const char *from;
+	const char *fit_key; /* of whose values fitted weights are made */
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -41,6 +46,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (strcmp(arg, "earliest") != 0 && strcmp(arg, "latest") != 0)
 			argp_error(state, "--from: '%s' is neither earliest nor latest", arg);
 		arguments->from = arg;
+		return 0;
+	case OPTION_FIT_KEY:
+		arguments->fit_key = arg;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (arguments->word)
@@ -63,6 +71,8 @@ static const struct argp_option add_options[] = {
 	 "where a new pipeline begins: earliest, at the oldest record kept, or latest, at the next "
 	 "one to come (the default)",
 	 0},
+	{"fit-key", OPTION_FIT_KEY, "KEY", 0,
+	 "weights that are to be fitted are fitted to the stored values of this key", 0},
 	MR_CLI_OPTION_SOCKET,
 	MR_CLI_OPTION_JSON,
 	{0},
@@ -79,7 +89,8 @@ static const struct argp add_argp = {
 	       "what is known of each key, as far as the windows are the same."
 	       "\vExamples:\n"
 	       "  millrace rule add hot-press.yaml\n"
-	       "  millrace rule add hot-press.yaml --from earliest",
+	       "  millrace rule add hot-press.yaml --from earliest\n"
+	       "  millrace rule add hot-press.yaml --fit-key press-9",
 };
 
 /* All of a file, as text; the caller frees it. */
@@ -114,6 +125,72 @@ static int read_file(const char *name, char **out, struct mr_error *err)
 	return r;
 }
 
+/* ---- fitted weights: `weights: fitted` ------------------------------------------------------- */
+
+static int fit_window(struct mr_rule *rule, uint32_t window, const struct mr_fit_values *values,
+		      json_t *weights, struct mr_error *err)
+{
+	static struct mr_fit fit;
+	const struct mr_rule_window *row = &rule->windows[window];
+	json_t *list = json_array();
+	int r = mr_fit(values->values, values->count, row->spec.count, &fit, err);
+
+	if (r == 0)
+		r = mr_rule_set_weights(rule, window, fit.weights, fit.count, err);
+	if (r < 0) {
+		json_decref(list);
+		mr_fit_values_hint(values, err);
+		mr_error_prefix(err, "window '%s': ", row->name);
+		return r;
+	}
+	for (uint32_t k = 0; k < fit.count; k++)
+		json_array_append_new(list, json_real(fit.weights[k]));
+	json_object_set_new(weights, row->name, list);
+	fprintf(stderr,
+		"window %s: fitted to %" PRIu64
+		" values of %s; rms error %.6g, last value %.6g%s\n",
+		row->name, values->count, values->key, fit.errors[MR_FIT_FITTED].rms,
+		fit.errors[MR_FIT_LAST].rms,
+		fit.best == MR_FIT_FITTED ? "" : ": it does NOT win, see millrace fit");
+	return 0;
+}
+
+/* '*weights' stays NULL where the rule has none that are fitted. */
+static int fit_weights(const struct arguments *arguments, const char *text, json_t **weights,
+		       struct mr_error *err)
+{
+	struct mr_fit_values values = {.key = arguments->fit_key};
+	struct mr_connection *connection = NULL;
+	struct mr_connect_options here = {
+		.size = sizeof(here), .socket_path = arguments->socket, .client_name = "rule"};
+	struct mr_rule *rule;
+	int window, r = mr_rule_read(text, strlen(text), arguments->word, &rule, err);
+
+	if (r < 0)
+		return r;
+	window = mr_rule_unfitted(rule);
+	if (window >= 0 && !arguments->fit_key) {
+		r = mr_error_set(err, -EINVAL,
+				 "window '%s' wants weights that are fitted: to which key?",
+				 rule->windows[window].name);
+		mr_error_hint(err, "name one with many values: --fit-key press-9");
+	}
+	if (r == 0 && window >= 0)
+		r = mr_connect(&here, &connection, err);
+	values.topic = rule->input;
+	values.rule = rule;
+	if (connection)
+		r = mr_fit_values_read(connection, &values, err);
+	if (connection && r == 0)
+		*weights = json_object();
+	for (; r == 0 && window >= 0; window = mr_rule_unfitted(rule))
+		r = fit_window(rule, (uint32_t)window, &values, *weights, err);
+	mr_fit_values_deinit(&values);
+	mr_disconnect(connection);
+	mr_rule_free(rule);
+	return r;
+}
+
 static void print_added(const json_t *reply, const void *arg)
 {
 	const char *alerts = mr_ask_word(reply, "alerts");
@@ -131,19 +208,25 @@ int mr_command_rule_add(int argc, char **argv)
 	struct arguments arguments = {0};
 	struct mr_ask ask = {.command = "rule", .print = print_added};
 	struct mr_error err;
+	json_t *weights = NULL;
 	char *text = NULL;
 	int r;
 
 	mr_cli_parse(&add_argp, argc, argv, &arguments);
 	r = read_file(arguments.word, &text, &err);
+	if (r == 0)
+		r = fit_weights(&arguments, text, &weights, &err);
 	if (r < 0) {
-		(void)mr_cli_fail(&err);
-		return MR_EXIT_REFUSED;
+		int code = mr_cli_fail(&err);
+
+		free(text);
+		json_decref(weights);
+		return code == MR_EXIT_UNREACHABLE ? code : MR_EXIT_REFUSED;
 	}
 	ask.socket = arguments.socket;
 	ask.json = arguments.json;
-	ask.request = json_pack("{s:s, s:s, s:s, s:s*}", "do", "rule.add", "text", text, "file",
-				arguments.word, "from", arguments.from);
+	ask.request = json_pack("{s:s, s:s, s:s, s:s*, s:o*}", "do", "rule.add", "text", text,
+				"file", arguments.word, "from", arguments.from, "weights", weights);
 	free(text);
 	return mr_cli_ask(&ask);
 }

@@ -138,6 +138,22 @@ class Knowledge(support.Program):
                      says="0 values are too few")
         self.refused("fit", "sensors", code=2, says="where the value is")
 
+    def test_weights_that_are_fitted_stay_with_the_version(self):
+        fitted = RULE.replace("last: 4, weights: [4, 3, 2, 1]", "last: 3, weights: fitted")
+        self.put([50 + 10 * math.sin(0.3 * i + 1) for i in range(600)])
+        self.refused("rule", "add", self.rule(fitted), says="wants weights that are fitted")
+        self.refused("rule", "add", self.rule(fitted), "--fit-key", "nobody",
+                     says="window 'avg': 0 values are too few")
+        ran = self.good("rule", "add", self.rule(fitted), "--fit-key", "press-9",
+                        "--from", "earliest")
+        self.assertIn("window avg: fitted to 600 values of press-9", ran.err)
+        self.wait_for(lambda: len(self.values("sensors.knowledge")) == 600, "all answers")
+        rows = [json.loads(value) for value in self.values("sensors.knowledge")]
+        for before, now in zip(rows[3:], rows[4:]):  # the average is the next value's forecast
+            self.assertAlmostEqual(before["avg"], now["value"], places=4)
+        self.assertRegex(self.good("explain", "press-9@0:500", "--window", "avg").out,
+                         "weight 2.9107 +share 2.9107")
+
     def test_an_alerts_actions_are_done_and_counted(self):
         said = os.path.join(self.data, "..", "said")
         self.put([70, 95, 99, 98, 60, 60, 60])
