@@ -147,6 +147,7 @@ int mr_bench_recover(struct mr_bench_run *run, struct mr_error *err);
 int mr_bench_idle(struct mr_bench_run *run, struct mr_error *err);
 int mr_bench_scale(struct mr_bench_run *run, struct mr_error *err);
 int mr_bench_replica(struct mr_bench_run *run, struct mr_error *err);
+int mr_bench_knowledge(struct mr_bench_run *run, struct mr_error *err);
 int mr_bench_soak(struct mr_bench_run *run, struct mr_error *err);
 
 struct mr_bench_options {

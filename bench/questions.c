@@ -120,6 +120,20 @@ const struct mr_bench_question mr_bench_questions[] = {
 		.free_bytes = 8 * GIB,
 	},
 	{
+		.name = "knowledge",
+		.asks = "what a pipeline costs a record, and how long an alert takes",
+		.details =
+			"CPU of the pipeline's thread a record, over a stored topic, with packed "
+			"output kept in memory: numbers of 100,000 keys through a weighted "
+			"average and a maximum of the last 16; the same of JSON; maximum, "
+			"minimum, sum and mean of the last 4, 64 and 4,096 values. Then from "
+			"the publishing of a record until the alert that it raises can be "
+			"read, one at a time, with all topics in memory and with all of them "
+			"durable.",
+		.run = mr_bench_knowledge,
+		.free_bytes = 2 * GIB,
+	},
+	{
 		.name = "soak",
 		.asks = "whether anything grows in 15 minutes of steady load",
 		.details = "70 % of the durable rate found at the start, with retention on. "

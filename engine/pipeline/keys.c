@@ -150,13 +150,31 @@ static void give_entry(struct mr_keys *keys, struct mr_key_entry *entry)
 /* ---- the table ---------------------------------------------------------------------------------
  */
 
+/* All zero. A table that large is asked for at random: in huge pages, too. NULL: no memory. */
+static struct mr_key_slot *take_slots(uint32_t count)
+{
+	size_t bytes = (size_t)count * sizeof(struct mr_key_slot);
+
+	return bytes < SLAB_MOST ? calloc(1, bytes) : map_slab(bytes);
+}
+
+static void give_slots(struct mr_key_slot *slots, uint32_t count)
+{
+	size_t bytes = (size_t)count * sizeof(struct mr_key_slot);
+
+	if (bytes < SLAB_MOST)
+		free(slots);
+	else
+		munmap(slots, bytes);
+}
+
 int mr_keys_init(struct mr_keys *keys, const struct mr_program *program, struct mr_error *err)
 {
 	memset(keys, 0, sizeof(*keys));
 	keys->program = program;
 	if (getrandom(&keys->seed, sizeof(keys->seed), 0) != sizeof(keys->seed))
 		return mr_error_set(err, -EIO, "the kernel gave no random bytes");
-	keys->slots = calloc(FIRST_SLOTS, sizeof(*keys->slots));
+	keys->slots = take_slots(FIRST_SLOTS);
 	if (!keys->slots)
 		return mr_error_set(err, -ENOMEM, "no memory for the keys of a pipeline");
 	keys->slot_mask = FIRST_SLOTS - 1;
@@ -185,7 +203,8 @@ void mr_keys_clear(struct mr_keys *keys)
 void mr_keys_deinit(struct mr_keys *keys)
 {
 	mr_keys_clear(keys);
-	free(keys->slots);
+	if (keys->slots)
+		give_slots(keys->slots, keys->slot_mask + 1);
 	free(keys->ring);
 	memset(keys, 0, sizeof(*keys));
 }
@@ -237,7 +256,7 @@ struct mr_key_entry *mr_keys_find(const struct mr_keys *keys, uint32_t hash, con
 static int grow_slots(struct mr_keys *keys)
 {
 	uint32_t count = 2 * (keys->slot_mask + 1);
-	struct mr_key_slot *slots = calloc(count, sizeof(*slots));
+	struct mr_key_slot *slots = take_slots(count);
 
 	if (!slots)
 		return -ENOMEM;
@@ -249,7 +268,7 @@ static int grow_slots(struct mr_keys *keys)
 			at = (at + 1) & (count - 1);
 		slots[at] = (struct mr_key_slot){.entry = entry, .hash = entry->hash};
 	}
-	free(keys->slots);
+	give_slots(keys->slots, keys->slot_mask + 1);
 	keys->slots = slots;
 	keys->slot_mask = count - 1;
 	return 0;

@@ -15,7 +15,7 @@ import unittest
 import support
 
 QUESTIONS = ("limits", "lane", "ingest", "ack", "consume", "recover", "idle", "scale", "replica",
-             "soak")
+             "knowledge", "soak")
 QUESTION = "ingest"  # engines, loads and raw writes; quick with short samples
 PROGRAM_PATIENCE = 120
 
