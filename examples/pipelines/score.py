@@ -129,7 +129,7 @@ def plot(out, name, outputs, alerts, labels):
             cells = [row["time"] / 1000, row["value"], *(row[key] for key in windows)]
             file.write(" ".join("nan" if cell is None else repr(cell) for cell in cells) + "\n")
     raised = [row for row in alerts if row["state"] == "raised"]
-    script = ["set terminal svg size 1200,420", f"set output '{out / name}.svg'",
+    script = ["set terminal svg size 1200,420 noenhanced", f"set output '{out / name}.svg'",
               "set xdata time", "set timefmt '%s'", "set format x '%m-%d'", f"set title '{name}'",
               "set key outside"]
     script += [f"set object rectangle from {a / 1000}, graph 0 to {b / 1000}, graph 1 "
