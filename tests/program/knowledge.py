@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold of the commands that look at knowledge: what they show is what the pipeline said;
 what is asked for and is not there is refused in three lines; and an alert's actions are done."""
+import http.server
 import json
 import math
 import os
+import threading
 
 import support
 
@@ -153,6 +155,33 @@ class Knowledge(support.Program):
             self.assertAlmostEqual(before["avg"], now["value"], places=4)
         self.assertRegex(self.good("explain", "press-9@0:500", "--window", "avg").out,
                          "weight 2.9107 +share 2.9107")
+
+    def test_a_webhook_gets_what_the_topic_of_alerts_has(self):
+        posted = []
+
+        class Hook(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                posted.append((self.path, self.headers["Content-Type"],
+                               self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                self.send_response(204 if len(posted) < 3 else 500)
+                self.end_headers()
+
+            def log_message(self, *what):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.put([70, 95, 99, 98, 60, 60, 60])
+        self.add(RULE.replace("severity: critical", "severity: critical, every: 1ms, webhook: "
+                              f"\"http://127.0.0.1:{server.server_address[1]}/hook\""))
+        self.wait_for(lambda: self.row()["actions"]["done"] == 2, "both posts")
+        self.assertEqual({one[:2] for one in posted}, {("/hook", "application/json")})
+        self.assertEqual(sorted(one[2] for one in posted),
+                         sorted(self.values("sensors.alerts")))
+        self.put([99, 99, 99, 99])
+        self.wait_for(lambda: self.row()["actions"]["failed"] == 1, "the refusal to be counted")
 
     def test_an_alerts_actions_are_done_and_counted(self):
         said = os.path.join(self.data, "..", "said")
