@@ -55,6 +55,7 @@ Test(cli_waits, those_alike_stand_together)
 Test(cli_waits, a_thousand_fit_on_a_screen)
 {
 	json_t *rows = json_array();
+	char *text;
 	int lines = 0;
 
 	for (int i = 0; i < 1000; i++)
@@ -64,7 +65,10 @@ Test(cli_waits, a_thousand_fit_on_a_screen)
 						"words and more words and more words and more "
 						"words and more words and more words",
 						"do", "x", "for_ms", 1));
-	cr_expect_eq(show(json_dumps(rows, 0), -1), 1000);
+	text = json_dumps(rows, 0);
+	json_decref(rows);
+	cr_expect_eq(show(text, -1), 1000);
+	free(text);
 	for (char *line, *at = shown; (line = strsep(&at, "\n")) != NULL;) {
 		cr_expect_leq(strlen(line), 80, "%s", line);
 		lines++;
