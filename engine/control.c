@@ -62,17 +62,21 @@ static void take_replica_message(struct mr_hosted *hosted, struct mr_worker_mess
 	}
 }
 
+static void partition_added(struct mr_control *control, struct mr_worker_message *message)
+{
+	if (message->status < 0)
+		mr_control_fail(control, message->status, "a worker could not take a partition");
+	else if (mr_worker_partition_replica(message->partition))
+		mr_control_added(message->owner);
+}
+
 static void take_message(struct mr_control *control, struct mr_worker_message *message)
 {
 	struct mr_hosted *hosted = message->owner;
 
 	switch (message->kind) {
 	case MR_WORKER_ADD_PARTITION:
-		if (message->status < 0)
-			mr_control_fail(control, message->status,
-					"a worker could not take a partition");
-		else if (mr_worker_partition_replica(message->partition))
-			mr_control_added(hosted);
+		partition_added(control, message);
 		break;
 	case MR_WORKER_REMOVE_PARTITION:
 		if (hosted->cut) {
