@@ -14,6 +14,7 @@
 #include "pipeline/fit.h"
 #include "pipeline/rule.h"
 #include "rule.h"
+#include "rule_source.h"
 
 enum {
 	OPTION_FROM = MR_CLI_FIRST_OWN,
@@ -93,38 +94,6 @@ static const struct argp add_argp = {
 	       "  millrace rule add hot-press.yaml --fit-key press-9",
 };
 
-/* All of a file, as text; the caller frees it. */
-static int read_file(const char *name, char **out, struct mr_error *err)
-{
-	FILE *file = strcmp(name, "-") == 0 ? stdin : fopen(name, "r");
-	char *text = malloc(REQUEST_BYTES_MAX + 1);
-	size_t bytes = 0;
-	int r = 0;
-
-	if (!file)
-		r = mr_error_set(err, -errno, "cannot open '%.200s'", name);
-	else if (!text)
-		r = mr_error_set(err, -ENOMEM, "no memory for '%.200s'", name);
-	if (r == 0) {
-		bytes = fread(text, 1, REQUEST_BYTES_MAX + 1, file);
-		text[bytes < REQUEST_BYTES_MAX ? bytes : REQUEST_BYTES_MAX] = '\0';
-	}
-	if (r == 0 && ferror(file))
-		r = mr_error_set(err, -EIO, "cannot read '%.200s'", name);
-	else if (r == 0 && bytes > REQUEST_BYTES_MAX)
-		r = mr_error_set(err, -EFBIG, "'%.200s' has more than %d bytes", name,
-				 REQUEST_BYTES_MAX);
-	else if (r == 0 && strlen(text) != bytes)
-		r = mr_error_set(err, -EINVAL, "'%.200s' is no text: it has a zero byte", name);
-	if (file && file != stdin)
-		(void)fclose(file); /* was only read */
-	if (r < 0)
-		free(text);
-	else
-		*out = text;
-	return r;
-}
-
 /* ---- fitted weights: `weights: fitted` ------------------------------------------------------- */
 
 static int fit_window(struct mr_rule *rule, uint32_t window, const struct mr_fit_values *values,
@@ -156,19 +125,15 @@ static int fit_window(struct mr_rule *rule, uint32_t window, const struct mr_fit
 }
 
 /* '*weights' stays NULL where the rule has none that are fitted. */
-static int fit_weights(const struct arguments *arguments, const char *text, json_t **weights,
+static int fit_weights(const struct arguments *arguments, struct mr_rule *rule, json_t **weights,
 		       struct mr_error *err)
 {
 	struct mr_fit_values values = {.key = arguments->fit_key};
 	struct mr_connection *connection = NULL;
 	struct mr_connect_options here = {
 		.size = sizeof(here), .socket_path = arguments->socket, .client_name = "rule"};
-	struct mr_rule *rule;
-	int window, r = mr_rule_read(text, strlen(text), arguments->word, &rule, err);
+	int window = mr_rule_unfitted(rule), r = 0;
 
-	if (r < 0)
-		return r;
-	window = mr_rule_unfitted(rule);
 	if (window >= 0 && !arguments->fit_key) {
 		r = mr_error_set(err, -EINVAL,
 				 "window '%s' wants weights that are fitted: to which key?",
@@ -187,7 +152,6 @@ static int fit_weights(const struct arguments *arguments, const char *text, json
 		r = fit_window(rule, (uint32_t)window, &values, *weights, err);
 	mr_fit_values_deinit(&values);
 	mr_disconnect(connection);
-	mr_rule_free(rule);
 	return r;
 }
 
@@ -208,14 +172,19 @@ int mr_command_rule_add(int argc, char **argv)
 	struct arguments arguments = {0};
 	struct mr_ask ask = {.command = "rule", .print = print_added};
 	struct mr_error err;
+	struct mr_rule *rule = NULL;
 	json_t *weights = NULL;
 	char *text = NULL;
 	int r;
 
 	mr_cli_parse(&add_argp, argc, argv, &arguments);
-	r = read_file(arguments.word, &text, &err);
+	r = mr_rule_source_file(arguments.word, &rule, &text, &err);
+	if (r == 0 && strlen(text) > REQUEST_BYTES_MAX)
+		r = mr_error_set(&err, -EFBIG, "'%.200s' has more than %d bytes", arguments.word,
+				 REQUEST_BYTES_MAX);
 	if (r == 0)
-		r = fit_weights(&arguments, text, &weights, &err);
+		r = fit_weights(&arguments, rule, &weights, &err);
+	mr_rule_free(rule);
 	if (r < 0) {
 		int code = mr_cli_fail(&err);
 

@@ -23,7 +23,7 @@ static int read_all(FILE *file, const char *path, char **text, size_t *bytes, st
 	count = fread(buffer, 1, MR_RULE_FILE_MAX + 1, file);
 	if (ferror(file)) {
 		free(buffer);
-		return mr_error_set(err, -EIO, "%s cannot be read", path);
+		return mr_error_set(err, -EIO, "cannot read '%.200s'", path);
 	}
 	buffer[count] = '\0';
 	*text = buffer;
@@ -40,7 +40,7 @@ int mr_rule_source_file(const char *path, struct mr_rule **out, char **text, str
 	int r;
 
 	if (!file)
-		return mr_error_set(err, -errno, "%s cannot be opened", path);
+		return mr_error_set(err, -errno, "cannot open '%.200s'", path);
 	r = read_all(file, path, &buffer, &bytes, err);
 	if (!standard)
 		(void)fclose(file); /* only read */
