@@ -167,6 +167,16 @@ static const struct mr_rule_field fields[] = {
 /* ---- what must hold between them ---------------------------------------------------------------
  */
 
+/* Where in the file 'name' is said, by itself or in the map 'inside'; else what is around it. */
+static const yaml_node_t *place(struct mr_rule_reader *reader, const yaml_node_t *root,
+				const char *inside, const char *name)
+{
+	const yaml_node_t *around = inside ? mr_rule_entry(reader, root, inside) : root;
+	const yaml_node_t *node = around ? mr_rule_entry(reader, around, name) : NULL;
+
+	return node ? node : around ? around : root;
+}
+
 /* "sensors.knowledge" has its alerts in "sensors.alerts", "out" in "out.alerts". */
 static int name_topics(struct mr_rule_reader *reader, const yaml_node_t *root)
 {
@@ -178,7 +188,7 @@ static int name_topics(struct mr_rule_reader *reader, const yaml_node_t *root)
 	if (!rule->rejected_topic[0]) {
 		snprintf(name, sizeof(name), "%s.rejected", rule->output);
 		if (mr_topic_check_name(name, reader->err) < 0)
-			return mr_rule_refuse_as(reader, root);
+			return mr_rule_refuse_as(reader, place(reader, root, "output", "topic"));
 		snprintf(rule->rejected_topic, sizeof(rule->rejected_topic), "%.*s",
 			 MR_TOPIC_NAME_MAX, name);
 	}
@@ -189,7 +199,7 @@ static int name_topics(struct mr_rule_reader *reader, const yaml_node_t *root)
 		stem -= strlen(knowledge);
 	snprintf(name, sizeof(name), "%.*s.alerts", (int)stem, rule->output);
 	if (mr_topic_check_name(name, reader->err) < 0)
-		return mr_rule_refuse_as(reader, root);
+		return mr_rule_refuse_as(reader, place(reader, root, "output", "topic"));
 	snprintf(rule->alerts_topic, sizeof(rule->alerts_topic), "%.*s", MR_TOPIC_NAME_MAX, name);
 	return 0;
 }
@@ -200,15 +210,32 @@ static int check_topics(struct mr_rule_reader *reader, const yaml_node_t *root)
 	const char *const topics[] = {rule->input, rule->output, rule->alerts_topic,
 				      rule->rejected_topic};
 	static const char *const names[] = {"input", "output", "alerts", "rejected"};
+	static const char *const words[] = {"input", "topic", "alerts", "rejected"};
 
 	for (size_t i = 0; i < mr_array_count(topics); i++)
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(topics[i], topics[j]) == 0)
-				return mr_rule_refuse(reader, root,
+				return mr_rule_refuse(reader,
+						      place(reader, root, "output", words[i]),
 						      "%s and %s are one topic, '%.80s': each "
 						      "needs its own",
 						      names[j], names[i], topics[i]);
 	return 0;
+}
+
+/* Sentences about one of the three begin with its name. */
+static const yaml_node_t *place_of_path(struct mr_rule_reader *reader, const yaml_node_t *root)
+{
+	static const char *const names[] = {"key", "time", "value"};
+
+	for (size_t i = 0; i < mr_array_count(names); i++) {
+		size_t bytes = strlen(names[i]);
+
+		if (strncmp(reader->err->what, names[i], bytes) == 0 &&
+		    reader->err->what[bytes] == ':')
+			return place(reader, root, NULL, names[i]);
+	}
+	return place(reader, root, NULL, "parse");
 }
 
 static int check_parse(struct mr_rule_reader *reader, const yaml_node_t *root)
@@ -217,11 +244,11 @@ static int check_parse(struct mr_rule_reader *reader, const yaml_node_t *root)
 	struct mr_parser *parser;
 
 	if (spec->format != MR_PARSE_NUMBER && !spec->value[0])
-		return mr_rule_refuse(reader, root,
+		return mr_rule_refuse(reader, place(reader, root, NULL, "parse"),
 				      "where is the value in a record? a rule needs "
 				      "'value'");
 	if (mr_parser_new(spec, &parser, reader->err) < 0)
-		return mr_rule_refuse_as(reader, root);
+		return mr_rule_refuse_as(reader, place_of_path(reader, root));
 	mr_parser_free(parser);
 	return 0;
 }
@@ -303,7 +330,28 @@ static int check_alert(struct mr_rule_reader *reader, const struct mr_rule_alert
 	return r < 0 ? refuse_line(reader, alert->line) : 0;
 }
 
-static int check_windows(struct mr_rule_reader *reader)
+/* What a window of the last N values looks at must be kept; those by time may lose their oldest. */
+static int check_samples(struct mr_rule_reader *reader, const yaml_node_t *root,
+			 const struct mr_expression_scope *scope)
+{
+	const struct mr_rule *rule = reader->rule;
+
+	for (uint32_t i = 0; i < scope->count; i++) {
+		const struct mr_window_spec *spec = &scope->specs[i];
+
+		if (spec->extent != MR_WINDOW_BY_COUNT || spec->count <= rule->samples_max)
+			continue;
+		mr_error_set(reader->err, -EINVAL,
+			     "samples: %" PRIu32
+			     " of a key are kept, window '%s' looks at %" PRIu32,
+			     rule->samples_max, scope->names[i], spec->count);
+		mr_error_hint(reader->err, "let samples be %" PRIu32 " or more", spec->count);
+		return mr_rule_refuse_as(reader, place(reader, root, "limits", "samples"));
+	}
+	return 0;
+}
+
+static int check_windows(struct mr_rule_reader *reader, const yaml_node_t *root)
 {
 	const struct mr_rule *rule = reader->rule;
 	struct mr_window_spec specs[MR_WINDOWS_MAX];
@@ -331,8 +379,10 @@ static int check_windows(struct mr_rule_reader *reader)
 	scope.count = rule->window_count;
 	for (uint32_t i = 0; i < rule->alert_count && r == 0; i++)
 		r = check_alert(reader, &rule->alerts[i], &scope);
+	if (r == 0)
+		r = check_samples(reader, root, &scope);
 	if (r == 0 && mr_window_plan_new(specs, scope.count, &plan, reader->err) < 0)
-		r = refuse_line(reader, 1);
+		r = mr_rule_refuse_as(reader, place(reader, root, NULL, "windows"));
 	mr_window_plan_free(plan);
 	return r;
 }
@@ -359,7 +409,7 @@ static int read_rule(struct mr_rule_reader *reader, const yaml_node_t *root)
 		r = check_topics(reader, root);
 	if (r == 0)
 		r = check_parse(reader, root);
-	return r < 0 ? r : check_windows(reader);
+	return r < 0 ? r : check_windows(reader, root);
 }
 
 int mr_rule_read(const void *bytes, size_t count, const char *file, struct mr_rule **out,

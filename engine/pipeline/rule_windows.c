@@ -150,8 +150,10 @@ static int read_at(struct mr_rule_reader *reader, const yaml_node_t *node, doubl
 		positive.data.scalar.length--;
 	}
 	r = mr_rule_read_time(reader, &positive, "at", &ms);
+	if (r < 0)
+		return mr_rule_read_time(reader, node, "at", &ms); /* said with its sign */
 	*out = (double)(negative ? -ms : ms);
-	return r;
+	return 0;
 }
 
 /* The option that the function has, and no other. */
@@ -347,13 +349,28 @@ static int read_webhook(struct mr_rule_reader *reader, const yaml_node_t *node, 
 	struct mr_rule_alert *alert = out;
 	int r = mr_rule_read_text(reader, node, "webhook", alert->webhook, sizeof(alert->webhook));
 
-	if (r == 0 && strncmp(alert->webhook, "http://", 7) != 0 &&
-	    strncmp(alert->webhook, "https://", 8) != 0)
-		r = mr_rule_refuse(
+	const char *host = NULL;
+
+	if (r < 0)
+		return r;
+	if (strncmp(alert->webhook, "http://", 7) == 0)
+		host = alert->webhook + 7;
+	else if (strncmp(alert->webhook, "https://", 8) == 0)
+		host = alert->webhook + 8;
+	else
+		return mr_rule_refuse(
 			reader, node,
 			"webhook: '%.100s' begins neither with https:// nor with http://",
 			alert->webhook);
-	return r;
+	if (!*host || strchr("/?#:@", *host))
+		return mr_rule_refuse(
+			reader, node,
+			"webhook: '%.100s' names no host, expected https://example.com/hook",
+			alert->webhook);
+	if (strchr(host, ' '))
+		return mr_rule_refuse(reader, node, "webhook: '%.100s' has a blank: write %%20",
+				      alert->webhook);
+	return 0;
 }
 
 static int read_every(struct mr_rule_reader *reader, const yaml_node_t *node, void *out)
@@ -382,6 +399,11 @@ static int read_alert(struct mr_rule_reader *reader, const yaml_node_t *node)
 	alert->line = mr_rule_line(node);
 	r = mr_rule_read_map(reader, node, "an alert", alert_fields, mr_array_count(alert_fields),
 			     alert);
+	if (r == 0 && !alert->exec[0] && !alert->webhook[0] && mr_rule_entry(reader, node, "every"))
+		r = mr_rule_refuse(reader, mr_rule_entry(reader, node, "every"),
+				   "alert '%s', every: it has no action that this could hold back: "
+				   "expected exec or webhook beside it",
+				   alert->name);
 	for (uint32_t i = 0; i < rule->alert_count && r == 0; i++)
 		if (strcmp(rule->alerts[i].name, alert->name) == 0)
 			r = mr_rule_refuse(reader, node, "alert '%s' is there twice", alert->name);

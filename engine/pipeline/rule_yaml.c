@@ -298,6 +298,24 @@ int mr_rule_each(struct mr_rule_reader *reader, const yaml_node_t *node, const c
 	return r;
 }
 
+const yaml_node_t *mr_rule_entry(struct mr_rule_reader *reader, const yaml_node_t *node,
+				 const char *name)
+{
+	const yaml_node_pair_t *pair, *end;
+
+	if (!mr_rule_is_map(node))
+		return NULL;
+	pair = node->data.mapping.pairs.start;
+	end = node->data.mapping.pairs.top;
+	for (; pair < end; pair++) {
+		const yaml_node_t *key = node_of(reader, pair->key);
+
+		if (mr_rule_is_scalar(key) && strcmp(mr_rule_text(key), name) == 0)
+			return node_of(reader, pair->value);
+	}
+	return NULL;
+}
+
 const yaml_node_t *mr_rule_item(struct mr_rule_reader *reader, const yaml_node_t *list, uint32_t i)
 {
 	const yaml_node_item_t *start = list->data.sequence.items.start;

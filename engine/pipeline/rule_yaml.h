@@ -49,6 +49,9 @@ int mr_rule_read_map(struct mr_rule_reader *reader, const yaml_node_t *node, con
 int mr_rule_each(struct mr_rule_reader *reader, const yaml_node_t *node, const char *what,
 		 int (*each)(struct mr_rule_reader *reader, const yaml_node_t *key,
 			     const yaml_node_t *value));
+/* What stands behind 'name' in the map 'node'; NULL: nothing, or 'node' is no map. */
+const yaml_node_t *mr_rule_entry(struct mr_rule_reader *reader, const yaml_node_t *node,
+				 const char *name);
 /* Items of a list; item 'i'. NULL beyond its end. */
 const yaml_node_t *mr_rule_item(struct mr_rule_reader *reader, const yaml_node_t *list, uint32_t i);
 

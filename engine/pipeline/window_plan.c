@@ -33,32 +33,30 @@ static uint32_t samples_needed(enum mr_window_fn fn)
 	}
 }
 
-static int check_extent(const struct mr_window_spec *spec, uint32_t index, struct mr_error *err)
+static int check_extent(const struct mr_window_spec *spec, struct mr_error *err)
 {
 	const struct mr_window_function *fn = &mr_window_functions[spec->fn];
 
 	if (spec->extent == MR_WINDOW_BY_COUNT) {
 		if (spec->count >= samples_needed(spec->fn) && spec->count <= MR_WINDOW_COUNT_MAX)
 			return 0;
-		return mr_error_set(
-			err, -EINVAL, "window %u (%s) over %u samples: it takes %u ... %u", index,
-			fn->name, spec->count, samples_needed(spec->fn), MR_WINDOW_COUNT_MAX);
+		return mr_error_set(err, -EINVAL, "%s over %u samples: it takes %u ... %u",
+				    fn->name, spec->count, samples_needed(spec->fn),
+				    MR_WINDOW_COUNT_MAX);
 	}
 	if (spec->extent != MR_WINDOW_BY_TIME && spec->extent != MR_WINDOW_TUMBLING)
-		return mr_error_set(err, -EINVAL, "window %u (%s) has extent %d, unknown", index,
-				    fn->name, (int)spec->extent);
+		return mr_error_set(err, -EINVAL, "%s has extent %d, unknown", fn->name,
+				    (int)spec->extent);
 	if (!fn->by_time)
-		return mr_error_set(err, -EINVAL,
-				    "window %u (%s) is by time: it takes a number of samples",
-				    index, fn->name);
+		return mr_error_set(err, -EINVAL, "%s is by time: it takes a number of samples",
+				    fn->name);
 	if (spec->span_ms < 1)
-		return mr_error_set(err, -EINVAL,
-				    "window %u (%s) spans %lld ms: it takes 1 or more", index,
-				    fn->name, (long long)spec->span_ms);
+		return mr_error_set(err, -EINVAL, "%s spans %lld ms: it takes 1 or more", fn->name,
+				    (long long)spec->span_ms);
 	return 0;
 }
 
-static int check_parameter(const struct mr_window_spec *spec, uint32_t index, struct mr_error *err)
+static int check_parameter(const struct mr_window_spec *spec, struct mr_error *err)
 {
 	const struct mr_window_function *fn = &mr_window_functions[spec->fn];
 	double parameter = spec->parameter;
@@ -72,12 +70,15 @@ static int check_parameter(const struct mr_window_spec *spec, uint32_t index, st
 		good = isnan(parameter) || isfinite(parameter);
 	if (good)
 		return 0;
-	return mr_error_set(err, -EINVAL, "window %u (%s): '%s' is %g, which is out of its range",
-			    index, fn->name, fn->parameter, parameter);
+	return mr_error_set(err, -EINVAL, "%s: '%s' is %g, expected %s", fn->name, fn->parameter,
+			    parameter,
+			    spec->fn == MR_WINDOW_QUANTILE ? "0 to 1"
+			    : spec->fn == MR_WINDOW_EWMA   ? "more than 0, up to 1"
+							   : "a number of milliseconds");
 }
 
 /* Sets what the plan keeps of the weights. */
-static int check_weights(struct mr_window_planned *planned, uint32_t index, struct mr_error *err)
+static int check_weights(struct mr_window_planned *planned, struct mr_error *err)
 {
 	const struct mr_window_spec *spec = &planned->spec;
 	double sum = 0;
@@ -87,33 +88,33 @@ static int check_weights(struct mr_window_planned *planned, uint32_t index, stru
 	if (spec->weight_count < 1 || spec->weight_count > spec->count ||
 	    spec->weight_count > MR_WINDOW_WEIGHTS_MAX)
 		return mr_error_set(err, -EINVAL,
-				    "window %u (weighted_average) has %u weights for %u samples: "
-				    "it takes 1 ... %u",
-				    index, spec->weight_count, spec->count,
+				    "weighted_average has %u weights for %u samples: it takes "
+				    "1 ... %u",
+				    spec->weight_count, spec->count,
 				    spec->count < MR_WINDOW_WEIGHTS_MAX ? spec->count
 									: MR_WINDOW_WEIGHTS_MAX);
 	for (uint32_t i = 0; i < spec->weight_count; i++)
 		sum += spec->weights[i];
 	if (!isfinite(sum) || sum == 0)
 		return mr_error_set(err, -EINVAL,
-				    "window %u (weighted_average): its weights sum to %g", index,
+				    "weighted_average: its weights sum to %g: expected what can be "
+				    "divided by",
 				    sum);
 	planned->weights = (struct mr_window_weights){spec->weights, spec->weight_count, sum};
 	return 0;
 }
 
-static int check_spec(struct mr_window_planned *planned, uint32_t index, struct mr_error *err)
+static int check_spec(struct mr_window_planned *planned, struct mr_error *err)
 {
 	int r;
 
 	if ((uint32_t)planned->spec.fn >= MR_WINDOW_FUNCTIONS)
-		return mr_error_set(err, -EINVAL, "window %u has function %d, unknown", index,
-				    (int)planned->spec.fn);
-	r = check_extent(&planned->spec, index, err);
+		return mr_error_set(err, -EINVAL, "there is no function %d", (int)planned->spec.fn);
+	r = check_extent(&planned->spec, err);
 	if (r < 0)
 		return r;
-	r = check_parameter(&planned->spec, index, err);
-	return r < 0 ? r : check_weights(planned, index, err);
+	r = check_parameter(&planned->spec, err);
+	return r < 0 ? r : check_weights(planned, err);
 }
 
 /* ---- what a block holds -------------------------------------------------------------------------
@@ -298,7 +299,9 @@ int mr_window_plan_new(const struct mr_window_spec *specs, uint32_t count,
 	plan->count_max = 1; /* a plan without windows keeps the newest */
 	for (uint32_t i = 0; i < count && r == 0; i++) {
 		plan->specs[i].spec = specs[i];
-		r = check_spec(&plan->specs[i], i, err);
+		r = check_spec(&plan->specs[i], err);
+		if (r < 0 && count > 1)
+			mr_error_prefix(err, "window %u: ", i);
 		if (r == 0)
 			plan_spec(plan, &plan->specs[i]);
 	}

@@ -99,7 +99,19 @@ Test(rule_refusals, of_general_keys)
 		{"pipeline: p\ninput: in\noutput: o\n", "r.yaml:1: a rule needs 'parse'", ""},
 		{"pipeline: p\ninput: in\nparse: number\n", "r.yaml:1: a rule needs 'output'", ""},
 		{"pipeline: p\ninput: in\nparse: json\noutput: o\n",
-		 "r.yaml:1: where is the value in a record? a rule needs 'value'", ""},
+		 "r.yaml:3: where is the value in a record? a rule needs 'value'", ""},
+		{"pipeline: p\ninput: in\nparse: json\nvalue: temp\noutput: o\n",
+		 "r.yaml:4: value: 'temp' is no path into JSON",
+		 "write $.name, $.name.inner, $.list[0] or $[\"a name\"]"},
+		{"pipeline: p\ninput: in\nparse: json\nvalue: $.v\noutput: o\ntime: ts\n",
+		 "r.yaml:6: time: 'ts' is no path into JSON",
+		 "write $.name, $.name.inner, $.list[0] or $[\"a name\"]"},
+		{"pipeline: p\ninput: in\nparse: {format: csv, columns: [id, temp]}\n"
+		 "key: if\nvalue: temp\noutput: o\n",
+		 "r.yaml:4: key: there is no column 'if'",
+		 "write the name of a column, or its number from 1 on"},
+		{"pipeline: p\noutput: o\nparse: number\nvalue: x\ninput: in\n",
+		 "r.yaml:3: a record that is one number has no 'x': key and time are its own", ""},
 		{"pipeline: p\ninptu: in\n", "r.yaml:2: a rule has no 'inptu'",
 		 "did you mean 'input'?"},
 		{"pipeline: p\nvelocity: in\n", "r.yaml:2: a rule has no 'velocity'",
@@ -127,15 +139,19 @@ Test(rule_refusals, of_topics)
 {
 	static const struct row rows[] = {
 		{"output: in\n",
-		 "r.yaml:1: input and output are one topic, 'in': each needs its own", ""},
+		 "r.yaml:4: input and output are one topic, 'in': each needs its own", ""},
 		{"output: {topic: o, alerts: in}\n",
-		 "r.yaml:1: input and alerts are one topic, 'in': each needs its own", ""},
+		 "r.yaml:4: input and alerts are one topic, 'in': each needs its own", ""},
 		{"output: {topic: o, rejected: in}\n",
-		 "r.yaml:1: input and rejected are one topic, 'in': each needs its own", ""},
+		 "r.yaml:4: input and rejected are one topic, 'in': each needs its own", ""},
 		{"output: {topic: o, alerts: o}\n",
-		 "r.yaml:1: output and alerts are one topic, 'o': each needs its own", ""},
+		 "r.yaml:4: output and alerts are one topic, 'o': each needs its own", ""},
 		{"output: {topic: o, alerts: a, rejected: a}\n",
-		 "r.yaml:1: alerts and rejected are one topic, 'a': each needs its own", ""},
+		 "r.yaml:4: alerts and rejected are one topic, 'a': each needs its own", ""},
+		{"output:\n  topic: o\n  rejected: in\n",
+		 "r.yaml:6: input and rejected are one topic, 'in': each needs its own", ""},
+		{"output:\n  format: json\n  topic: in\n",
+		 "r.yaml:6: input and output are one topic, 'in': each needs its own", ""},
 		{"output: [o]\n", "r.yaml:4: output: found a list, expected one value", ""},
 		{"output: {format: json}\n", "r.yaml:4: output needs 'topic'", ""},
 		{"output: {topic: o, format: jsno}\n",
@@ -313,9 +329,7 @@ static const struct row window_rows[] = {
 	{"windows:\n  a: {fn: ewma, last: 3}\n",
 	 "r.yaml:6: ewma needs 'alpha', a number from 0 to 1", ""},
 	{"windows:\n  a: {fn: quantile, quantile: 90, last: 3}\n",
-	 "r.yaml:6: window 'a': window 0 (quantile): 'quantile' is 90, which is out of its "
-	 "range",
-	 ""},
+	 "r.yaml:6: window 'a': quantile: 'quantile' is 90, expected 0 to 1", ""},
 	{"windows:\n  a: {fn: quantile, quantile: p90, last: 3}\n",
 	 "r.yaml:6: quantile: 'p90' is no number", ""},
 	{"windows:\n  a: {fn: mean, alpha: 0.5, last: 3}\n", "r.yaml:6: mean has no 'alpha'", ""},
@@ -339,11 +353,13 @@ static const struct row window_rows[] = {
 	{"windows:\n  a: {fn: weighted_average, last: 2, weights: [1, x]}\n",
 	 "r.yaml:6: a weight: 'x' is no number", ""},
 	{"windows:\n  a: {fn: weighted_average, last: 2, weights: [1, -1]}\n",
-	 "r.yaml:6: window 'a': window 0 (weighted_average): its weights sum to 0", ""},
+	 "r.yaml:6: window 'a': weighted_average: its weights sum to 0: expected what can be "
+	 "divided by",
+	 ""},
 	{"windows:\n  a: {fn: weighted_average, last: 5000, weights: linear}\n",
 	 "r.yaml:6: window 'a': weights are for the last 1 to 4096 values", ""},
 	{"windows:\n  a: {fn: interpolate, last: 3, at: -5}\n",
-	 "r.yaml:6: at: found '5', expected a time: 250ms, 5s, 1min, 1h, 7d", ""},
+	 "r.yaml:6: at: found '-5', expected a time: 250ms, 5s, 1min, 1h, 7d", ""},
 	{"windows:\n  a: {fn: weighted_average, last: 3, weights: none}\n",
 	 "r.yaml:6: weights: 'none' is none of linear, exponential, fitted", ""},
 };
@@ -401,8 +417,7 @@ Test(rule_refusals, of_alerts)
 		 "cleared at once",
 		 "let there be room between: when: \"avg > 90\", clear: \"avg < 85\""},
 		{"alert:\n  - {name: a, when: \"ewma(0, 8) > 1\"}\n",
-		 "r.yaml:6: ewma(0, 8): window 0 (ewma): 'alpha' is 0, which is out of its range",
-		 ""},
+		 "r.yaml:6: ewma(0, 8): ewma: 'alpha' is 0, expected more than 0, up to 1", ""},
 		{"alert:\n  - {name: value, when: value > 1}\n",
 		 "r.yaml:6: alert: 'value' means something in conditions already",
 		 "take another name, as my_value"},
@@ -413,6 +428,43 @@ Test(rule_refusals, of_alerts)
 	};
 
 	refuse_all(BODY, rows, mr_array_count(rows));
+}
+
+/* What stands in the file and could never do anything. */
+Test(rule_refusals, of_what_does_nothing)
+{
+	static const struct row rows[] = {
+		{"windows: {a: {fn: max, last: 100}}\nlimits: {keys: 5,\n  samples: 99}\n",
+		 "r.yaml:7: samples: 99 of a key are kept, window 'a' looks at 100",
+		 "let samples be 100 or more"},
+		{"limits: {samples: 31}\nalert: [{name: a, when: value > stddev(32)}]\n",
+		 "r.yaml:5: samples: 31 of a key are kept, window 'stddev(32)' looks at 32",
+		 "let samples be 32 or more"},
+		{"alert:\n  - name: a\n    when: value > 1\n    every: 5s\n",
+		 "r.yaml:8: alert 'a', every: it has no action that this could hold back: expected "
+		 "exec or webhook beside it",
+		 ""},
+		{"alert:\n  - name: a\n    when: value > 1\n    webhook: https://\n",
+		 "r.yaml:8: webhook: 'https://' names no host, expected https://example.com/hook",
+		 ""},
+		{"alert: [{name: a, when: value > 1, webhook: \"http:///hook\"}]\n",
+		 "r.yaml:5: webhook: 'http:///hook' names no host, expected "
+		 "https://example.com/hook",
+		 ""},
+		{"alert: [{name: a, when: value > 1, webhook: \"http://:80\"}]\n",
+		 "r.yaml:5: webhook: 'http://:80' names no host, expected https://example.com/hook",
+		 ""},
+		{"alert: [{name: a, when: value > 1, webhook: \"http://a/b c\"}]\n",
+		 "r.yaml:5: webhook: 'http://a/b c' has a blank: write %20", ""},
+	};
+	static const char taken[] =
+		BODY "windows: {a: {fn: max, last: 100}, b: {fn: max, last: 1h}}\n"
+		     "limits: {samples: 100}\n"
+		     "alert: [{name: a, when: value > 1, webhook: \"http://[::1]:80/\", every: 1s},"
+		     " {name: b, when: value > 1, exec: a, every: 1s}]\n";
+
+	refuse_all(BODY, rows, mr_array_count(rows));
+	cr_assert_eq(read_bytes(taken, strlen(taken)), 0, "%s", err.what);
 }
 
 Test(rule_refusals, need_no_error_to_fill)
