@@ -189,6 +189,7 @@ static void carry_out(struct sim *sim, const struct request *made)
 	done = may(coordinator, &made->proposal);
 	if (done) {
 		check_isr(sim, made->node, made->proposal.wanted.isr);
+		sim_observer_joined(sim, made->proposal.wanted.isr & ~coordinator->state.isr);
 		coordinator->state = made->proposal.wanted;
 		coordinator->gone_told = false;
 	}

@@ -16,6 +16,7 @@ PROTOCOL = "engine/replica/protocol.c"
 STATE = "engine/replica/protocol_state.c"
 PARTITION = "engine/log/partition.c"
 RECOVER = "engine/log/recover.c"
+LOG = "engine/log/log.c"
 SEEDS = "20000"
 SECONDS = "150"
 
@@ -49,6 +50,12 @@ MUTANTS = {
         "replica->peers[node].fetching && flushed + 1 > 0 &&",
         "R3: flushed up to the high watermark and the epoch's start",
     ),
+    "an-earlier-life-joins": (
+        PROTOCOL,
+        "		out->guard = (int32_t)i;\n",
+        "		out->guard = MR_NODE_NONE;\n",
+        "R3, KIP-903: it is another life that joins than the one that caught up",
+    ),
     "a-proposed-isr-counts": (
         PROTOCOL,
         "		(void)mr_partition_set_isr(replica->partition, replica->known.isr,\n"
@@ -68,7 +75,7 @@ MUTANTS = {
         PROTOCOL,
         "	uint64_t cut = reset ? entry->log_start : common_end(partition, entry);\n",
         "	uint64_t cut = reset ? entry->log_start : partition->high_watermark;\n",
-        "R5, KIP-101: truncation by the high watermark",
+        "R5, KIP-101 (the first scenario): truncation by the high watermark",
     ),
     "truncates-once": (
         PROTOCOL,
@@ -87,7 +94,7 @@ MUTANTS = {
         "		mr_replica_truncate_to(replica, cut, false, false);\n"
         "		return;\n	}\n",
         "",
-        "R5: what the leader does not have goes",
+        "R5, KIP-101 (the second scenario): logs that parted go on as they are",
     ),
     "fetches-before-it-is-flushed": (
         PROTOCOL,
@@ -128,6 +135,12 @@ MUTANTS = {
         "	for (uint64_t left = partition->isr & ~(UINT64_C(1) << partition->self); left;\n"
         "	     left &= left - 1) {",
         "D1: the leader's own disk does not count",
+    ),
+    "a-segment-without-a-name-counts": (
+        LOG,
+        "		if (log->active_named || flight->position < log->active->base_position)\n",
+        "		if (log)\n",
+        "D7, RocksDB 10573: a segment whose name a crash takes away",
     ),
     "shows-before-its-epoch-is-committed": (
         PARTITION,

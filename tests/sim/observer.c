@@ -258,6 +258,19 @@ void sim_observer_look(struct sim *sim, uint32_t node)
 	look_at_shown(sim, node);
 }
 
+/* R3: on its disk is all that anybody ever showed, whatever life it is in by now. */
+void sim_observer_joined(struct sim *sim, uint64_t nodes)
+{
+	for (; nodes; nodes &= nodes - 1) {
+		uint32_t node = (uint32_t)__builtin_ctzll(nodes);
+
+		if (sim->hosts[node].durable < sim->observer->committed_end)
+			sim_broken(sim, "R3: host %u is in sync from now on with %llu of %llu",
+				   node, (unsigned long long)sim->hosts[node].durable,
+				   (unsigned long long)sim->observer->committed_end);
+	}
+}
+
 /* ---- I1, I2
  * --------------------------------------------------------------------------------------- */
 

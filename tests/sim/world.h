@@ -192,6 +192,8 @@ void sim_observer_appended(struct sim *sim, uint32_t node, const struct mr_batch
 void sim_observer_answered(struct sim *sim, uint32_t node, int64_t producer, int32_t sequence,
 			   uint32_t count);
 void sim_observer_look(struct sim *sim, uint32_t node);
+/* The register is about to say that 'nodes' are in sync, which were not. */
+void sim_observer_joined(struct sim *sim, uint64_t nodes);
 /* All is healed and quiet: the logs are equal and hold each answered record once. */
 void sim_observer_finish(struct sim *sim);
 bool sim_observer_settled(const struct sim *sim);
