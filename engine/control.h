@@ -110,7 +110,8 @@ struct mr_hosted {
 	bool anew_valid;
 	struct mr_trouble name_trouble, drop_trouble, cut_trouble;
 	uint64_t waits_since_ns; /* it acknowledges nothing; 0: it does (control_waits.c) */
-	bool lost;		 /* as topic->lost, until the register says it */
+	uint64_t told_isr; /* while this host leads it: what people were told (control_sync.c) */
+	bool lost;	   /* as topic->lost, until the register says it */
 	struct mr_worker_partition *cut_part; /* whose place 'part' takes */
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
 };

@@ -225,6 +225,7 @@ void mr_control_peers_second(struct mr_control *control)
 	mr_control_catalog_second(peers);
 	mr_control_commits_second(peers);
 	mr_control_waits_second(peers);
+	mr_control_sync_second(peers);
 	mr_control_trust_second(peers);
 	mr_control_coord_turn(peers);
 }

@@ -3,8 +3,9 @@
  * This host among its peers, as the control thread sees it: the feed, the coordinator, and what
  * hosts tell each other of topics. Parts of it: control_peers.c starts the feed and takes its
  * events; control_coord.c stands between coordinator and workers; control_catalog.c exchanges
- * topics, control_commits.c groups' positions; control_cut.c routes partitions, cuts their logs and
- * takes them away; control_report.c tells people. All of it runs on the control thread.
+ * topics, control_commits.c groups' positions; control_sync.c says who is in sync no longer;
+ * control_cut.c routes partitions, cuts their logs and takes them away; control_report.c tells
+ * people. All of it runs on the control thread.
  */
 #ifndef MR_CONTROL_PEERS_H
 #define MR_CONTROL_PEERS_H
@@ -101,6 +102,11 @@ bool mr_control_pipelines_heard(struct mr_control_peers *peers, uint32_t node, c
 
 /* control_report.c */
 void mr_control_report_second(struct mr_control_peers *peers);
+
+/* control_sync.c */
+void mr_control_sync_second(struct mr_control_peers *peers);
+/* Why a replica is not in sync, as its leader's view has it; "": it is not known. */
+const char *mr_control_sync_why(const struct mr_worker_replica_peer_view *peer);
 
 /* control_trust.c */
 int mr_control_trust_open(struct mr_control_peers *peers, struct mr_link_trust **out,

@@ -114,6 +114,8 @@ static json_t *replica_json(const struct mr_hosted *hosted, uint32_t node,
 		json_object_set_new(row, "lag_ms", number(since_ms(control, caught_up)));
 	if (changed)
 		json_object_set_new(row, "since_ms", number(since_ms(control, changed)));
+	if (!(isr >> node & 1))
+		json_object_set_new(row, "why", json_string(mr_control_sync_why(peer)));
 	return row;
 }
 

@@ -119,6 +119,14 @@ struct mr_worker_message {
  * How a replicated partition stands, for people: written by its worker, read by the control thread,
  * each number by itself (relaxed). Times are the monotonic clock's.
  */
+enum mr_out_of_sync {
+	MR_OUT_NOT_KNOWN, /* it was out before this host led */
+	MR_OUT_AWAY,	  /* it was not connected */
+	MR_OUT_APART,	  /* it had not agreed with this leader where their logs part */
+	MR_OUT_LATE,	  /* it got what there is, and did not say that it has it on disk */
+	MR_OUT_ITSELF,	  /* it said so: it lost its data, or begins anew */
+};
+
 struct mr_worker_replica_view {
 	_Atomic uint32_t role; /* enum mr_role */
 	_Atomic uint32_t step; /* enum mr_follow_step */
@@ -132,6 +140,7 @@ struct mr_worker_replica_view {
 		_Atomic uint64_t flushed;      /* leading */
 		_Atomic uint64_t caught_up_ns; /* leading: last time it was */
 		_Atomic uint64_t changed_ns;   /* leading: in or out of the ISR since */
+		_Atomic uint32_t why;	       /* enum mr_out_of_sync: of the last time it left */
 		_Atomic uint64_t sent_offset;
 	} peers[MR_NODES_MAX];
 };

@@ -483,6 +483,22 @@ static void show(_Atomic uint64_t *shown, uint64_t value)
 	atomic_store_explicit(shown, value, memory_order_relaxed);
 }
 
+/* Why 'node' is in sync no longer, by what its leader sees of it now. */
+static enum mr_out_of_sync why_out(const struct mr_replica *machine, uint32_t node)
+{
+	const struct mr_replica_peer *peer = &machine->peers[node];
+	const struct mr_coord_state *ours = &machine->proposal.wanted;
+	bool asked = ours->version == machine->known.version && !(ours->isr >> node & 1);
+
+	if (machine->role != MR_ROLE_LEADER)
+		return MR_OUT_NOT_KNOWN;
+	if (!asked)
+		return MR_OUT_ITSELF;
+	if (!peer->connected)
+		return MR_OUT_AWAY;
+	return peer->fetching ? MR_OUT_LATE : MR_OUT_APART;
+}
+
 static void show_peers(struct mr_worker_replica *replica, uint64_t now_ns)
 {
 	const struct mr_replica *machine = &replica->machine;
@@ -496,8 +512,13 @@ static void show_peers(struct mr_worker_replica *replica, uint64_t now_ns)
 		show(&view->flushed, replica->partition->state.replica_flushed[node]);
 		show(&view->caught_up_ns, machine->peers[node].caught_up_ns);
 		show(&view->sent_offset, machine->peers[node].sent_offset);
-		if (changed & UINT64_C(1) << node)
-			show(&view->changed_ns, now_ns);
+		if (!(changed & UINT64_C(1) << node))
+			continue;
+		show(&view->changed_ns, now_ns);
+		/* relaxed: as show() */
+		if (replica->isr & UINT64_C(1) << node)
+			atomic_store_explicit(&view->why, why_out(machine, node),
+					      memory_order_relaxed);
 	}
 	replica->isr = machine->known.isr;
 }
@@ -517,12 +538,12 @@ static void show_view(struct mr_worker_replica *replica, uint64_t now_ns)
 	atomic_store_explicit(&view->leader, machine->known.leader, memory_order_relaxed);
 	atomic_store_explicit(&view->leader_epoch, machine->known.leader_epoch,
 			      memory_order_relaxed);
-	show(&view->isr, machine->known.isr);
 	show(&view->leader_end, replica->leader_end);
 	show(&view->leader_watermark, machine->leader_watermark);
 	show(&view->truncations, machine->truncations);
 	show(&view->refused, machine->refused);
 	show_peers(replica, now_ns);
+	show(&view->isr, machine->known.isr); /* the last: who sees it looks for the reason */
 }
 
 /* A read that is still out will do; a proposal of which nothing was heard may be carried out. */

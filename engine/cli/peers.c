@@ -140,6 +140,8 @@ static void print_followers(const json_t *partition)
 		printf("    %s: %s", mr_ask_word(one, "node"), in_sync ? "in sync" : "NOT in sync");
 		if (json_object_get(one, "since_ms"))
 			printf(" for %s", mr_ask_span(mr_ask_number(one, "since_ms"), room));
+		if (mr_ask_word(one, "why")[0])
+			printf(", since it %s", mr_ask_word(one, "why"));
 		printf(", ");
 		print_lag(one);
 		printf("\n");
@@ -159,8 +161,12 @@ static void print_partition(const json_t *partition)
 	       leader[0] ? leader : "nobody", mr_ask_number(partition, "leader_epoch"),
 	       mr_ask_words(json_object_get(partition, "isr"), room, sizeof(room)));
 	if (strcmp(role, "follower") == 0) {
-		printf("; this host %s, ", mr_ask_word(partition, "step"));
-		print_lag(partition);
+		printf("; this host %s", mr_ask_word(partition, "step"));
+		/* before they agree it knows nothing of its leader's log */
+		if (strcmp(mr_ask_word(partition, "step"), "fetches") == 0) {
+			printf(", ");
+			print_lag(partition);
+		}
 	}
 	printf("\n");
 	if (waits)

@@ -52,9 +52,15 @@ class Replicas(hosts.TwoHosts):
         self.assertEqual([(row["topic"], row["records"]) for row in alone], [("t", 100)])
         self.assertRegex(self.a.good("status").out, r"t/0: 100 records, .* for ")
         self.assertRegex(self.a.good("peers").out, r"not connected for")
+        self.assertRegex(self.a.good("peers").out, r"b: NOT in sync for \d.*s, since it was not "
+                         r"connected, lacks 100 records, at most .*B, behind for \d")
+        self.wait_for(lambda: "in sync no longer peer=b partitions=1 first=t/0 why=\"it was not "
+                      "connected\"" in self.a.log(), "a to tell people of it")
         self.b.start()
         self.wait_for_isr(self.a, "t", ["a", "b"])
         self.wait_for_values(self.b, "t", [str(i) for i in range(200)])
+        self.wait_for(lambda: "a replica is in sync again peer=b partitions=1 first=t/0" in
+                      self.a.log(), "a to tell people that all is well")
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
         self.assertEqual(self.a.batches("t"), self.b.batches("t"))
 

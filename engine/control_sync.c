@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For people: replicas that are in sync no longer, or again, in the partitions that this host leads
+ * (control_peers.h). What was a copy is none from then on, so each change is said, once, in one
+ * line for each of the other hosts, however many partitions it is of. Looked at every second; what
+ * comes and goes within one is only in 'millrace peers'. Control thread.
+ */
+#include "control_peers.h"
+
+#include "base/diag.h"
+
+/* What happened to one of the other hosts since the last look. */
+struct change {
+	uint32_t out, in;		  /* partitions */
+	const struct mr_hosted *first;	  /* that it left */
+	const struct mr_hosted *first_in; /* that it came back to */
+	const char *why;
+};
+
+const char *mr_control_sync_why(const struct mr_worker_replica_peer_view *peer)
+{
+	/* relaxed: for people */
+	switch ((enum mr_out_of_sync)atomic_load_explicit(&peer->why, memory_order_relaxed)) {
+	case MR_OUT_NOT_KNOWN:
+		break;
+	case MR_OUT_AWAY:
+		return "was not connected";
+	case MR_OUT_APART:
+		return "had not agreed with its leader where their logs part";
+	case MR_OUT_LATE:
+		return "did not say in time that it has on its disk what it was sent (stopped, "
+		       "slow, or its disk is full: millrace status there)";
+	case MR_OUT_ITSELF:
+		return "gave up its copy, to get all of it again";
+	}
+	return "";
+}
+
+static void note(struct change changes[MR_NODES_MAX], const struct mr_hosted *hosted,
+		 const struct mr_worker_replica_view *view, uint64_t isr)
+{
+	uint64_t left = (hosted->told_isr ^ isr) & hosted->topic->replicas;
+
+	for (; left; left &= left - 1) {
+		uint32_t node = (uint32_t)__builtin_ctzll(left);
+		struct change *change = &changes[node];
+
+		if (isr >> node & 1) {
+			change->first_in = change->in++ ? change->first_in : hosted;
+		} else if (!change->out++) {
+			change->first = hosted;
+			change->why = mr_control_sync_why(&view->peers[node]);
+		}
+	}
+}
+
+static void tell(const struct mr_control *control, uint32_t node, const struct change *change)
+{
+	char room[16];
+	const char *name = mr_control_node_name(control, node, room);
+
+	if (change->out)
+		mr_diag_warn("a replica is in sync no longer",
+			     "peer=%s partitions=%u first=%s/%d why=\"it %s\" do=\"millrace peers "
+			     "and millrace status say what exists on one disk only\"",
+			     name, change->out, change->first->topic->name, change->first->number,
+			     change->why[0] ? change->why : "left");
+	if (change->in)
+		mr_diag_notice("a replica is in sync again", "peer=%s partitions=%u first=%s/%d",
+			       name, change->in, change->first_in->topic->name,
+			       change->first_in->number);
+}
+
+/* Its leader tells; 0: not that yet. Who begins to lead takes what it finds. */
+static uint64_t isr_of(const struct mr_worker_replica_view *view)
+{
+	/* relaxed: for people */
+	if (!view || atomic_load_explicit(&view->role, memory_order_relaxed) != MR_ROLE_LEADER)
+		return 0;
+	return atomic_load_explicit(&view->isr, memory_order_relaxed);
+}
+
+void mr_control_sync_second(struct mr_control_peers *peers)
+{
+	struct change changes[MR_NODES_MAX] = {0};
+	struct mr_hosted *hosted;
+
+	mr_control_each(peers->control, hosted)
+	{
+		const struct mr_worker_replica_view *view =
+			hosted->part ? mr_worker_partition_replica(hosted->part) : NULL;
+		uint64_t isr = isr_of(view);
+
+		if (isr && hosted->told_isr)
+			note(changes, hosted, view, isr);
+		hosted->told_isr = isr;
+	}
+	for (uint32_t node = 0; node < MR_NODES_MAX; node++)
+		tell(peers->control, node, &changes[node]);
+}
