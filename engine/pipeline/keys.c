@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
+#include "text.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -21,7 +23,6 @@
 #define SLAB_LEAST	 (64u << 10)
 #define SLAB_MOST	 (2u << 20) /* a huge page */
 #define LINE		 64u
-#define PREFETCH_LINES	 8u
 
 struct mr_keys_slab {
 	struct mr_keys_slab *next;
@@ -221,13 +222,30 @@ void mr_keys_prefetch_slot(const struct mr_keys *keys, uint32_t hash)
 
 void mr_keys_prefetch_entry(const struct mr_keys *keys, uint32_t hash)
 {
-	const struct mr_key_slot *slot = &keys->slots[hash & keys->slot_mask];
-	const uint8_t *at = (const uint8_t *)slot->entry;
+	uint32_t i = hash & keys->slot_mask;
+	uintptr_t at, end;
 
+	while (keys->slots[i].entry && keys->slots[i].hash != hash)
+		i = (i + 1) & keys->slot_mask;
+	at = (uintptr_t)keys->slots[i].entry;
 	if (!at)
 		return;
-	for (uint32_t i = 0; i < PREFETCH_LINES; i++)
-		__builtin_prefetch(at + (size_t)i * LINE, 1);
+	end = at + keys->program->near_bytes;
+	for (at &= ~(uintptr_t)(LINE - 1); at < end; at += LINE)
+		__builtin_prefetch((const void *)at, 1);
+}
+
+/* Without a call: most keys are short. */
+static inline bool same_bytes(const void *a, const void *b, size_t bytes)
+{
+	const char *x = a, *y = b;
+
+	if (bytes > 16)
+		return memcmp(a, b, bytes) == 0;
+	if (bytes < 8)
+		return mr_text_load_few(x, bytes) == mr_text_load_few(y, bytes);
+	return mr_text_load_all(x) == mr_text_load_all(y) &&
+	       mr_text_load_all(x + bytes - 8) == mr_text_load_all(y + bytes - 8);
 }
 
 /* Where it is, or where it would be. */
@@ -242,7 +260,7 @@ static uint32_t find_slot(const struct mr_keys *keys, uint32_t hash, const void 
 		if (!slot->entry)
 			return i;
 		if (slot->hash == hash && slot->entry->key_bytes == key_bytes &&
-		    memcmp(slot->entry->key, key, (size_t)key_bytes) == 0)
+		    same_bytes(slot->entry->key, key, (size_t)key_bytes))
 			return i;
 	}
 }

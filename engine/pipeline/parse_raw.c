@@ -3,6 +3,7 @@
  * Raw records: numbers and texts at fixed places, as a program's struct lies in memory. Pure; any
  * thread; allocates nothing.
  */
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -162,6 +163,10 @@ static uint64_t load(const struct mr_parse_raw_field *field, const char *text)
 	const unsigned char *at = (const unsigned char *)text + field->at;
 	uint64_t word = 0;
 
+	if (field->bytes == sizeof(word)) {
+		memcpy(&word, at, sizeof(word));
+		return field->big_endian ? be64toh(word) : le64toh(word);
+	}
 	for (uint32_t i = 0; i < field->bytes; i++)
 		word = word << 8 | at[field->big_endian ? i : field->bytes - 1 - i];
 	return word;
@@ -188,7 +193,9 @@ static void find_field_value(const struct mr_parse_raw_field *field, const char 
 	const char *zero;
 	uint64_t word;
 
-	*out = (struct mr_found){.text = text + field->at, .bytes = field->bytes};
+	out->text = text + field->at;
+	out->bytes = field->bytes;
+	out->escaped = false;
 	if (field->type == 't') {
 		zero = memchr(out->text, '\0', field->bytes);
 		out->kind = MR_FOUND_WORD;
@@ -202,6 +209,7 @@ static void find_field_value(const struct mr_parse_raw_field *field, const char 
 		return;
 	}
 	out->kind = MR_FOUND_INTEGER;
+	out->decimal = (struct mr_decimal){0};
 	if (field->type == 'i' && (int64_t)(word << shift) < 0) {
 		out->decimal.negative = true;
 		word = -(word | (shift ? ~UINT64_C(0) << (64 - shift) : 0));

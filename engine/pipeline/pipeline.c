@@ -4,8 +4,8 @@
  * out again.
  *
  * With many keys a record's cost is that of fetching its key's state from memory, not of computing.
- * So records go in stretches of up to 16: all are parsed and their places in the table called for,
- * then their entries, and only then each has its turn.
+ * So a record is parsed, and its place in the table called for, 16 records before its turn, and its
+ * entry 8 before: memory works while those between are computed, evenly, a few lines at a time.
  */
 #include "pipeline.h"
 
@@ -18,6 +18,7 @@
 
 #define SWEEP_EVERY 16	 /* records: then one key is asked whether it is idle */
 #define CLOCK_STEPS 1024 /* of `idle`: what a record moves the clock at most */
+#define FETCH_AHEAD 8	 /* records: less than MR_PIPELINE_AHEAD */
 
 int mr_pipeline_new(const struct mr_program *program, int32_t partition, struct mr_pipeline **out,
 		    struct mr_error *err)
@@ -488,32 +489,24 @@ static void look_ahead(struct mr_pipeline *pipeline, const struct mr_message *me
 	mr_keys_prefetch_slot(&pipeline->keys, ahead->hash);
 }
 
-static int feed_stretch(struct mr_pipeline *pipeline, const struct mr_message *messages,
-			uint32_t count, const struct mr_pipeline_sink *sink)
+static void fetch(const struct mr_pipeline *pipeline, const struct mr_pipeline_ahead *ahead)
 {
-	int r = 0;
-
-	for (uint32_t i = 0; i < count; i++)
-		look_ahead(pipeline, &messages[i], i);
-	for (uint32_t i = 0; i < count; i++)
-		if (pipeline->ahead[i].reason == MR_PARSE_OK)
-			mr_keys_prefetch_entry(&pipeline->keys, pipeline->ahead[i].hash);
-	for (uint32_t i = 0; i < count && r == 0; i++)
-		r = take(pipeline, &messages[i], &pipeline->ahead[i], sink);
-	return r;
+	if (ahead->reason == MR_PARSE_OK)
+		mr_keys_prefetch_entry(&pipeline->keys, ahead->hash);
 }
 
 int mr_pipeline_feed(struct mr_pipeline *pipeline, const struct mr_message *messages,
 		     uint32_t count, const struct mr_pipeline_sink *sink)
 {
+	uint32_t parsed = 0, fetched = 0;
 	int r = 0;
 
-	while (count && r == 0) {
-		uint32_t stretch = count < MR_PIPELINE_AHEAD ? count : MR_PIPELINE_AHEAD;
-
-		r = feed_stretch(pipeline, messages, stretch, sink);
-		messages += stretch;
-		count -= stretch;
+	for (uint32_t i = 0; i < count && r == 0; i++) {
+		for (; parsed < count && parsed < i + MR_PIPELINE_AHEAD; parsed++)
+			look_ahead(pipeline, &messages[parsed], parsed % MR_PIPELINE_AHEAD);
+		for (; fetched < parsed && fetched < i + FETCH_AHEAD; fetched++)
+			fetch(pipeline, &pipeline->ahead[fetched % MR_PIPELINE_AHEAD]);
+		r = take(pipeline, &messages[i], &pipeline->ahead[i % MR_PIPELINE_AHEAD], sink);
 	}
 	pipeline->counters.keys = pipeline->keys.count;
 	pipeline->counters.bytes = pipeline->keys.bytes;

@@ -9,7 +9,7 @@
 #include "pipeline.h"
 #include "render.h"
 
-#define MR_PIPELINE_AHEAD 16 /* records that are parsed and looked up before their turn */
+#define MR_PIPELINE_AHEAD 16 /* records that are parsed before their turn */
 /* Event times within some 270,000 years around 1970: differences fit into 64 bits. */
 #define MR_PIPELINE_TIME_MOST INT64_C(8640000000000000)
 

@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keys.h"
+
+#define NEAR_MOST 512u
+#define SHORT_KEY 8u /* bytes of a key */
+
 static int compile_alert(const struct mr_rule_alert *alert, struct mr_expression_scope *scope,
 			 struct mr_program_alert *out, struct mr_error *err)
 {
@@ -46,6 +51,8 @@ static int compile(struct mr_program *program, struct mr_error *err)
 
 static void lay_out(struct mr_program *program)
 {
+	size_t near;
+
 	program->alerts_bytes = program->rule->alert_count * sizeof(struct mr_program_alert_state);
 	program->previous_bytes =
 		program->previous ? (2 + program->window_count) * sizeof(double) : 0;
@@ -53,6 +60,9 @@ static void lay_out(struct mr_program *program)
 	program->fixed_bytes =
 		program->alerts_bytes + program->previous_bytes + program->clean_bytes;
 	program->capacity = mr_window_plan_capacity(program->plan);
+	near = sizeof(struct mr_key_entry) + SHORT_KEY + program->fixed_bytes +
+	       mr_window_block_bytes(program->plan, program->capacity);
+	program->near_bytes = near < NEAR_MOST ? (uint32_t)near : NEAR_MOST;
 }
 
 int mr_program_new(const struct mr_rule *rule, struct mr_program **out, struct mr_error *err)

@@ -32,8 +32,9 @@ struct mr_program {
 	size_t alerts_bytes;
 	size_t previous_bytes; /* doubles: value, NaN where there is none, time, then results */
 	size_t clean_bytes;
-	size_t fixed_bytes; /* all three */
-	uint32_t capacity;  /* samples that a new key has room for */
+	size_t fixed_bytes;  /* all three */
+	uint32_t capacity;   /* samples that a new key has room for */
+	uint32_t near_bytes; /* of a key's entry: what a record most likely touches */
 };
 
 /* A key's state under one goes on under the other. */

@@ -373,12 +373,36 @@ static int push_late(struct mr_window_view *view, int64_t time_ms, double value)
 	return 0;
 }
 
+/* Where nothing but samples is kept: what push_newest() would do. False: it is late. */
+static bool push_bare(const struct mr_window_plan *plan, struct mr_window_block *b, int64_t time_ms,
+		      double value)
+{
+	double *values = (double *)((uint8_t *)b + plan->layout.values);
+	int64_t *times = (int64_t *)((uint8_t *)b + plan->layout.times);
+	uint32_t head = b->head;
+	uint32_t newest = (head == 0 ? b->capacity : head) - 1;
+
+	if (b->samples > 0 && time_ms < times[newest])
+		return false;
+	values[head] = value;
+	times[head] = time_ms;
+	b->head = head + 1 == b->capacity ? 0 : head + 1;
+	b->samples += b->samples < plan->count_max;
+	if (--b->anew_in == 0)
+		b->anew_in = anew_interval(b->capacity);
+	return true;
+}
+
 int mr_window_block_push(const struct mr_window_plan *plan, void *block, int64_t time_ms,
 			 double value)
 {
+	struct mr_window_block *b = block;
 	struct mr_window_view view;
 
 	value += 0.0; /* so that zero has one sign */
+	if (plan->bare && b->capacity == plan->layout.capacity &&
+	    push_bare(plan, b, time_ms, value))
+		return 0;
 	mr_window_view_open(&view, plan, block);
 	if (view.block->samples > 0 && time_ms < newest_time(&view))
 		return push_late(&view, time_ms, value);

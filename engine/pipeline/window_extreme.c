@@ -163,20 +163,20 @@ bool mr_window_queue_valid(const struct mr_window_queue *queue, const struct mr_
 	return true;
 }
 
-/* In four chains, as none of these depends on another. */
+/* In four chains, as none of these depends on another; each step is one instruction of x86. */
 static double greatest(const double *values, uint32_t count)
 {
 	double a = values[0], b = a, c = a, d = a;
 	uint32_t i = 0;
 
 	for (; i + 4 <= count; i += 4) {
-		a = values[i] > a ? values[i] : a;
-		b = values[i + 1] > b ? values[i + 1] : b;
-		c = values[i + 2] > c ? values[i + 2] : c;
-		d = values[i + 3] > d ? values[i + 3] : d;
+		a = a > values[i] ? a : values[i];
+		b = b > values[i + 1] ? b : values[i + 1];
+		c = c > values[i + 2] ? c : values[i + 2];
+		d = d > values[i + 3] ? d : values[i + 3];
 	}
 	for (; i < count; i++)
-		a = values[i] > a ? values[i] : a;
+		a = a > values[i] ? a : values[i];
 	a = b > a ? b : a;
 	c = d > c ? d : c;
 	return c > a ? c : a;
@@ -188,13 +188,13 @@ static double least_of(const double *values, uint32_t count)
 	uint32_t i = 0;
 
 	for (; i + 4 <= count; i += 4) {
-		a = values[i] < a ? values[i] : a;
-		b = values[i + 1] < b ? values[i + 1] : b;
-		c = values[i + 2] < c ? values[i + 2] : c;
-		d = values[i + 3] < d ? values[i + 3] : d;
+		a = a < values[i] ? a : values[i];
+		b = b < values[i + 1] ? b : values[i + 1];
+		c = c < values[i + 2] ? c : values[i + 2];
+		d = d < values[i + 3] ? d : values[i + 3];
 	}
 	for (; i < count; i++)
-		a = values[i] < a ? values[i] : a;
+		a = a < values[i] ? a : values[i];
 	a = b < a ? b : a;
 	c = d < c ? d : c;
 	return c < a ? c : a;

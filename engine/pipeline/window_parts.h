@@ -140,6 +140,7 @@ struct mr_window_weights {
 	const double *list; /* newest first; NULL: not known yet */
 	uint32_t count;
 	double sum;
+	double *sums; /* [n]: of the first n; 0 where one of all is negative */
 };
 
 double mr_window_weigh(const struct mr_window_ring *ring, uint32_t count,

@@ -77,6 +77,22 @@ static int check_parameter(const struct mr_window_spec *spec, struct mr_error *e
 							   : "a number of milliseconds");
 }
 
+/* What a window that is not full divides by. -ENOMEM. */
+static int sum_weights(const struct mr_window_spec *spec, struct mr_window_weights *weights,
+		       struct mr_error *err)
+{
+	bool negative = false;
+
+	weights->sums = calloc(spec->weight_count + 1u, sizeof(*weights->sums));
+	if (!weights->sums)
+		return mr_error_set(err, -ENOMEM, "no memory for a plan of windows");
+	for (uint32_t i = 0; i < spec->weight_count; i++)
+		negative |= spec->weights[i] < 0;
+	for (uint32_t i = 0; i < spec->weight_count && !negative; i++)
+		weights->sums[i + 1] = weights->sums[i] + spec->weights[i];
+	return 0;
+}
+
 /* Sets what the plan keeps of the weights. */
 static int check_weights(struct mr_window_planned *planned, struct mr_error *err)
 {
@@ -100,8 +116,9 @@ static int check_weights(struct mr_window_planned *planned, struct mr_error *err
 				    "weighted_average: its weights sum to %g: expected what can be "
 				    "divided by",
 				    sum);
-	planned->weights = (struct mr_window_weights){spec->weights, spec->weight_count, sum};
-	return 0;
+	planned->weights = (struct mr_window_weights){
+		.list = spec->weights, .count = spec->weight_count, .sum = sum};
+	return sum_weights(spec, &planned->weights, err);
 }
 
 static int check_spec(struct mr_window_planned *planned, struct mr_error *err)
@@ -208,7 +225,8 @@ static void plan_spec(struct mr_window_plan *plan, struct mr_window_planned *pla
 		planned->order = find_order(plan, planned->reach);
 	if (spec->extent == MR_WINDOW_TUMBLING)
 		return;
-	if (mr_window_needs_queue(spec))
+	planned->queued = mr_window_needs_queue(spec);
+	if (planned->queued)
 		planned->at =
 			join_queue(plan, &plan->queues[spec->fn == MR_WINDOW_MIN], planned->reach);
 	else if (kind != MR_WINDOW_PARTS)
@@ -309,6 +327,8 @@ int mr_window_plan_new(const struct mr_window_spec *specs, uint32_t count,
 		mr_window_plan_free(plan);
 		return r;
 	}
+	plan->bare = !plan->by_time && plan->part_count == 0 && plan->order_count == 0 &&
+		     plan->queues[0].count == 0 && plan->queues[1].count == 0;
 	lay_out(plan);
 	*out = plan;
 	return 0;
@@ -316,6 +336,8 @@ int mr_window_plan_new(const struct mr_window_spec *specs, uint32_t count,
 
 void mr_window_plan_free(struct mr_window_plan *plan)
 {
+	for (uint32_t i = 0; plan && i < plan->spec_count; i++)
+		free(plan->specs[i].weights.sums);
 	free(plan);
 }
 

@@ -94,6 +94,7 @@ struct mr_window_planned {
 	uint32_t reach;
 	uint32_t at; /* byte of its part; of its result if TUMBLING; else index in the queue */
 	uint32_t order;
+	bool queued; /* the result is the first of a queue */
 	struct mr_window_weights weights;
 };
 
@@ -116,6 +117,7 @@ struct mr_window_plan {
 	uint32_t fixed_bytes;
 	bool by_time; /* some reach is by time or tumbling */
 	bool tumbling;
+	bool bare; /* samples are all that is kept: reaches by count, and nothing beside */
 	struct mr_window_queue_place queues[2]; /* of max, of min */
 	struct mr_window_reach reaches[MR_WINDOWS_MAX];
 	struct mr_window_part_place parts[MR_WINDOWS_MAX];

@@ -87,8 +87,9 @@ bool mr_window_needs_order(enum mr_window_fn fn)
 }
 
 /* With its part, and what is sorted for it, for just these samples. */
-static double result_of(const struct mr_window_view *view, const struct mr_window_planned *planned,
-			uint32_t count, const void *part)
+static inline double result_of(const struct mr_window_view *view,
+			       const struct mr_window_planned *planned, uint32_t count,
+			       const void *part)
 {
 	const struct mr_window_ring *ring = &view->ring;
 	double parameter = planned->spec.parameter;
@@ -170,7 +171,7 @@ static double result_now(const struct mr_window_view *view, const struct mr_wind
 
 	if (planned->spec.extent == MR_WINDOW_TUMBLING)
 		return *(const double *)mr_window_view_at(view, planned->at);
-	if (count > 0 && mr_window_needs_queue(&planned->spec))
+	if (count > 0 && planned->queued)
 		return first_of_queue(view, planned->spec.fn == MR_WINDOW_MIN, planned->at);
 	return result_of(view, planned, count, mr_window_view_at(view, planned->at));
 }

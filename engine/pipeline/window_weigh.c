@@ -15,6 +15,7 @@
  *result depends on the samples and their order alone.
  */
 #include <math.h>
+#include <stddef.h>
 
 #include "window_parts.h"
 
@@ -64,11 +65,35 @@ static inline void add_each(double *chains, const struct mr_window_ring *ring, u
 	chains[3] = d;
 }
 
+/* The same where the ring has a power of two of slots. */
+static double dot_masked(const struct mr_window_ring *ring, size_t count, const double *weights)
+{
+	const double *values = ring->values;
+	size_t mask = ring->capacity - 1, slot = (size_t)ring->head - 1;
+	double a = 0, b = 0, c = 0, d = 0;
+
+	for (; count >= 4; count -= 4, slot -= 4, weights += 4) {
+		a += weights[0] * values[slot & mask];
+		b += weights[1] * values[(slot - 1) & mask];
+		c += weights[2] * values[(slot - 2) & mask];
+		d += weights[3] * values[(slot - 3) & mask];
+	}
+	if (count > 0)
+		a += weights[0] * values[slot & mask];
+	if (count > 1)
+		b += weights[1] * values[(slot - 1) & mask];
+	if (count > 2)
+		c += weights[2] * values[(slot - 2) & mask];
+	return (a + b) + (c + d);
+}
+
 static double dot(const struct mr_window_ring *ring, uint32_t count, const double *weights)
 {
 	double chains[4] = {0};
 	uint32_t age = 0;
 
+	if (count <= SHORT && (ring->capacity & (ring->capacity - 1)) == 0)
+		return dot_masked(ring, count, weights);
 	while (count > SHORT && count - age >= 4) {
 		uint32_t slot = mr_window_slot(ring, age);
 		uint32_t run = slot + 1 < count - age ? slot + 1 : count - age;
@@ -84,20 +109,6 @@ static double dot(const struct mr_window_ring *ring, uint32_t count, const doubl
 	return (chains[0] + chains[1]) + (chains[2] + chains[3]);
 }
 
-/* Of the first 'count' weights, 0 if one of the first 'all' is negative. */
-static double part_of_weights(const double *weights, uint32_t count, uint32_t all)
-{
-	double sum = 0;
-
-	for (uint32_t k = 0; k < all; k++) {
-		if (weights[k] < 0)
-			return 0;
-		if (k < count)
-			sum += weights[k];
-	}
-	return sum;
-}
-
 double mr_window_weigh(const struct mr_window_ring *ring, uint32_t count,
 		       const struct mr_window_weights *weights)
 {
@@ -106,7 +117,7 @@ double mr_window_weigh(const struct mr_window_ring *ring, uint32_t count,
 	if (!weights->list || count == 0)
 		return NAN;
 	if (count < weights->count)
-		sum = part_of_weights(weights->list, count, weights->count);
+		sum = weights->sums[count];
 	else
 		count = weights->count;
 	return sum == 0 ? NAN : dot(ring, count, weights->list) / sum;
