@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
+
 void mr_cli_error(const struct mr_error *err)
 {
 	const char *name = strerrorname_np(-err->code);
@@ -39,6 +41,23 @@ int mr_cli_fail(const struct mr_error *err)
 {
 	mr_cli_error(err);
 	return mr_cli_exit_code(err->code);
+}
+
+int mr_cli_no_command(const char *group, const char *word, const struct mr_command *commands,
+		      size_t count)
+{
+	struct mr_nearest nearest;
+	const char *near;
+
+	mr_nearest_begin(&nearest, word, strlen(word));
+	for (size_t i = 0; i < count; i++)
+		mr_nearest_offer(&nearest, commands[i].name, strlen(commands[i].name));
+	near = mr_nearest_word(&nearest, NULL);
+	fprintf(stderr, "millrace: there is no command '%s%s'\n  do:  ", group, word);
+	if (near)
+		fprintf(stderr, "did you mean '%s%s'? all of them: ", group, near);
+	fprintf(stderr, "millrace %s--help\n", group);
+	return MR_EXIT_USAGE;
 }
 
 int mr_cli_connect(const char *socket, const char *command, struct mr_connection **connection)

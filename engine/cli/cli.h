@@ -9,6 +9,7 @@
 
 #include <argp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -80,6 +81,13 @@ int mr_cli_exit_code(int error_code);
 
 /* Shows the error and returns its exit code. */
 int mr_cli_fail(const struct mr_error *err);
+
+/*
+ * Says that there is no such command, and which is near. 'group' is what stands before it: "" or
+ * "rule ". Returns the exit code.
+ */
+int mr_cli_no_command(const char *group, const char *word, const struct mr_command *commands,
+		      size_t count);
 
 /*
  * Connects to the engine; 'socket' may be NULL, 'command' names the client. On failure the error

@@ -76,11 +76,8 @@ int mr_commands_run(int argc, char **argv)
 	if (strcmp(argv[1], "--version") == 0)
 		return mr_command_version(1, argv);
 	command = find(argv[1]);
-	if (!command) {
-		fprintf(stderr, "millrace: there is no command '%s'\n  do:  millrace --help\n",
-			argv[1]);
-		return MR_EXIT_USAGE;
-	}
+	if (!command)
+		return mr_cli_no_command("", argv[1], commands, mr_array_count(commands));
 	snprintf(name, sizeof(name), "millrace %s", command->name);
 	argv[1] = name; /* what argp shows in its messages */
 	return command->run(argc - 1, argv + 1);

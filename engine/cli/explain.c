@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "base/nearest.h"
 #include "cli.h"
 #include "pipelines.h"
 #include "replay.h"
@@ -397,11 +398,10 @@ static void print_record(const struct explanation *explanation, const struct mr_
 	putchar('\n');
 }
 
-static int print_all(const struct explanation *explanation, struct mr_error *err)
+static void print_all(const struct explanation *explanation)
 {
 	const struct arguments *arguments = explanation->arguments;
 	uint32_t windows = mr_program_windows(explanation->program);
-	bool shown = false;
 
 	if (explanation->trace.verdict != MR_CLEAN_KEEP)
 		printf("dropped by cleaning: %s. No result was made of it; what stands:\n",
@@ -411,14 +411,9 @@ static int print_all(const struct explanation *explanation, struct mr_error *err
 		    strcmp(arguments->window, mr_program_window_name(explanation->program, i)) != 0)
 			continue;
 		print_window(explanation, i);
-		shown = true;
 	}
-	if (arguments->window && !shown)
-		return mr_error_set(err, -ENOENT, "pipeline '%s' has no window '%s'",
-				    explanation->definition->name, arguments->window);
 	print_dropped(explanation);
 	print_alerts(explanation);
-	return 0;
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------
@@ -449,6 +444,29 @@ static int check_found(const struct explanation *explanation, const struct mr_re
 	return 0;
 }
 
+/* The one that was asked for is among those of the version that held. */
+static int check_window(const struct explanation *explanation, struct mr_error *err)
+{
+	const char *window = explanation->arguments->window;
+	struct mr_nearest nearest;
+
+	if (!window)
+		return 0;
+	mr_nearest_begin(&nearest, window, strlen(window));
+	for (uint32_t i = 0; i < mr_program_windows(explanation->program); i++) {
+		const char *name = mr_program_window_name(explanation->program, i);
+
+		if (strcmp(name, window) == 0)
+			return 0;
+		mr_nearest_offer(&nearest, name, strlen(name));
+	}
+	mr_error_set(err, -ENOENT, "pipeline '%s' has no window '%.80s'",
+		     explanation->definition->name, window);
+	if (!mr_nearest_hint(&nearest, err))
+		mr_error_hint(err, "leave --window away to see all");
+	return -ENOENT;
+}
+
 static int explain(struct explanation *explanation, struct mr_connection *connection,
 		   struct mr_error *err)
 {
@@ -477,10 +495,13 @@ static int explain(struct explanation *explanation, struct mr_connection *connec
 	}
 	if (r == 0)
 		r = check_found(explanation, &replay, err);
+	if (r == 0)
+		r = check_window(explanation, err);
 	if (r < 0)
 		return r;
 	print_record(explanation, &replay);
-	return print_all(explanation, err);
+	print_all(explanation);
+	return 0;
 }
 
 int mr_command_explain(int argc, char **argv)

@@ -25,6 +25,8 @@ enum {
 	OPTION_RULE,
 };
 
+#define OPTIONS "options" /* the name of the rule that they make, in messages */
+
 struct arguments {
 	const char *topic;
 	const char *socket;
@@ -92,8 +94,9 @@ static const struct argp_option options[] = {
 	{"key", OPTION_KEY, "KEY", 0, "only the values of this key (else of the one there is)", 0},
 	{"last", OPTION_LAST, "K", 0, "so many weights: 2 to 512 (16)", 0},
 	{"rule", OPTION_RULE, "FILE", 0, "read and clean records as this rule does", 0},
-	{"parse", OPTION_PARSE, "FORMAT", 0, "json (the default), line-protocol, number", 0},
-	{"value", OPTION_VALUE, "PATH", 0, "where the value is: $.temp", 0},
+	{"parse", OPTION_PARSE, "FORMAT", 0, "json (the default), csv, line-protocol, number", 0},
+	{"value", OPTION_VALUE, "PATH", 0,
+	 "where the value is: $.temp; of csv a column's number: 2", 0},
 	{"key-field", OPTION_KEY_FIELD, "PATH", 0, "where the key is (else the record's own)", 0},
 	{"time", OPTION_TIME, "PATH", 0, "where the time is (else the record's own)", 0},
 	MR_CLI_OPTION_SOCKET,
@@ -120,6 +123,22 @@ static const struct argp argp = {
 /* ---- how records are read ----------------------------------------------------------------------
  */
 
+/* "options:4: value: ..." is about --value. */
+static int name_option(struct mr_error *err)
+{
+	char what[sizeof(err->what)];
+	const char *rest = strstr(err->what, ": ");
+	int code = err->code;
+
+	if (strncmp(err->what, OPTIONS ":", strlen(OPTIONS ":")) != 0 || !rest)
+		return code;
+	snprintf(what, sizeof(what), "%s", rest + 2);
+	rest = strncmp(what, "key:", 4) == 0 ? "--key-field" : "--";
+	snprintf(err->what, sizeof(err->what), "%s%.300s", rest,
+		 strcmp(rest, "--") == 0 ? what : what + 3);
+	return code;
+}
+
 /* Without a rule of the person's: one that only parses. */
 static int make_rule(const struct arguments *arguments, struct mr_rule **out, struct mr_error *err)
 {
@@ -142,7 +161,9 @@ static int make_rule(const struct arguments *arguments, struct mr_rule **out, st
 		 arguments->time ? arguments->time : "", arguments->time ? "'\n" : "",
 		 arguments->value ? "value: '" : "", arguments->value ? arguments->value : "",
 		 arguments->value ? "'\n" : "");
-	return mr_rule_read(text, strlen(text), "the options", out, err);
+	if (mr_rule_read(text, strlen(text), OPTIONS, out, err) == 0)
+		return 0;
+	return name_option(err);
 }
 
 /* ---- what is said ------------------------------------------------------------------------------

@@ -144,7 +144,12 @@ int mr_fit_values_read(struct mr_connection *connection, struct mr_fit_values *v
 
 void mr_fit_values_hint(const struct mr_fit_values *values, struct mr_error *err)
 {
-	if (values->key && !values->count)
+	if (values->key && !values->count && values->dropped)
+		mr_error_hint(err,
+			      "of %" PRIu64 " records of '%s' cleaning kept none: is the value "
+			      "where '%s' says?",
+			      values->dropped, values->key, values->rule->parse.value);
+	else if (values->key && !values->count)
 		mr_error_hint(err,
 			      "%" PRIu64 " records are of other keys, %" PRIu64
 			      " could not be read: is '%s' right?",

@@ -6,6 +6,7 @@
 
 #include "ask.h"
 #include "cli.h"
+#include "time_text.h"
 
 struct arguments {
 	const char *socket;
@@ -65,13 +66,15 @@ static void print_value(const char *name, const json_t *value)
 static void print_key(const json_t *one, const char *key, const char *input)
 {
 	char room[400];
+	char time[MR_TIME_TEXT_BYTES];
 	const char *name;
 	json_t *value;
 
 	printf("%s, of %s partition %" JSON_INTEGER_FORMAT " offset %" JSON_INTEGER_FORMAT "\n",
 	       key, input, mr_ask_number(one, "partition"), mr_ask_number(one, "offset"));
 	print_value("value", json_object_get(one, "value"));
-	printf("  %-24s %" JSON_INTEGER_FORMAT " ms\n", "time", mr_ask_number(one, "time_ms"));
+	mr_time_format(mr_ask_number(one, "time_ms"), time);
+	printf("  %-24s %s\n", "time", time);
 	json_object_foreach(json_object_get(one, "windows"), name, value) print_value(name, value);
 	printf("  %-24s %s\n", "alerts",
 	       mr_ask_words(json_object_get(one, "alerts"), room, sizeof(room)));
@@ -84,15 +87,25 @@ static void print_found(const json_t *reply, const void *arg)
 	size_t i;
 	json_t *one;
 
-	if (json_array_size(found) == 0)
-		printf("pipeline %s knows no key %s\n", mr_ask_word(reply, "pipeline"), key);
 	json_array_foreach(found, i, one) print_key(one, key, mr_ask_word(reply, "input"));
+}
+
+static int check_found(const json_t *reply, const void *arg)
+{
+	if (json_array_size(json_object_get(reply, "found")) > 0)
+		return MR_EXIT_DONE;
+	fprintf(stderr,
+		"millrace: pipeline '%s' knows no key '%s'\n"
+		"  do:  millrace tail %s --rule %s shows those that it knows\n",
+		mr_ask_word(reply, "pipeline"), (const char *)arg, mr_ask_word(reply, "input"),
+		mr_ask_word(reply, "pipeline"));
+	return MR_EXIT_REFUSED;
 }
 
 int mr_command_get(int argc, char **argv)
 {
 	struct arguments arguments = {0};
-	struct mr_ask ask = {.command = "get", .print = print_found};
+	struct mr_ask ask = {.command = "get", .print = print_found, .check = check_found};
 
 	mr_cli_parse(&argp, argc, argv, &arguments);
 	ask.socket = arguments.socket;

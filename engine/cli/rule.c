@@ -53,7 +53,5 @@ int mr_command_rule(int argc, char **argv)
 		argv[1] = name; /* what argp shows in its messages */
 		return subcommands[i].run(argc - 1, argv + 1);
 	}
-	fprintf(stderr, "millrace: there is no command 'rule %s'\n  do:  millrace rule --help\n",
-		argv[1]);
-	return MR_EXIT_USAGE;
+	return mr_cli_no_command("rule ", argv[1], subcommands, mr_array_count(subcommands));
 }

@@ -21,13 +21,11 @@ enum {
 	OPTION_FIT_KEY,
 };
 
-/* What one request may have, quoted as JSON. */
-#define REQUEST_BYTES_MAX 60000
-
 struct arguments {
 	const char *socket;
 	bool json;
-	const char *word; /* a file, or a pipeline's name */
+	const char *wanted; /* what the word is, in a sentence */
+	const char *word;   /* a file, or a pipeline's name */
 	const char *from;
 	const char *fit_key; /* of whose values fitted weights are made */
 };
@@ -58,7 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->word)
-			argp_error(state, "say which one");
+			argp_error(state, "name %s", arguments->wanted);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -140,6 +138,11 @@ static int fit_weights(const struct arguments *arguments, struct mr_rule *rule, 
 				 rule->windows[window].name);
 		mr_error_hint(err, "name one with many values: --fit-key press-9");
 	}
+	if (window < 0 && arguments->fit_key) {
+		r = mr_error_set(err, -EINVAL, "pipeline '%s' has no weights to fit to '%.80s'",
+				 rule->name, arguments->fit_key);
+		mr_error_hint(err, "leave --fit-key away, or ask for some: weights: fitted");
+	}
 	if (r == 0 && window >= 0)
 		r = mr_connect(&here, &connection, err);
 	values.topic = rule->input;
@@ -169,7 +172,7 @@ static void print_added(const json_t *reply, const void *arg)
 
 int mr_command_rule_add(int argc, char **argv)
 {
-	struct arguments arguments = {0};
+	struct arguments arguments = {.wanted = "the rule's file"};
 	struct mr_ask ask = {.command = "rule", .print = print_added};
 	struct mr_error err;
 	struct mr_rule *rule = NULL;
@@ -179,9 +182,6 @@ int mr_command_rule_add(int argc, char **argv)
 
 	mr_cli_parse(&add_argp, argc, argv, &arguments);
 	r = mr_rule_source_file(arguments.word, &rule, &text, &err);
-	if (r == 0 && strlen(text) > REQUEST_BYTES_MAX)
-		r = mr_error_set(&err, -EFBIG, "'%.200s' has more than %d bytes", arguments.word,
-				 REQUEST_BYTES_MAX);
 	if (r == 0)
 		r = fit_weights(&arguments, rule, &weights, &err);
 	mr_rule_free(rule);
@@ -218,7 +218,7 @@ static void print_removed(const json_t *reply, const void *arg)
 
 int mr_command_rule_remove(int argc, char **argv)
 {
-	struct arguments arguments = {0};
+	struct arguments arguments = {.wanted = "the pipeline"};
 	struct mr_ask ask = {.command = "rule", .print = print_removed};
 
 	mr_cli_parse(&remove_argp, argc, argv, &arguments);

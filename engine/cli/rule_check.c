@@ -3,18 +3,15 @@
  * millrace rule check: reads rules as an engine would and says what they do, or in three lines what
  * is wrong with them. Needs no engine, changes nothing.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "pipeline/pipeline.h"
 #include "rule.h"
+#include "rule_source.h"
 
 #define FILES_MAX 64
 
@@ -60,7 +57,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE...",
-	.doc = "Read rules and say what they do; of one that makes no sense: the line, what was "
+	.doc = "Read rules ('-': standard input) and say what they do; of one that makes no sense: "
+	       "the line, what was "
 	       "found, what was expected. Exit code 1: one was refused."
 	       "\vExamples:\n"
 	       "  millrace rule check hot-press.yaml\n"
@@ -70,38 +68,12 @@ static const struct argp argp = {
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-/* The whole file into 'bytes', which has room for one byte more than a rule may have. */
-static ssize_t read_file(const char *path, char *bytes, struct mr_error *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t used = 0;
-	ssize_t n = fd < 0 ? -1 : 1;
-
-	while (n > 0 && used <= MR_RULE_FILE_MAX) {
-		n = read(fd, bytes + used, MR_RULE_FILE_MAX + 1 - used);
-		used += n > 0 ? (size_t)n : 0;
-	}
-	if (n < 0) {
-		mr_error_set(err, -errno, "cannot read '%.160s'", path);
-		mr_error_why(err, "%s", strerrordesc_np(-err->code));
-	}
-	if (fd >= 0)
-		(void)close(fd); /* was only read */
-	return n < 0 ? err->code : (ssize_t)used;
-}
-
 static int check(const char *path, struct checked *out, struct mr_error *err)
 {
-	char *bytes = malloc(MR_RULE_FILE_MAX + 1);
-	ssize_t count;
 	int r;
 
 	*out = (struct checked){.file = path};
-	if (!bytes)
-		return mr_error_set(err, -ENOMEM, "no memory to read '%.160s'", path);
-	count = read_file(path, bytes, err);
-	r = count < 0 ? (int)count : mr_rule_read(bytes, (size_t)count, path, &out->rule, err);
-	free(bytes);
+	r = mr_rule_source_file(path, &out->rule, NULL, err);
 	if (r < 0)
 		return r;
 	out->unfitted = mr_rule_unfitted(out->rule);

@@ -11,7 +11,15 @@
 #include <string.h>
 
 #include "ask.h"
+#include "base/nearest.h"
 #include "connection.h"
+
+static int refuse_file(const char *path, int error, struct mr_error *err)
+{
+	mr_error_set(err, -error, "cannot read the rule '%.160s'", path);
+	mr_error_why(err, "%s", strerrordesc_np(error));
+	return mr_error_hint(err, "name a rule's file, or - for standard input");
+}
 
 static int read_all(FILE *file, const char *path, char **text, size_t *bytes, struct mr_error *err)
 {
@@ -20,10 +28,13 @@ static int read_all(FILE *file, const char *path, char **text, size_t *bytes, st
 
 	if (!buffer)
 		return mr_error_set(err, -ENOMEM, "no memory for the rule %s", path);
+	errno = 0;
 	count = fread(buffer, 1, MR_RULE_FILE_MAX + 1, file);
 	if (ferror(file)) {
+		int r = refuse_file(path, errno ? errno : EIO, err);
+
 		free(buffer);
-		return mr_error_set(err, -EIO, "cannot read '%.200s'", path);
+		return r;
 	}
 	buffer[count] = '\0';
 	*text = buffer;
@@ -40,7 +51,7 @@ int mr_rule_source_file(const char *path, struct mr_rule **out, char **text, str
 	int r;
 
 	if (!file)
-		return mr_error_set(err, -errno, "cannot open '%.200s'", path);
+		return refuse_file(path, errno, err);
 	r = read_all(file, path, &buffer, &bytes, err);
 	if (!standard)
 		(void)fclose(file); /* only read */
@@ -51,6 +62,23 @@ int mr_rule_source_file(const char *path, struct mr_rule **out, char **text, str
 	else
 		free(buffer);
 	return r;
+}
+
+/* Of those that run, the one whose name is near; else where to look. */
+static int refuse_name(const json_t *rows, const char *name, struct mr_error *err)
+{
+	struct mr_nearest nearest;
+	size_t i;
+	json_t *row;
+
+	mr_error_set(err, -ENOENT, "no pipeline '%s' runs here", name);
+	mr_nearest_begin(&nearest, name, strlen(name));
+	json_array_foreach(rows, i, row) mr_nearest_offer(&nearest, mr_ask_word(row, "name"),
+							  strlen(mr_ask_word(row, "name")));
+	if (mr_nearest_hint(&nearest, err))
+		return -ENOENT;
+	return mr_error_hint(err, "millrace rule list shows which do; millrace rule add FILE "
+				  "starts one");
 }
 
 /* The reply's rows are definitions as the catalogue has them (pipelines.h). */
@@ -71,11 +99,9 @@ static int choose(const json_t *rows, const char *name, struct mr_definition **o
 			return mr_definition_from_json(row, out, err);
 	}
 	if (name)
-		mr_error_set(err, -ENOENT, "no pipeline '%s' runs here", name);
-	else
-		mr_error_set(err, -ENOENT, "no pipeline runs here");
-	return mr_error_hint(err, "millrace rule list shows which do; millrace rule add FILE "
-				  "starts one");
+		return refuse_name(rows, name, err);
+	mr_error_set(err, -ENOENT, "no pipeline runs here");
+	return mr_error_hint(err, "start one: millrace rule add FILE");
 }
 
 int mr_rule_source_engine(struct mr_connection *connection, const char *name,

@@ -49,13 +49,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case OPTION_FROM:
-		if (mr_argument_from(arg, &arguments->from, &arguments->from_value) < 0)
+		if (mr_argument_from(arg, &arguments->from, &arguments->from_value) < 0 ||
+		    arguments->from == MR_FROM_LATEST)
 			argp_error(state, "--from: '%s' is neither earliest, an offset nor a date",
 				   arg);
 		return 0;
 	case OPTION_TO:
 		if (mr_argument_number(arg, 1, UINT64_MAX - 1, &arguments->to) < 0)
-			argp_error(state, "--to: '%s' is no offset", arg);
+			argp_error(state, "--to: '%s' is no offset from 1 on", arg);
 		return 0;
 	case OPTION_PARTITION:
 		if (mr_argument_number(arg, 0, MR_PARTITIONS_MAX - 1, &number) < 0)

@@ -421,7 +421,7 @@ int mr_rule_read(const void *bytes, size_t count, const char *file, struct mr_ru
 	int r;
 
 	if (count > MR_RULE_FILE_MAX)
-		return mr_error_set(err, -EINVAL, "%.160s: more than %u bytes", file,
+		return mr_error_set(err, -EINVAL, "%.160s: a rule has at most %u bytes", file,
 				    MR_RULE_FILE_MAX);
 	r = mr_rule_yaml_open(&reader, bytes, count, &root);
 	if (r < 0)

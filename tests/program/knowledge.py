@@ -92,6 +92,10 @@ class Knowledge(support.Program):
         self.refused("explain", "press-9@0:77", says="no record at offset 77")
         self.refused("explain", "press-9@4:1", says="1 partitions, none is number 4")
         self.refused("explain", "press-9@0:5", "--rule", "cold", says="no pipeline 'cold'")
+        self.refused("explain", "press-9@0:5", "--rule", "hott", says="did you mean 'hot'?")
+        ran = self.client("explain", "press-9@0:5", "--window", "peek")
+        self.assertEqual((ran.code, ran.out), (1, ""), "nothing is half explained")
+        self.assertRegex(ran.err, r"no window 'peek' \(ENOENT\)\n  do:  did you mean 'peak'\?")
         self.refused("explain", "press-9", code=2, says="KEY@PARTITION:OFFSET")
 
     def test_an_explanation_follows_the_versions(self):
@@ -138,6 +142,8 @@ class Knowledge(support.Program):
         self.assertRegex(text, "The fitted weights (win|do NOT win)")
         self.refused("fit", "sensors", "--value", "$.temp", "--key", "nobody",
                      says="0 values are too few")
+        self.refused("fit", "sensors", "--value", "$.tmp", "--key", "press-9",
+                     says="of 600 records of 'press-9' cleaning kept none: is the value where")
         self.refused("fit", "sensors", code=2, says="where the value is")
 
     def test_weights_that_are_fitted_stay_with_the_version(self):
@@ -146,6 +152,8 @@ class Knowledge(support.Program):
         self.refused("rule", "add", self.rule(fitted), says="wants weights that are fitted")
         self.refused("rule", "add", self.rule(fitted), "--fit-key", "nobody",
                      says="window 'avg': 0 values are too few")
+        self.refused("rule", "add", self.rule(), "--fit-key", "press-9",
+                     says="pipeline 'hot' has no weights to fit to 'press-9'")
         ran = self.good("rule", "add", self.rule(fitted), "--fit-key", "press-9",
                         "--from", "earliest")
         self.assertIn("window avg: fitted to 600 values of press-9", ran.err)

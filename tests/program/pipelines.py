@@ -109,7 +109,9 @@ class Pipelines(support.Program):
                          (91, 1, ["hot"]))
         self.assertEqual(found[0]["windows"]["avg"], 91)
         self.assertIn("press-7", self.good("get", "sensors", "press-7").out)
-        self.assertEqual(self.good("get", "sensors", "nobody", "--json").json()["found"], [])
+        self.refused("get", "sensors", "nobody", says="pipeline 'hot' knows no key 'nobody'")
+        ran = self.client("get", "sensors", "nobody", "--json")
+        self.assertEqual((ran.code, ran.json()["found"]), (1, []))
         self.refused("get", "nothing", "x", says="no pipeline reads or writes topic 'nothing'")
 
     # ---- restarts ------------------------------------------------------------------------

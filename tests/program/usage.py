@@ -8,7 +8,7 @@ import os
 import support
 
 COMMANDS = ("serve", "demo", "topology", "topic", "put", "tail", "collect", "verify", "dump",
-            "repair", "cert", "rule", "bench", "version")
+            "repair", "cert", "rule", "get", "explain", "fit", "bench", "version")
 
 WRONG = (
     ((), "usage"),
@@ -68,7 +68,22 @@ WRONG = (
     (("cert", "init", "--dir", "", "a"), "--dir"),
     (("cert", "init", "--cluster", "x y", "a"), "--cluster"),
     (("cert", "init", *(f"n{i}" for i in range(65))), "at most"),
+    (("explan", "press-9@0:1"), "did you mean 'explain'?"),
+    (("rul",), "did you mean 'rule'?"),
     (("rule", "dance"), "no command 'rule dance'"),
+    (("rule", "chek", "x"), "did you mean 'rule check'?"),
+    (("rule", "add"), "name the rule's file"),
+    (("rule", "remove"), "name the pipeline"),
+    (("rule", "test"), "name the rule's file"),
+    (("rule", "test", "r", "--from", "latest"), "neither earliest, an offset nor a date"),
+    (("rule", "test", "r", "--to", "0"), "no offset from 1 on"),
+    (("get", "t"), "a topic and a key"),
+    (("explain", "press-9@0"), "no KEY@PARTITION:OFFSET"),
+    (("fit",), "name the topic"),
+    (("fit", "t", "--last", "1"), "from 2 to 512"),
+    (("fit", "t", "--value", "temp"), "--value: 'temp' is no path into JSON"),
+    (("fit", "t", "--value", "$.v", "--key-field", "k"), "--key-field: 'k' is no path into JSON"),
+    (("fit", "t", "--parse", "jsno", "--value", "$.v"), "did you mean 'json'?"),
     (("rule", "check"), "name the rule's file"),
     (("rule", "check", "--loud"), "unrecognized option"),
     (("version", "--loud"), "unrecognized option"),
@@ -162,9 +177,24 @@ class Usage(support.Program):
         checked = self.run_command("rule", "check", wrong, "--json")
         self.assertEqual(checked.code, 1)
         self.assertEqual(checked.json()[0]["hint"], "did you mean 'input'?")
-        ran = self.run_command("rule", "check", "not-there.yaml")
-        self.assertEqual(ran.code, 1, ran)
-        self.assertIn("not-there.yaml", ran.err)
+        for path, why in (("not-there.yaml", "No such file"), (self.directory, "a directory")):
+            for word in ("check", "test", "add"):
+                ran = self.run_command("rule", word, path)
+                self.assertEqual(ran.code, 1, ran)
+                self.assertIn(f"cannot read the rule '{path}'", ran.err)
+                self.assertIn(why, ran.err)
+                self.assertIn("name a rule's file", ran.err)
+
+    def test_a_rule_has_one_limit_of_bytes_and_may_come_from_standard_input(self):
+        rule = "pipeline: p\ninput: a\nparse: number\noutput: b\n"
+        full = rule + "#" * (49152 - len(rule))
+        ran = self.run_command("rule", "check", "-", stdin=full)
+        self.assertEqual(ran.code, 0, ran)
+        self.assertIn("-: pipeline p is good", ran.out)
+        for word in ("check", "test", "add"):
+            ran = self.run_command("rule", word, "-", stdin=full + "#")
+            self.assertEqual(ran.code, 1, ran)
+            self.assertIn("standard input: a rule has at most 49152 bytes", ran.err)
 
     def test_topology_prints_the_plan(self):
         ran = self.run_command("topology")

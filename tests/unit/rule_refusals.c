@@ -56,7 +56,7 @@ Test(rule_refusals, of_the_size_and_the_depth)
 
 	memset(text, ' ', count);
 	cr_assert_eq(read_bytes(text, count), -EINVAL);
-	cr_assert_str_eq(err.what, "r.yaml: more than 262144 bytes");
+	cr_assert_str_eq(err.what, "r.yaml: a rule has at most 49152 bytes");
 	memset(text, '[', count - 1);
 	cr_assert_eq(read_bytes(text, count - 1), -EINVAL);
 	memset(text, '-', count - 1);
