@@ -255,7 +255,8 @@ static int ask_owner(struct mr_coord_static *us, struct mr_register *reg,
 	if (!(reg->replicas & mr_coord_bit(wanted->to)))
 		return mr_error_set(err, -EINVAL, "host %s keeps no copy",
 				    name_of(us, (int32_t)wanted->to, room));
-	mr_coord_say_promote(us, reg, (uint32_t)reg->now.owner);
+	reg->promoting->asked = (uint32_t)reg->now.owner;
+	mr_coord_say_promote(us, reg, reg->promoting->asked);
 	return 0;
 }
 
@@ -311,16 +312,49 @@ int mr_coord_static_promote(struct mr_coord *coord, const struct mr_coord_promot
 	return r;
 }
 
+/* The answer was lost, or is late; the register says it, and is durable here. */
+static bool seen_done(struct mr_register *reg)
+{
+	if (reg->durable.state.leader != (int32_t)reg->promoting->wanted.to)
+		return false;
+	mr_register_promote_done(reg, 0, NULL);
+	return true;
+}
+
 void mr_register_promote_time(struct mr_coord_static *us, struct mr_register *reg)
 {
 	struct mr_error err = {0};
 
 	if (!reg->promoting || us->now_ns - reg->promoting->since_ns < MR_COORD_PERSON_NS)
 		return;
+	if (!reg->promoting->version && seen_done(reg))
+		return;
 	mr_error_set(&err, -ETIMEDOUT, "no answer came%s: it may be carried out yet",
 		     reg->promoting->version ? " from the disk" : " from the leader");
 	mr_error_hint(&err, "look with: millrace status");
 	mr_register_promote_done(reg, -ETIMEDOUT, &err);
+}
+
+/*
+ * Who was asked for 'to' may have written it or not, and only what is durable here is known. A
+ * person who says it again is told which: that it leads already, or anew.
+ */
+void mr_register_promote_lost(struct mr_coord_static *us, struct mr_register *reg, uint32_t node)
+{
+	const struct mr_coord_promoting *promoting = reg->promoting;
+	struct mr_error err = {0};
+	char room[16];
+
+	if (!promoting || promoting->version || promoting->asked != node)
+		return;
+	if (seen_done(reg))
+		return;
+	mr_error_set(&err, -ECONNRESET,
+		     "the connection with the leader, host %s, broke before it answered: it may "
+		     "have been carried out",
+		     name_of(us, (int32_t)node, room));
+	mr_error_hint(&err, "say it again when millrace peers shows that host as connected");
+	mr_register_promote_done(reg, -ECONNRESET, &err);
 }
 
 /* ---- asked by a person elsewhere ------------------------------------------------------------- */

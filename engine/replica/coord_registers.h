@@ -31,7 +31,8 @@ struct mr_coord_promoting {
 	struct mr_coord_promotion wanted;
 	uint64_t id;
 	uint64_t since_ns;
-	uint64_t version; /* waits until this is durable; 0: for an answer of the owner */
+	uint64_t version; /* waits until this is durable; 0: for an answer of 'asked' */
+	uint32_t asked;	  /* node that was the owner */
 };
 
 /*
@@ -185,6 +186,8 @@ void mr_register_promote_for(struct mr_coord_static *us, struct mr_register *reg
 			     uint64_t id, uint32_t to, int64_t wall_ms);
 void mr_register_promote_done(struct mr_register *reg, int status, const struct mr_error *err);
 void mr_register_promote_time(struct mr_coord_static *us, struct mr_register *reg);
+/* No answer of 'node' comes any more. */
+void mr_register_promote_lost(struct mr_coord_static *us, struct mr_register *reg, uint32_t node);
 
 /* ---- coord_file.c ---------------------------------------------------------------------------- */
 

@@ -724,6 +724,7 @@ void mr_coord_static_disconnected(struct mr_coord *coord, uint32_t node)
 		reg->confirm &= ~mr_coord_bit(node);
 		if (reg->asked.id && reg->asked.node == node)
 			nobody_knows(us, reg);
+		mr_register_promote_lost(us, reg, node);
 	}
 }
 

@@ -805,6 +805,58 @@ Test(coord_static, a_promotion_without_an_answer_ends, .init = coords_setup,
 	cr_expect_eq(coords_hosts[1].promoted, -ETIMEDOUT);
 }
 
+/* Nobody waits for whom no answer can come from, and it is no success that is not known. */
+Test(coord_static, a_promotion_ends_with_the_connection, .init = coords_setup,
+     .fini = coords_teardown)
+{
+	coords_claim(0);
+	coords_lose_percent = 100;
+	cr_assert_eq(coords_promote(1, 2, false, 1), 0);
+	coords_cut(1, 2);
+	cr_expect_eq(coords_hosts[1].promoted, 1, "the leader is still there");
+	coords_cut(0, 1);
+	cr_expect_eq(coords_hosts[1].promoted, -ECONNRESET);
+	cr_expect_str_eq(coords_hosts[1].sentence,
+			 "the connection with the leader, host a, broke before it answered: it "
+			 "may have been carried out");
+	coords_lose_percent = 0;
+	coords_join(0, 1);
+	coords_join(1, 2);
+	cr_assert_eq(coords_promote(1, 2, false, 1), 0);
+	coords_settle();
+	cr_expect_eq(coords_hosts[1].promoted, 0, "said again: %s", coords_hosts[1].sentence);
+}
+
+/* The answer is lost, and the register says it. */
+static void sees_it_done(bool by_time)
+{
+	coords_setup();
+	coords_claim(0);
+	cr_assert_eq(coords_promote(1, 2, false, 1), 0);
+	cr_assert(coords_deliver(), "asked");
+	coords_lose_percent = 100;
+	cr_assert(coords_save_done(0), "written, and told to nobody");
+	coords_lose_percent = 0;
+	coords_pass(1000);
+	cr_assert_eq(coords_known(1).leader, 2);
+	if (by_time)
+		coords_pass(5100);
+	else
+		coords_cut(0, 1);
+	cr_expect_eq(coords_hosts[1].promoted, 0, "%s", coords_hosts[1].sentence);
+	coords_teardown();
+}
+
+Test(coord_static, a_promotion_that_is_seen_to_be_done_is_done)
+{
+	sees_it_done(false);
+}
+
+Test(coord_static, a_promotion_is_seen_to_be_done_in_time)
+{
+	sees_it_done(true);
+}
+
 /* ---- lost notices ---------------------------------------------------------------------------- */
 
 Test(coord_static, all_is_told_in_the_end, .fini = coords_teardown)
