@@ -28,9 +28,9 @@
 struct mr_control;
 struct mr_control_peers;     /* control_peers.h */
 struct mr_control_pipelines; /* control_pipelines.h */
-struct host_watch;	 /* control_host.c */
-struct segment_chore;	 /* control_log.c */
-struct drop_chore;	 /* control_log.c */
+struct host_watch;	     /* control_host.c */
+struct segment_chore;	     /* control_log.c */
+struct drop_chore;	     /* control_log.c */
 
 enum mr_hosted_state {
 	MR_HOSTED_OK,
@@ -261,6 +261,9 @@ void mr_control_forget_anew(struct mr_hosted *hosted);
 /* control_catalog.c */
 /* Peers with a replica hear of it. */
 void mr_control_topic_made(struct mr_control *control, const struct mr_topic *topic);
+/* The largest record that may be published to it: as all known hosts take it that keep a copy. */
+uint32_t mr_control_record_bytes_max(const struct mr_control *control,
+				     const struct mr_topic *topic);
 void mr_control_topic_deleted(struct mr_control *control, const struct mr_topic *topic);
 /* No topic here has this name any more. */
 void mr_control_catalog_name_free(struct mr_control *control, const char *name);

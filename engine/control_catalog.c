@@ -8,10 +8,11 @@
  *	{"topic_deleted": {...}}
  *	{"told": true, "record_bytes_max": N}	that was all, and the largest record it takes
  *	{"tell": "topics"}		once more: something could not be made
+ *	{"refused": {"what", "why"}}	of what was said; for people, in both logs
  *
  * A name that is there with another id was given on two hosts that did not hear of each other.
- *Which of the two was meant nobody knows, so both stay as they are, and it is said until a person
- *deletes one of them.
+ * Which of the two was meant nobody knows, so both stay as they are, and it is said until a person
+ * deletes one of them.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -24,6 +25,8 @@
 
 #define SEGMENT_BYTES_LEAST (UINT64_C(1) << 20)
 #define SEGMENT_BYTES_MOST  (UINT64_C(4) << 30)
+
+#define RECORD_BYTES_LEAST 1024 /* as configurations may say */
 
 #define TOPIC_TROUBLE	  "a peer's topic cannot be made here, and is asked for again"
 #define CATALOGUE_TROUBLE "what peers said of topics is not written down yet"
@@ -118,6 +121,29 @@ void mr_control_catalog_name_free(struct mr_control *control, const char *name)
 {
 	if (control->peers)
 		forget_clashes(control->peers, name);
+}
+
+/* Both logs say why: who asked for it may be the one that is set up wrong. */
+static void refuse(struct mr_control_peers *peers, uint32_t node, const char *what,
+		   const struct mr_error *err)
+{
+	char room[16];
+
+	mr_diag_warn("a peer's word is refused", "peer=%s what=\"%s\" error=\"%s\"",
+		     mr_control_node_name(peers->control, node, room), what, err->what);
+	mr_control_tell(peers, mr_node_bit(node),
+			json_pack("{s:{s:s, s:s}}", "refused", "what", what, "why", err->what));
+}
+
+static void heard_refused(struct mr_control_peers *peers, uint32_t node, const json_t *row)
+{
+	const char *what = json_string_value(json_object_get(row, "what"));
+	const char *why = json_string_value(json_object_get(row, "why"));
+	char room[16];
+
+	mr_diag_warn("a peer refuses this host's word", "peer=%s what=\"%.40s\" error=\"%.300s\"",
+		     mr_control_node_name(peers->control, node, room), what ? what : "not said",
+		     why ? why : "not said");
 }
 
 /* What a peer may ask this host to keep: whole, bounded, and with a replica on both. */
@@ -270,12 +296,10 @@ static void heard_topic(struct mr_control_peers *peers, uint32_t node, const jso
 	const struct mr_topics *topics = &control->topics;
 	struct mr_topic *topic = NULL;
 	struct mr_error err = {0};
-	char room[16];
 	size_t i;
 
 	if (mr_topic_from_json(row, &topic, &err) < 0 || check_fit(peers, node, topic, &err) < 0) {
-		mr_diag_warn("a peer's topic is none for this host", "peer=%s error=\"%s\"",
-			     mr_control_node_name(control, node, room), err.what);
+		refuse(peers, node, "a topic to be made", &err);
 		free(topic);
 		return;
 	}
@@ -292,46 +316,100 @@ static void heard_topic(struct mr_control_peers *peers, uint32_t node, const jso
 	}
 }
 
-static void heard_deleted(struct mr_control_peers *peers, uint32_t node, const json_t *row)
+/* Who keeps no copy has no say, and its entries would take the place of others' (topics.h). */
+static int check_deletes(const struct mr_control_peers *peers, uint32_t node,
+			 const struct mr_topic_deleted *deleted, const struct mr_topic *topic,
+			 struct mr_error *err)
+{
+	uint64_t both = mr_node_bit(node) | mr_node_bit(peers->control->config->number);
+	char id[33];
+
+	mr_topic_id_text(deleted->id, id);
+	if (topic && !(topic->replicas & mr_node_bit(node)))
+		return mr_error_set(err, -EACCES,
+				    "topic '%s' is not deleted: the host that says so keeps no "
+				    "copy of it",
+				    topic->name);
+	if (!topic && (deleted->replicas & both) != both)
+		return mr_error_set(err, -EACCES,
+				    "topic %s was not on both hosts: its replicas are those of "
+				    "bits %" PRIx64,
+				    id, deleted->replicas);
+	return 0;
+}
+
+/* 'topic' is here, or NULL. */
+static int follow_deleted(struct mr_control_peers *peers, uint32_t node, struct mr_topic *topic,
+			  const struct mr_topic_deleted *deleted, struct mr_error *err)
 {
 	struct mr_control *control = peers->control;
+	char room[16];
+	int r = 0;
+
+	if (topic) {
+		mr_diag_notice("a peer's word deletes a topic", "topic=%s peer=%s", topic->name,
+			       mr_control_node_name(control, node, room));
+		return mr_control_delete_topic(control, topic, NULL, err);
+	}
+	if (mr_topics_is_deleted(&control->topics, deleted->id))
+		return 0;
+	r = mr_topics_note_deleted(&control->topics, deleted);
+	if (r < 0)
+		mr_error_set(err, r, "no memory for a deleted topic's id");
+	peers->catalogue_due = true;
+	return r;
+}
+
+static void heard_deleted(struct mr_control_peers *peers, uint32_t node, const json_t *row)
+{
 	struct mr_topic_deleted deleted;
 	struct mr_topic *topic;
 	struct mr_error err = {0};
-	char room[16];
 	int r = mr_topic_deleted_from_json(row, &deleted);
 
 	if (r < 0) {
 		mr_error_set(&err, r, "a deleted topic's entry makes no sense");
-	} else if ((topic = mr_topics_find_id(&control->topics, deleted.id)) != NULL) {
-		mr_diag_notice("a peer's word deletes a topic", "topic=%s peer=%s", topic->name,
-			       mr_control_node_name(control, node, room));
-		r = mr_control_delete_topic(control, topic, NULL, &err);
-	} else if (!mr_topics_is_deleted(&control->topics, deleted.id)) {
-		r = mr_topics_note_deleted(&control->topics, &deleted);
-		if (r < 0)
-			mr_error_set(&err, r, "no memory for a deleted topic's id");
-		peers->catalogue_due = true;
+	} else {
+		topic = mr_topics_find_id(&peers->control->topics, deleted.id);
+		r = check_deletes(peers, node, &deleted, topic, &err);
+		if (r == 0)
+			r = follow_deleted(peers, node, topic, &deleted, &err);
 	}
 	if (r < 0)
-		mr_diag_warn("a peer's word on a deleted topic was not followed",
-			     "peer=%s error=\"%s\"", mr_control_node_name(control, node, room),
-			     err.what);
+		refuse(peers, node, "a topic to be deleted", &err);
 }
 
-/* A record that one host takes and another does not would never be on both. */
+/*
+ * A record that one host takes and another does not would never be on both: its partition would
+ * wait for ever. So nobody may publish one where its other replicas are known not to take it.
+ */
+uint32_t mr_control_record_bytes_max(const struct mr_control *control, const struct mr_topic *topic)
+{
+	uint64_t least = control->config->record_bytes_max;
+	uint64_t left = control->peers ? others(control, topic->replicas) : 0;
+
+	for (; left; left &= left - 1) {
+		uint64_t theirs = control->peers->record_bytes_max[__builtin_ctzll(left)];
+
+		if (theirs && theirs < least)
+			least = theirs;
+	}
+	return (uint32_t)least;
+}
+
 static void compare_limits(struct mr_control_peers *peers, uint32_t node, const json_t *json)
 {
 	json_int_t theirs = json_integer_value(json_object_get(json, "record_bytes_max"));
 	uint64_t ours = peers->control->config->record_bytes_max;
 	char room[16];
 
-	if (theirs <= 0) /* it is older, and does not say */
+	if (theirs < RECORD_BYTES_LEAST) /* it is older, and does not say; or nonsense */
 		return;
 	peers->record_bytes_max[node] = (uint64_t)theirs;
 	if ((uint64_t)theirs != ours)
-		mr_diag_warn("record_bytes_max differs: a larger record than both allow is never "
-			     "on both hosts, and its partition waits; make them equal",
+		mr_diag_warn("record_bytes_max differs: topics that are on both hosts take what "
+			     "the smaller allows, of producers that come from now on; make them "
+			     "equal",
 			     "here=%" PRIu64 " peer=%s there=%" PRIu64, ours,
 			     mr_control_node_name(peers->control, node, room), (uint64_t)theirs);
 }
@@ -361,6 +439,8 @@ bool mr_control_catalog_heard(struct mr_control_peers *peers, uint32_t node, con
 		heard_deleted(peers, node, deleted);
 	else if (json_object_get(json, "told"))
 		compare_limits(peers, node, json), heard_told(peers, node);
+	else if (json_object_get(json, "refused"))
+		heard_refused(peers, node, json_object_get(json, "refused"));
 	else if (tell && strcmp(tell, "topics") == 0)
 		mr_control_catalog_tell_all(peers, node);
 	else

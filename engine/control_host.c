@@ -77,7 +77,7 @@ static int find_partition(void *engine, const uint8_t topic_id[16], int32_t part
 	out->bells = mr_worker_bells(hosted->worker);
 	out->node = hosted->node;
 	out->leader_epoch = mr_control_leader_epoch(hosted);
-	out->record_bytes_max = (uint32_t)control->config->record_bytes_max;
+	out->record_bytes_max = mr_control_record_bytes_max(control, hosted->topic);
 	out->topic = hosted->topic->name;
 	out->in_memory = mr_topic_in_memory(hosted->topic);
 	return 0;

@@ -284,6 +284,37 @@ int mr_control_create_like(struct mr_control *control, const char *name,
 	return 0;
 }
 
+/* A host knows the topics of which it keeps a copy, no others. */
+static int elsewhere(const struct mr_config *config, const char *name, struct mr_error *err)
+{
+	char hosts[200] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < config->peer_count && used < sizeof(hosts); i++)
+		used += (size_t)snprintf(hosts + used, sizeof(hosts) - used, "%s%s",
+					 used ? ", " : "", config->peers[i].name);
+	mr_error_why(err,
+		     "host %s knows only topics that it keeps a copy of; its peers may have "
+		     "this one: %s",
+		     config->node, hosts);
+	return mr_error_hint(err,
+			     "look there: millrace topic list; and read it there, or make it "
+			     "here with enough --replicas, under a name that no host has: "
+			     "millrace topic create %s",
+			     name);
+}
+
+static int no_topic(const struct mr_control *control, const char *name, bool create,
+		    struct mr_error *err)
+{
+	mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
+	if (control->config->peer_count)
+		return elsewhere(control->config, name, err);
+	if (create)
+		mr_error_why(err, "the configuration says auto_create: no");
+	return mr_error_hint(err, "make it: millrace topic create %s", name);
+}
+
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err)
 {
@@ -297,12 +328,8 @@ int mr_control_open_topic(struct mr_control *control, const char *name, bool cre
 	*out = mr_topics_find(&control->topics, name);
 	if (*out)
 		return 0;
-	if (!create || !config->auto_create) {
-		mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
-		if (create)
-			mr_error_why(err, "the configuration says auto_create: no");
-		return mr_error_hint(err, "make it: millrace topic create %s", name);
-	}
+	if (!create || !config->auto_create)
+		return no_topic(control, name, create, err);
 	if (!strncmp(name, "__", 2))
 		return mr_error_set(err, -EACCES,
 				    "topic '%s': names that begin with __ are the engine's", name);

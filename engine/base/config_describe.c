@@ -97,6 +97,9 @@ int mr_config_describe(FILE *out)
 	}
 	fputs("- A topic's `segment_bytes` is at least `first_segment_bytes`.\n"
 	      "- A topic's `tail_bytes` is at least twice `record_bytes_max`.\n"
+	      "- `record_bytes_max` is the same on all hosts: else a topic with replicas takes "
+	      "what the smallest of its hosts that were met allows, and `millrace peers` says "
+	      "so.\n"
 	      "- Names and numbers of hosts differ, this host's from its peers', too.\n"
 	      "- A peer with a higher number has an `address`; where one has a lower number there "
 	      "is a `listen`.\n"

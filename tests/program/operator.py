@@ -179,6 +179,15 @@ class Operator(hosts.TwoHosts):
         self.assertRegex(self.a.log(), r"here=1048576 peer=b there=65536")
         self.assertRegex(self.b.log(), r"here=65536 peer=a there=1048576")
         self.assertIn("record_bytes_max is 65536 there and 1048576 here", self.a.good("peers").out)
+        # what one of both would never take is refused at once, and the partition goes on
+        self.create("t", "--leaders", "a")
+        ran = self.a.run("put", "t", stdin="x" * 100000 + "\n")
+        self.assertNotEqual(ran.code, 0, ran)
+        self.assertIn("a record of 100000 bytes is too large", ran.err)
+        self.a.put("t", range(10))
+        self.wait_for_values(self.b, "t", [str(i) for i in range(10)])
+        self.a.good("topic", "create", "own")
+        self.assertIn("1 acknowledged", self.a.good("put", "own", stdin="x" * 100000 + "\n").out)
 
     def test_a_connection_that_does_not_come_about_says_what_to_do(self):
         for change, why, hint in (
@@ -200,6 +209,17 @@ class Operator(hosts.TwoHosts):
                 self.b.stop()
             self.a.stop()
             self.file(self.b.config, before)
+
+    def test_a_topic_that_other_hosts_have_is_looked_for_there(self):
+        self.start_both()
+        self.a.good("topic", "create", "own")
+        ran = self.b.run("tail", "own")
+        self.assertNotEqual(ran.code, 0, ran)
+        said = re.sub(r"\s+", " ", ran.err)
+        self.assertIn("topic 'own' does not exist", said)
+        self.assertIn("host b knows only topics that it keeps a copy of", said)
+        self.assertIn("its peers may have this one: a", said)
+        self.assertIn("look there: millrace topic list", said)
 
     # ---- promote and create ----------------------------------------------------------------
 
