@@ -12,14 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/catalogue_file.h"
 #include "check.h"
-#include "crc32c.h"
 #include "log/partition.h"
 #include "topics.h"
 
 #define PIPELINES_FILE	    "pipelines.json"
 #define PIPELINES_BYTES_MAX (256u << 20)
 #define PIPELINES_VERSION   1
+
+static const struct mr_catalogue_file pipelines_file = {.path = PIPELINES_FILE,
+							.rows = "pipelines",
+							.bytes_max = PIPELINES_BYTES_MAX,
+							.version_oldest = PIPELINES_VERSION,
+							.version = PIPELINES_VERSION};
 
 /* ---- one definition -------------------------------------------------------------------------- */
 
@@ -431,24 +437,6 @@ void mr_pipelines_deinit(struct mr_pipelines *pipelines)
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-/* The file is TEXT "\n" 8 hex digits "\n". */
-static int check_sum(const char *text, size_t bytes, size_t *length, struct mr_error *err)
-{
-	const char *end = memchr(text, '\n', bytes);
-	char expected[9];
-
-	if (!end || (size_t)(text + bytes - end) != 10 || text[bytes - 1] != '\n')
-		return mr_error_set(err, -EBADMSG, "file '" PIPELINES_FILE "' is cut: %zu bytes",
-				    bytes);
-	*length = (size_t)(end - text);
-	snprintf(expected, sizeof(expected), "%08x", mr_crc32c(0, text, *length));
-	if (memcmp(expected, end + 1, 8) != 0)
-		return mr_error_set(err, -EBADMSG,
-				    "file '" PIPELINES_FILE "' has crc %.8s, computed %s", end + 1,
-				    expected);
-	return 0;
-}
-
 static int read_removed(const json_t *rows, struct mr_pipelines *out, struct mr_error *err)
 {
 	size_t i;
@@ -469,14 +457,9 @@ static int read_removed(const json_t *rows, struct mr_pipelines *out, struct mr_
 static int read_rows(const json_t *root, struct mr_pipelines *out, struct mr_error *err)
 {
 	const json_t *rows = json_object_get(root, "pipelines");
-	json_int_t version = json_integer_value(json_object_get(root, "version"));
 	size_t i;
 	int r = 0;
 
-	if (version != PIPELINES_VERSION || !json_is_array(rows))
-		return mr_error_set(err, -EBADMSG,
-				    "file '" PIPELINES_FILE "': version %lld, expected %d",
-				    (long long)version, PIPELINES_VERSION);
 	for (i = 0; r == 0 && i < json_array_size(rows); i++) {
 		struct mr_definition *definition = NULL;
 
@@ -491,26 +474,15 @@ static int read_rows(const json_t *root, struct mr_pipelines *out, struct mr_err
 
 int mr_pipelines_load(struct mr_io *io, struct mr_pipelines *out, struct mr_error *err)
 {
-	size_t bytes, length = 0;
-	void *text = NULL;
-	json_t *root = NULL;
-	json_error_t why;
+	json_t *root;
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	r = mr_io_load(io, PIPELINES_FILE, PIPELINES_BYTES_MAX, &text, &bytes, err);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
+	r = mr_catalogue_file_load(&pipelines_file, io, &root, err);
+	if (r < 0 || !root)
 		return r;
-	r = check_sum(text, bytes, &length, err);
-	if (r == 0) {
-		root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
-		r = root ? read_rows(root, out, err)
-			 : mr_error_set(err, -EBADMSG, "file '" PIPELINES_FILE "': %s", why.text);
-	}
+	r = read_rows(root, out, err);
 	json_decref(root);
-	free(text);
 	if (r < 0)
 		mr_pipelines_deinit(out);
 	return r;
@@ -521,9 +493,8 @@ int mr_pipelines_save(struct mr_io *io, const struct mr_pipelines *pipelines, st
 	json_t *rows = json_array(), *removed = json_array();
 	json_t *root = json_pack("{s:i, s:o, s:o}", "version", PIPELINES_VERSION, "pipelines", rows,
 				 "removed", removed);
-	char *json, *text = NULL, id[33];
+	char id[33];
 	size_t i;
-	int r;
 
 	for (i = 0; i < pipelines->count; i++)
 		json_array_append_new(rows, mr_definition_to_json(pipelines->rows[i]));
@@ -531,15 +502,5 @@ int mr_pipelines_save(struct mr_io *io, const struct mr_pipelines *pipelines, st
 		mr_topic_id_text(pipelines->removed[i], id);
 		json_array_append_new(removed, json_string(id));
 	}
-	json = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
-	if (!json)
-		return mr_error_set(err, -ENOMEM, "no memory for the catalogue of pipelines");
-	r = asprintf(&text, "%s\n%08x\n", json, mr_crc32c(0, json, strlen(json)));
-	free(json);
-	if (r < 0)
-		return mr_error_set(err, -ENOMEM, "no memory for the catalogue of pipelines");
-	r = mr_io_replace(io, PIPELINES_FILE, text, (size_t)r, err);
-	free(text);
-	return r;
+	return mr_catalogue_file_save(&pipelines_file, io, root, err);
 }

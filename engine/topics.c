@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/catalogue_file.h"
 #include "check.h"
-#include "crc32c.h"
 #include "replica/coord.h"
 
 #define CATALOG_FILE	  "catalog"
@@ -21,6 +21,12 @@
 #define CATALOG_VERSION	  3
 #define CATALOG_VERSION_2 2 /* no replicas */
 #define CATALOG_VERSION_1 1 /* all topics on disk, all tails alike */
+
+static const struct mr_catalogue_file catalog = {.path = CATALOG_FILE,
+						 .rows = "topics",
+						 .bytes_max = CATALOG_BYTES_MAX,
+						 .version_oldest = CATALOG_VERSION_1,
+						 .version = CATALOG_VERSION};
 
 void mr_topic_id_text(const uint8_t id[16], char text[33])
 {
@@ -196,8 +202,7 @@ void mr_topics_forget_deleted(struct mr_topics *topics, const uint8_t id[16])
 		(topics->deleted_count - i) * sizeof(*topics->deleted));
 }
 
-/* ---- the file
- * ---------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 /* A set of nodes as the list of their numbers. */
 static json_t *nodes_to_json(uint64_t nodes)
@@ -409,10 +414,6 @@ static int read_topics(const json_t *root, struct mr_topics *out, struct mr_erro
 	size_t i;
 	int r = 0;
 
-	if (version < CATALOG_VERSION_1 || version > CATALOG_VERSION || !json_is_array(rows))
-		return mr_error_set(err, -EBADMSG,
-				    "file '" CATALOG_FILE "': version %lld, expected %d to %d",
-				    (long long)version, CATALOG_VERSION_1, CATALOG_VERSION);
 	for (i = 0; r == 0 && i < json_array_size(rows); i++) {
 		struct mr_topic *topic = NULL;
 
@@ -425,46 +426,17 @@ static int read_topics(const json_t *root, struct mr_topics *out, struct mr_erro
 	return r < 0 ? r : read_cluster(root, out, err);
 }
 
-/* The file is TEXT "\n" 8 hex digits "\n". */
-static int check_sum(const char *text, size_t bytes, size_t *length, struct mr_error *err)
-{
-	const char *end = memchr(text, '\n', bytes);
-	char expected[9];
-
-	if (!end || (size_t)(text + bytes - end) != 10 || text[bytes - 1] != '\n')
-		return mr_error_set(err, -EBADMSG, "file '" CATALOG_FILE "' is cut: %zu bytes",
-				    bytes);
-	*length = (size_t)(end - text);
-	snprintf(expected, sizeof(expected), "%08x", mr_crc32c(0, text, *length));
-	if (memcmp(expected, end + 1, 8) != 0)
-		return mr_error_set(err, -EBADMSG,
-				    "file '" CATALOG_FILE "' has crc %.8s, computed %s", end + 1,
-				    expected);
-	return 0;
-}
-
 int mr_topics_load(struct mr_io *io, struct mr_topics *out, struct mr_error *err)
 {
-	size_t bytes, length = 0;
-	void *text = NULL;
-	json_t *root = NULL;
-	json_error_t why;
+	json_t *root;
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	r = mr_io_load(io, CATALOG_FILE, CATALOG_BYTES_MAX, &text, &bytes, err);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
+	r = mr_catalogue_file_load(&catalog, io, &root, err);
+	if (r < 0 || !root)
 		return r;
-	r = check_sum(text, bytes, &length, err);
-	if (r == 0) {
-		root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
-		r = root ? read_topics(root, out, err)
-			 : mr_error_set(err, -EBADMSG, "file '" CATALOG_FILE "': %s", why.text);
-	}
+	r = read_topics(root, out, err);
 	json_decref(root);
-	free(text);
 	if (r < 0)
 		mr_topics_deinit(out);
 	return r;
@@ -489,22 +461,10 @@ int mr_topics_save(struct mr_io *io, const struct mr_topics *topics, struct mr_e
 {
 	json_t *rows = json_array();
 	json_t *root = json_pack("{s:i, s:o}", "version", CATALOG_VERSION, "topics", rows);
-	char *json, *text = NULL;
 	size_t i;
-	int r;
 
 	for (i = 0; i < topics->count; i++)
 		json_array_append_new(rows, mr_topic_to_json(topics->topics[i]));
 	add_cluster(root, topics);
-	json = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
-	if (!json)
-		return mr_error_set(err, -ENOMEM, "no memory for the catalogue of topics");
-	r = asprintf(&text, "%s\n%08x\n", json, mr_crc32c(0, json, strlen(json)));
-	free(json);
-	if (r < 0)
-		return mr_error_set(err, -ENOMEM, "no memory for the catalogue of topics");
-	r = mr_io_replace(io, CATALOG_FILE, text, (size_t)r, err);
-	free(text);
-	return r;
+	return mr_catalogue_file_save(&catalog, io, root, err);
 }
