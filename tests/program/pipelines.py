@@ -217,7 +217,7 @@ class Pipelines(support.Program):
         self.refused("rule", "add", self.rule(RULE.replace("sensors.knowledge", "sensors")),
                      says="input and output are one topic, 'sensors'")
         self.refused("rule", "add", os.path.join(self.directory, "none.yaml"),
-                     says="cannot open")
+                     says="cannot read the rule")
         self.refused("rule", "add", self.rule("pipeline: x\n"), says="rule.yaml")
         self.refused("rule", "remove", "nobody", says="there is no pipeline 'nobody'")
         self.refused("rule", "add", self.rule(), "--from", "yesterday", code=2,
