@@ -180,11 +180,12 @@ static int push(struct mr_pipeline *pipeline, struct mr_key_entry **entry, int64
 
 	for (;;) {
 		void *windows = mr_key_windows(program, *entry);
-		uint32_t capacity = mr_window_block_capacity(windows);
-		uint32_t more = capacity < most / 2 ? 2 * capacity : most;
+		uint32_t capacity, more;
 
 		if (mr_window_block_push(program->plan, windows, time_ms, value) == 0)
 			return 0;
+		capacity = mr_window_block_capacity(windows);
+		more = capacity < most / 2 ? 2 * capacity : most;
 		if (more <= capacity) {
 			mr_window_block_shed(program->plan, windows);
 			pipeline->counters.shed++;

@@ -220,6 +220,7 @@ static void plan_spec(struct mr_window_plan *plan, struct mr_window_planned *pla
 	enum mr_window_part kind = mr_window_part_of(spec->fn);
 
 	planned->reach = find_reach(plan, spec);
+	planned->most = spec->extent == MR_WINDOW_BY_COUNT ? spec->count : 0;
 	note_reach(plan, &plan->reaches[planned->reach]);
 	if (mr_window_needs_order(spec->fn))
 		planned->order = find_order(plan, planned->reach);

@@ -94,6 +94,7 @@ struct mr_window_planned {
 	uint32_t reach;
 	uint32_t at; /* byte of its part; of its result if TUMBLING; else index in the queue */
 	uint32_t order;
+	uint32_t most; /* samples, BY_COUNT; else 0 */
 	bool queued; /* the result is the first of a queue */
 	struct mr_window_weights weights;
 };

@@ -167,8 +167,11 @@ static double first_of_queue(const struct mr_window_view *view, uint32_t which, 
 
 static double result_now(const struct mr_window_view *view, const struct mr_window_planned *planned)
 {
-	uint32_t count = mr_window_view_count(view, planned->reach);
+	uint32_t samples = view->block->samples;
+	uint32_t count = planned->most < samples ? planned->most : samples;
 
+	if (planned->most == 0)
+		count = mr_window_view_count(view, planned->reach);
 	if (planned->spec.extent == MR_WINDOW_TUMBLING)
 		return *(const double *)mr_window_view_at(view, planned->at);
 	if (count > 0 && planned->queued)
