@@ -110,6 +110,16 @@ static int line_there(void *shared, void *arg)
 	return 0;
 }
 
+static bool is_answered(struct line *line, uint64_t answer)
+{
+	uint32_t spins = 0;
+
+	while (atomic_load_explicit(&line->value, memory_order_acquire) != answer)
+		if (++spins == UINT32_MAX)
+			return false;
+	return true;
+}
+
 static int line_here(void *shared, void *arg, struct mr_error *err)
 {
 	struct line *line = shared;
@@ -124,12 +134,10 @@ static int line_here(void *shared, void *arg, struct mr_error *err)
 	do {
 		for (uint32_t i = 0; i < LINE_TRIPS; i++) {
 			uint64_t answer = 2 * ++number;
-			uint32_t spins = 0;
 
 			atomic_store_explicit(&line->value, answer - 1, memory_order_release);
-			while (atomic_load_explicit(&line->value, memory_order_acquire) != answer)
-				if (++spins == UINT32_MAX)
-					return no_answer(err);
+			if (!is_answered(line, answer))
+				return no_answer(err);
 		}
 		now_ns = mr_bench_now_ns();
 		mr_windows_look(&trips->windows, now_ns, number);

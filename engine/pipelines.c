@@ -398,12 +398,23 @@ const struct mr_definition *mr_pipelines_using(const struct mr_pipelines *pipeli
 	return NULL;
 }
 
+/* Whether one of those that are reached writes what this one reads. */
+static bool reads_of(const struct mr_pipelines *pipelines, const bool *reached, size_t reader)
+{
+	size_t i;
+
+	for (i = 0; i < pipelines->count; i++)
+		if (reached[i] && writes(pipelines->rows[i], pipelines->rows[reader]->input))
+			return true;
+	return false;
+}
+
 /* By rounds: each marks what is one pipeline further; there are no more rounds than pipelines. */
 bool mr_pipelines_lead_to(const struct mr_pipelines *pipelines, const char *topic, const char *from)
 {
 	bool reached[MR_PIPELINES_MAX] = {false};
 	bool more = true;
-	size_t i, k;
+	size_t i;
 
 	if (strcmp(topic, from) == 0)
 		return true;
@@ -411,12 +422,9 @@ bool mr_pipelines_lead_to(const struct mr_pipelines *pipelines, const char *topi
 		reached[i] = strcmp(pipelines->rows[i]->input, topic) == 0;
 	while (more) {
 		more = false;
-		for (i = 0; i < pipelines->count; i++) {
-			for (k = 0; !reached[i] && k < pipelines->count; k++)
-				if (reached[k] &&
-				    writes(pipelines->rows[k], pipelines->rows[i]->input))
-					reached[i] = more = true;
-		}
+		for (i = 0; i < pipelines->count; i++)
+			if (!reached[i] && reads_of(pipelines, reached, i))
+				reached[i] = more = true;
 	}
 	for (i = 0; i < pipelines->count; i++)
 		if (reached[i] && writes(pipelines->rows[i], from))

@@ -17,6 +17,7 @@ import sys
 LINE_WIDTH = 100
 TAB_WIDTH = 8
 FUNCTION_LINES = 70
+NESTING = 3
 FILE_LINES = 1000
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 
@@ -171,6 +172,37 @@ def check_functions(path, text, findings):
             opened = None
 
 
+def check_nesting(path, text, findings):
+    """Each statement stands on its own line, indented by as many tabs as it is deep."""
+    findings.rule("nesting")
+    for number, line in enumerate(text.split("\n"), 1):
+        match = re.match(r"(\t+)(?:if|for|while|do|switch)\b", line)
+        if match and len(match.group(1)) > NESTING:
+            findings.add("nesting", path, number,
+                         f"{len(match.group(1))} deep, at most {NESTING}: a function of its own?")
+
+
+def check_gotos(path, text, findings):
+    findings.rule("goto goes forward")
+    labels = set()
+    for number, line in enumerate(text.split("\n"), 1):
+        if line == "}":
+            labels = set()
+        label = re.match(r"\s*(\w+):$", line)
+        if label:
+            labels.add(label.group(1))
+        target = re.search(r"\bgoto (\w+);", line)
+        if target and target.group(1) in labels:
+            findings.add("goto goes forward", path, number,
+                         f"goes back to '{target.group(1)}': write a loop")
+
+
+def check_comment(path, lines, findings):
+    findings.rule("file comment")
+    if len(lines) < 2 or not lines[1].startswith("/*"):
+        findings.add("file comment", path, 2, "does not say what the file is, below its licence")
+
+
 def check_lines(path, lines, findings):
     findings.rule("line length")
     findings.rule("file length")
@@ -249,7 +281,10 @@ def check_language(path, code, findings):
 def check_c(root, path, text, findings):
     code = bare(text)
     check_includes(root, path, text, findings)
+    check_comment(path, text.split("\n"), findings)
     check_functions(path, code, findings)
+    check_nesting(path, code, findings)
+    check_gotos(path, code, findings)
     check_calls(path, code, findings)
     check_doors(path, code, findings)
     check_language(path, code, findings)

@@ -14,7 +14,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import tally  # noqa: E402
 import tidy  # noqa: E402
 
-HEAD = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+HEAD = LICENCE + "/* What it is. */\n"
 
 
 class Options:
@@ -66,12 +67,29 @@ class Tidy(unittest.TestCase):
         body = "\tx();\n" * 70
         self.keeps("ringbuf/a.c", "void a(void)\n{\n" + body + "}\n")
         self.breaks("function length", "ringbuf/a.c", "void a(void)\n{\n" + body + "\ty();\n}\n")
-        self.keeps("ringbuf/a.c", "int x;\n" * 999)
-        self.breaks("file length", "ringbuf/a.c", "int x;\n" * 1000)
+        self.keeps("ringbuf/a.c", "int x;\n" * 998)
+        self.breaks("file length", "ringbuf/a.c", "int x;\n" * 999)
         self.keeps("ringbuf/a.c", "\t" * 12 + "abcd\n")
         self.breaks("line length", "ringbuf/a.c", "\t" * 12 + "abcde\n")
         self.keeps("ringbuf/a.c", "/* " + "é" * 94 + " */\n")
         self.breaks("white space", "ringbuf/a.c", "int x; \n")
+
+    def test_functions_are_shallow(self):
+        for word in ("if (x)", "for (;;) {", "while (x)", "do {", "switch (x) {"):
+            with self.subTest(word=word):
+                self.breaks("nesting", "ringbuf/a.c", f"void a(void)\n{{\n\t\t\t\t{word}\n}}\n")
+                self.keeps("ringbuf/a.c", f"void a(void)\n{{\n\t\t\t{word}\n}}\n")
+        self.keeps("ringbuf/a.c", "/*\n\t\t\t\tif this\n*/\n\t\t\t\tiffy();\n")
+
+    def test_goto_goes_forward(self):
+        self.breaks("goto goes forward", "ringbuf/a.c",
+                    "void a(void)\n{\nagain:\n\tx();\n\tgoto again;\n}\n")
+        self.keeps("ringbuf/a.c", "void a(void)\n{\n\tgoto fail;\nfail:\n\tx();\n}\n"
+                                  "void b(void)\n{\n\tgoto fail;\nfail:\n\tx();\n}\n")
+
+    def test_a_file_says_what_it_is(self):
+        for path in ("ringbuf/a.c", "ringbuf/a.h", "tests/unit/a.c"):
+            self.assertEqual(found({path: LICENCE + "int x;\n"}), {"file comment": 1})
 
     def test_banned_calls_are_seen_and_names_like_them_are_not(self):
         for call in ("strcpy(a, b)", "sprintf(a, b)", "strcat (a, b)", "x = atoi(a)", "gets(a)",
@@ -104,7 +122,7 @@ class Tidy(unittest.TestCase):
     def test_notes_to_self_and_licences(self):
         note = "TO" + "DO"
         self.breaks("no notes to self", "ringbuf/a.c", f"/* {note}: later */\n")
-        self.assertEqual(found({"ringbuf/a.c": "int x;\n"}), {"licence line": 1})
+        self.assertEqual(found({"ringbuf/a.c": "int x;\n"}), {"licence line": 1, "file comment": 1})
         self.assertEqual(found({"tests/a.sh": "#!/bin/sh\ntrue\n"}), {"licence line": 1})
         script = "#!/bin/sh\n# SPDX-License-Identifier: Apache-2.0\ntrue\n"
         self.assertEqual(found({"tests/a.sh": script}), {})

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Windows by the plainest means (naive_windows.h): every value is kept, and each result is computed
+ * from all of them anew.
+ */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

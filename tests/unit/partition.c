@@ -237,13 +237,30 @@ Test(partition, expires_by_time)
 	end();
 }
 
+enum { IDS = 60 };
+
+/* Marks the producers that last appended before then as unknown; returns how many they are. */
+static uint32_t forget_older(bool known[IDS], int64_t before)
+{
+	uint32_t count = 0;
+
+	for (int64_t k = 0; k < IDS; k++) {
+		const struct mr_producer_entry *entry = mr_partition_find_producer(&partition, k);
+
+		if (entry && entry->last_append_ms < before) {
+			known[k] = false;
+			count++;
+		}
+	}
+	return count;
+}
+
 /*
  * Entries must stay where a lookup finds them, whatever came and went around them: against a plain
  * array.
  */
 Test(partition, the_table_finds_all_after_many_changes)
 {
-	enum { IDS = 60 };
 	bool known[IDS] = {false};
 	uint64_t state = 1;
 
@@ -257,16 +274,7 @@ Test(partition, the_table_finds_all_after_many_changes)
 		if ((state >> 20) % 64 == 0) {
 			int64_t before = (int64_t)(state >> 40) % 1000;
 
-			count = 0;
-			for (int64_t k = 0; k < IDS; k++) {
-				const struct mr_producer_entry *entry =
-					mr_partition_find_producer(&partition, k);
-
-				if (entry && entry->last_append_ms < before) {
-					known[k] = false;
-					count++;
-				}
-			}
+			count = forget_older(known, before);
 			cr_assert_eq(mr_partition_expire_producers(&partition, before), count);
 		} else if (known[id] || partition.producer_count < 40) {
 			mr_partition_append(&partition, id, 0, i, 1, (int64_t)(state >> 45) % 1000);

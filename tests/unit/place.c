@@ -383,6 +383,23 @@ Test(place, a_machine_without_cores_is_taken)
 	cr_assert_eq(plan.entries[0].package, MR_PLACE_ANY);
 }
 
+/* What must hold of each worker of the plan. */
+static void expect_good_worker(const char *machine, const struct mr_place_entry *worker)
+{
+	uint32_t seen = 0;
+
+	for (uint32_t i = 0; i < plan.entry_count; i++)
+		seen += plan.entries[i].core == worker->core;
+	cr_assert_geq(worker->core, 0);
+	if (plan.worker_count <= plan.host.cores)
+		cr_assert_eq(seen, 1, "%s, %u workers", machine, plan.worker_count);
+	if (seen > 1)
+		cr_assert(!worker->may_spin);
+	for (int cpu = 0; cpu < 64; cpu++)
+		cr_assert(!CPU_ISSET(cpu, &plan.beside) || !CPU_ISSET(cpu, &plan.idle));
+	cr_assert(!CPU_ISSET(worker->cpu, &plan.beside));
+}
+
 /* On every shape and for every count: own cores while they last, none with a helper on it. */
 Test(place, holds_on_many_shapes)
 {
@@ -400,22 +417,8 @@ Test(place, holds_on_many_shapes)
 	for (size_t m = 0; m < sizeof(machines) / sizeof(machines[0]); m++) {
 		for (uint32_t workers = 0; workers <= 20; workers++) {
 			plan_for(machines[m], workers % 2, workers, workers % 3 ? "0" : NULL);
-			for (uint32_t i = 0; i < plan.worker_count; i++) {
-				uint32_t seen = 0;
-
-				for (uint32_t k = 0; k < plan.entry_count; k++)
-					seen += plan.entries[k].core == plan.entries[i].core;
-				cr_assert_geq(plan.entries[i].core, 0);
-				if (plan.worker_count <= plan.host.cores)
-					cr_assert_eq(seen, 1, "%s, %u workers", machines[m],
-						     workers);
-				if (seen > 1)
-					cr_assert(!plan.entries[i].may_spin);
-				for (int cpu = 0; cpu < 64; cpu++)
-					cr_assert(!CPU_ISSET(cpu, &plan.beside) ||
-						  !CPU_ISSET(cpu, &plan.idle));
-				cr_assert(!CPU_ISSET(plan.entries[i].cpu, &plan.beside));
-			}
+			for (uint32_t i = 0; i < plan.worker_count; i++)
+				expect_good_worker(machines[m], &plan.entries[i]);
 			if (workers % 3 && plan.worker_count > 0)
 				cr_assert(plan.entries[0].disk, "%s, %u workers", machines[m],
 					  workers);
