@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What must hold of what people are shown: the tutorial of docs/RULES.md says what its commands
-print, line by line; and the examples that no score runs over raise their alert where they should."""
+print, line by line; and the examples that no score runs over raise their alert where they
+should."""
 import json
 import os
 import re
