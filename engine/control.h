@@ -278,6 +278,8 @@ struct json_t *mr_control_status_json(struct mr_control *control);
 
 /* control_waits.c: rows on partitions that acknowledge nothing; of 'topic', or of all. */
 struct json_t *mr_control_waits_json(struct mr_control *control, const struct mr_topic *topic);
+/* Why one acknowledges nothing, and what to do, into 'why' and 'hint'. False: it does. */
+bool mr_control_wait_words(const struct mr_hosted *hosted, struct mr_error *out);
 
 /* control_commits.c: peers with a replica hear of it */
 void mr_control_commit_made(struct mr_control *control, const struct mr_commit *commit,

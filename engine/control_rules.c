@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "control_peers.h"
 #include "control_pipelines.h"
 
 #define GETS_MAX 256 /* out at once, of a pipeline */
@@ -38,6 +39,31 @@ static void add_names(json_t *row, const char *name, const _Atomic uint64_t *num
 	json_object_set_new(row, name, object);
 }
 
+/* null: it waits for nothing, or not for long. */
+static json_t *waits_json(const struct mr_pipeline_host *host, int32_t partition)
+{
+	const struct mr_runner_view *view = mr_runner_view(host->runner);
+	json_int_t what = published(&view->parts[partition][MR_RUNNER_WAITS_FOR]);
+	bool full = what <= MR_PIPELINE_TOPICS;
+	struct mr_error words = {0};
+	struct mr_hosted *hosted;
+	const char *name;
+	struct mr_topic *topic;
+
+	if (what == 0)
+		return json_null();
+	name = host->definition->topics[(what - 1) % MR_PIPELINE_TOPICS];
+	topic = mr_topics_find(&host->control->topics, name);
+	hosted = topic ? mr_control_find(host->control, topic->id, partition, NULL) : NULL;
+	if (!hosted || !mr_control_wait_words(hosted, &words)) {
+		mr_error_why(&words, "its records are not written as fast as the pipeline says "
+				     "them");
+		mr_error_hint(&words, "wait: it goes on by itself");
+	}
+	return json_pack("{s:s, s:s, s:s, s:s}", "topic", name, "what",
+			 full ? "room" : "acknowledgement", "why", words.why, "do", words.hint);
+}
+
 static json_t *partition_json(const struct mr_pipeline_host *host, int32_t partition)
 {
 	const _Atomic uint64_t *numbers = mr_runner_view(host->runner)->parts[partition];
@@ -54,6 +80,7 @@ static json_t *partition_json(const struct mr_pipeline_host *host, int32_t parti
 		lag = published(&mr_worker_partition_tail(hosted->part)->page->committed_offset) -
 		      published(&numbers[MR_RUNNER_OFFSET]);
 	json_object_set_new(row, "lag", json_integer(lag > 0 ? lag : 0));
+	json_object_set_new(row, "waits_for", waits_json(host, partition));
 	json_object_set_new(row, "alerts_open",
 			    json_integer(published(&numbers[MR_RUNNER_RAISED]) -
 					 published(&numbers[MR_RUNNER_CLEARED])));
@@ -474,23 +501,51 @@ static int ask_to_hold(struct mr_pipeline_host *host, const struct wanted *wante
 	return 0;
 }
 
+/* Who leads it by what is known here. */
+static const char *leader_of(const struct mr_hosted *hosted, char room[16])
+{
+	const struct mr_control *control = hosted->control;
+	struct mr_coord_key key = {.partition = hosted->number};
+	struct mr_coord_state state;
+	uint64_t hosts;
+
+	memcpy(key.topic_id, hosted->topic->id, 16);
+	if (!control->peers ||
+	    mr_coord_static_known(control->peers->coord, &key, &state, &hosts) < 0 ||
+	    state.leader < 0)
+		return "nobody";
+	return mr_control_node_name(control, (uint32_t)state.leader, room);
+}
+
 /* Where the old version stops is known where it is active. */
 static int check_leads(const struct mr_topic *input, struct mr_error *err)
 {
 	const struct mr_hosted_topic *hosted = input->owner;
-	int32_t p;
+	char others[160] = "", room[16];
+	int32_t p, first = -1;
+	size_t used = 0;
 
 	for (p = 0; p < input->partition_count; p++) {
 		if (mr_control_leads(&hosted->partitions[p]))
 			continue;
-		mr_error_set(err, -EINVAL, "this host does not lead partition %d of topic '%.100s'",
-			     p, input->name);
-		mr_error_why(err, "only who leads all of the input knows where the old version "
-				  "stops");
-		return mr_error_hint(err, "ask the host that does, or: millrace promote %.100s/%d",
-				     input->name, p);
+		if (first < 0)
+			first = p;
+		if (used < sizeof(others))
+			used += (size_t)snprintf(others + used, sizeof(others) - used, "%s%d: %s",
+						 used ? ", " : "", p,
+						 leader_of(&hosted->partitions[p], room));
 	}
-	return 0;
+	if (first < 0)
+		return 0;
+	mr_error_set(err, -EINVAL,
+		     "this host does not lead partition %d of topic '%.100s' (leaders of what it "
+		     "does not lead: %s%s)",
+		     first, input->name, others, used >= sizeof(others) ? "..." : "");
+	mr_error_why(err, "only who leads all of the input knows where the old version stops");
+	return mr_error_hint(err,
+			     "ask a host that leads all of it, or gather them on one: millrace "
+			     "promote %.80s/%d --to HOST, for each",
+			     input->name, first);
 }
 
 static int replace(struct mr_pipeline_host *host, struct mr_admin_request *request,

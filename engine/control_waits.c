@@ -179,6 +179,14 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 	}
 }
 
+bool mr_control_wait_words(const struct mr_hosted *hosted, struct mr_error *out)
+{
+	struct wait wait = look(hosted);
+
+	words(hosted, &wait, out);
+	return wait.kind != WAIT_NONE;
+}
+
 /* ---- since when, and all of them ------------------------------------------------------------- */
 
 static void note(struct mr_hosted *hosted, const struct wait *wait)

@@ -149,6 +149,21 @@ static void refuse(struct mr_runner *runner, struct mr_runner_message *message)
 	send(runner, message);
 }
 
+void mr_runner_refuse_all(struct mr_runner *runner, const char *topic, int32_t partition)
+{
+	struct mr_runner_message *message;
+
+	while ((message = unqueue(runner)) != NULL) {
+		mr_assert(message->kind != MR_RUNNER_GO_ON); /* it does not hold */
+		message->status = mr_error_set(&message->err, -EAGAIN,
+					       "pipeline '%s' waits: topic '%.100s' partition %d "
+					       "takes nothing now",
+					       runner->definition->name, topic, partition);
+		mr_error_hint(&message->err, "see why: millrace rule list");
+		send(runner, message);
+	}
+}
+
 /* ---- versions -------------------------------------------------------------------------------- */
 
 int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_program **out,

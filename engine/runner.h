@@ -116,7 +116,10 @@ enum mr_runner_number {
 	MR_RUNNER_CUT,	   /* values that were longer than an output may be */
 	MR_RUNNER_DROPPED, /* by verdict */
 	MR_RUNNER_REJECTED = MR_RUNNER_DROPPED + MR_CLEAN_VERDICTS, /* by reason */
-	MR_RUNNER_NUMBERS = MR_RUNNER_REJECTED + MR_PARSE_REASONS,
+	/* 0: nothing; 1 + topic: room in that lane; + topics: what was said there is not
+	 * acknowledged. Only what lasts. */
+	MR_RUNNER_WAITS_FOR = MR_RUNNER_REJECTED + MR_PARSE_REASONS,
+	MR_RUNNER_NUMBERS,
 };
 extern const char *const mr_runner_number_words[MR_RUNNER_DROPPED];
 

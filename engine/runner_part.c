@@ -18,8 +18,9 @@
 #include "log/partition.h"
 #include "runner_state.h"
 
-#define FULL_WAIT_MS 20 /* between two looks whether the thread is to stop */
-#define SETTLE_MS    1	/* between two looks whether all is acknowledged */
+#define FULL_WAIT_MS 20			  /* between two looks whether the thread is to stop */
+#define WAITS_NS     UINT64_C(1000000000) /* what lasts longer is told */
+#define SETTLE_MS    1			  /* between two looks whether all is acknowledged */
 /* What a topic takes of one output at most, on any host of any configuration. */
 #define VALUE_BYTES_MAX (256u << 10)
 /* More than half of the circle of sequences cannot be told from the future. */
@@ -46,13 +47,36 @@ static void publish(struct mr_runner_part *part)
 			mr_own_lane_publish(&part->lanes->own[t]);
 }
 
+static uint64_t now_ns(const struct mr_runner_part *part)
+{
+	return mr_clock_monotonic_ns(part->runner->clock);
+}
+
+static void show(struct mr_runner_part *part, enum mr_runner_number which, uint64_t number)
+{
+	_Atomic uint64_t *view = part->runner->view.parts[part->number];
+
+	atomic_store_explicit(&view[which], number,
+			      memory_order_relaxed); /* relaxed: numbers for people */
+}
+
+/* It lasts: people are told, and who asks is not left to wait for it. */
+static void tell_full(struct mr_runner_part *part, int topic)
+{
+	show(part, MR_RUNNER_FULL, part->full);
+	show(part, MR_RUNNER_WAITS_FOR, 1 + (uint64_t)topic);
+	mr_runner_refuse_all(part->runner, definition_of(part)->topics[topic], part->number);
+}
+
 /* Nobody but this pipeline waits. */
-static void wait_for_room(struct mr_runner_part *part, int topic)
+static void wait_for_room(struct mr_runner_part *part, int topic, uint64_t since_ns)
 {
 	struct mr_own_lane *own = &part->lanes->own[topic];
 	uint32_t before = mr_lane_free_bytes(&own->writer);
 
 	part->full++;
+	if (now_ns(part) - since_ns >= WAITS_NS)
+		tell_full(part, topic);
 	publish(part);
 	mr_lane_set_waiting(&own->writer, true);
 	if (mr_lane_free_bytes(&own->writer) == before)
@@ -87,6 +111,7 @@ static void put(void *arg, const struct mr_pipeline_record *output)
 		.value_bytes = (int32_t)output->value_bytes,
 		.timestamp_ms = output->timestamp_ms,
 	};
+	uint64_t since_ns = 0;
 	void *payload;
 
 	if (part->status < 0 || !part->active)
@@ -105,7 +130,9 @@ static void put(void *arg, const struct mr_pipeline_record *output)
 			r = -ECANCELED;
 			break;
 		}
-		wait_for_room(part, topic);
+		if (!since_ns)
+			since_ns = now_ns(part);
+		wait_for_room(part, topic, since_ns);
 	}
 	if (r < 0)
 		fail_lane(part, topic, r);
@@ -221,6 +248,7 @@ int mr_runner_part_save(struct mr_runner_part *part, struct mr_error *err)
 	if (r < 0)
 		return r;
 	part->pending = true;
+	part->pending_ns = now_ns(part);
 	part->pending_offset = part->offset;
 	part->pending_version = part->version;
 	return 0;
@@ -590,10 +618,22 @@ int mr_runner_part_check(struct mr_runner_part *part, struct mr_error *err)
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
+/* Not in the middle of an output: there is room. */
+static uint64_t waits_for(struct mr_runner_part *part)
+{
+	int t;
+
+	if (!part->active || !part->pending || now_ns(part) - part->pending_ns < WAITS_NS)
+		return 0;
+	for (t = 0; t < MR_PIPELINE_TOPICS; t++)
+		if (!is_safe(part, t))
+			return 1 + MR_PIPELINE_TOPICS + (uint64_t)t;
+	return 0;
+}
+
 void mr_runner_part_show(struct mr_runner_part *part)
 {
 	const struct mr_pipeline_counters *counters = mr_pipeline_counters(part->pipeline);
-	_Atomic uint64_t *view = part->runner->view.parts[part->number];
 	uint64_t numbers[MR_RUNNER_NUMBERS] = {
 		[MR_RUNNER_OFFSET] = part->offset,
 		[MR_RUNNER_CHECKPOINT] = part->saved_offset,
@@ -614,12 +654,12 @@ void mr_runner_part_show(struct mr_runner_part *part)
 		[MR_RUNNER_SKIPPED] = part->skipped,
 		[MR_RUNNER_FULL] = part->full,
 		[MR_RUNNER_CUT] = part->cut,
+		[MR_RUNNER_WAITS_FOR] = waits_for(part),
 	};
 	int i;
 
 	memcpy(&numbers[MR_RUNNER_DROPPED], counters->dropped, sizeof(counters->dropped));
 	memcpy(&numbers[MR_RUNNER_REJECTED], counters->rejected, sizeof(counters->rejected));
 	for (i = 0; i < MR_RUNNER_NUMBERS; i++)
-		atomic_store_explicit(&view[i], numbers[i],
-				      memory_order_relaxed); /* relaxed: numbers for people */
+		show(part, (enum mr_runner_number)i, numbers[i]);
 }

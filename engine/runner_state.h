@@ -43,6 +43,7 @@ struct mr_runner_part {
 	uint64_t pending_offset;
 	uint32_t pending_version;
 	uint64_t pending_numbers[MR_PIPELINE_TOPICS];
+	uint64_t pending_ns; /* since when */
 };
 
 struct mr_runner {
@@ -79,6 +80,8 @@ static inline bool mr_runner_stops(const struct mr_runner *runner)
 /* Asks the control thread and waits for its answer, in runner->ask: its status. */
 int mr_runner_ask(struct mr_runner *runner, enum mr_runner_message_kind kind, int32_t partition,
 		  struct mr_error *err);
+/* While it waits for room in a topic: what it is asked is refused, with that. */
+void mr_runner_refuse_all(struct mr_runner *runner, const char *topic, int32_t partition);
 int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_program **out,
 		      struct mr_error *err);
 

@@ -12,7 +12,8 @@ static const struct argp argp = {
 	.options = mr_ask_options,
 	.parser = mr_ask_parse,
 	.doc = "Show the pipelines: how far each partition has come, how many records wait (lag), "
-	       "what was kept, dropped by cleaning, and rejected because it cannot be read; keys "
+	       "what was kept, dropped by cleaning, and rejected because it cannot be read; what "
+	       "it waits for; keys "
 	       "and the memory for them; alerts raised and not cleared."
 	       "\vExamples:\n"
 	       "  millrace rule list\n"
@@ -49,6 +50,17 @@ static void print_count(const char *words, const json_t *partition, const char *
 		       mr_ask_number(partition, name));
 }
 
+static void print_waits(const json_t *waits)
+{
+	if (!json_is_object(waits))
+		return;
+	printf("%9s waits for %s %s %s\n", "", mr_ask_word(waits, "what"),
+	       strcmp(mr_ask_word(waits, "what"), "room") == 0 ? "in" : "of",
+	       mr_ask_word(waits, "topic"));
+	printf("%9s   why: %s\n%9s   do:  %s\n", "", mr_ask_word(waits, "why"), "",
+	       mr_ask_word(waits, "do"));
+}
+
 static void print_partition(const json_t *one)
 {
 	char records[24], kept[24], dropped[24], rejected[24], keys[24], bytes[24], rate[24],
@@ -64,6 +76,7 @@ static void print_partition(const json_t *one)
 	       mr_ask_amount(sum_of(json_object_get(one, "rejected")), rejected));
 	printf(" %6s %8s\n", mr_ask_amount(mr_ask_number(one, "keys"), keys),
 	       mr_ask_bytes(mr_ask_number(one, "bytes"), bytes));
+	print_waits(json_object_get(one, "waits_for"));
 	print_counts("dropped", json_object_get(one, "dropped"));
 	print_counts("rejected", json_object_get(one, "rejected"));
 	print_count("gone before they were read", one, "skipped");

@@ -112,6 +112,42 @@ class ReplicaPipelines(hosts.TwoHosts):
         self.wait_answered(self.a, 102)
         self.assertEqual(self.partition(self.a)["active"], 0)
 
+    def test_it_waits_while_its_output_takes_nothing(self):
+        """Output below min_insync_replicas: nothing is dropped, the input goes on."""
+        self.start_both()
+        self.create("sensors", "--leaders", "a")
+        self.create("sensors.knowledge", "--leaders", "a", "--min-insync-replicas", "2",
+                    "--tail-bytes", "4MiB")
+        for topic in ("sensors", "sensors.knowledge"):
+            self.wait_for_isr(self.a, topic, ["a", "b"])
+        self.add(self.a)
+        self.put(self.a, [1])
+        self.wait_answered(self.a, 1)
+        self.b.kill()
+        self.wait_for_isr(self.a, "sensors", ["a"])
+        count = 60000
+        # all acknowledged: its ingest waits for nobody
+        self.put(self.a, [i % 70 for i in range(1, count)])
+        self.wait_for(lambda: self.partition(self.a)["waits_for"], "it to say what it waits for")
+        self.wait_for(lambda: (self.partition(self.a)["waits_for"] or {}).get("what") == "room",
+                      f"the lane to be full: {self.partition(self.a)}")
+        waits = self.partition(self.a)["waits_for"]
+        self.assertEqual(waits["topic"], "sensors.knowledge")
+        self.assertIn("min_insync_replicas is 2; not connected: b", waits["why"])
+        self.assertIn("start b", waits["do"])
+        self.assertIn("waits for room in sensors.knowledge", self.a.good("rule", "list").out)
+        self.assertGreater(self.partition(self.a)["lag"], 0)
+        asked = self.a.run("get", "sensors.knowledge", "press")
+        self.assertEqual(asked.code, 1, asked)
+        self.assertIn("takes nothing now", asked.err)
+        self.put(self.a, [5] * 10)
+        self.assertEqual(self.a.stop(), 0)  # it ends well even now
+        self.a.start()
+        self.b.start()
+        self.wait_answered(self.a, count + 10)
+        self.wait_for(lambda: self.partition(self.a)["lag"] == 0 and
+                      self.partition(self.a)["waits_for"] is None, "it to wait no more")
+
     def test_both_are_killed_and_go_on(self):
         self.begin()
         self.put(self.a, range(100))
