@@ -4,11 +4,13 @@
 its file still holds behind. What is looked at offline, what an engine finds, and what consumers
 read out of segments is one and the same log."""
 import glob
+import json
 import os
 import shutil
 import signal
 import subprocess
 
+import pipelines
 import support
 
 CUT_LOG = os.environ["CUT_LOG"]
@@ -47,8 +49,15 @@ class Cut(support.Program):
                 if row.get("what") == "group" and row["base_offset"] >= 4000]
 
     def cut(self, offset):
-        ran = subprocess.run([CUT_LOG, self.data, self.log, str(offset)], capture_output=True,
-                             timeout=support.PATIENCE, check=False)
+        ran = None
+
+        def is_cut():  # who was killed may hold its files a moment longer
+            nonlocal ran
+            ran = subprocess.run([CUT_LOG, self.data, self.log, str(offset)], capture_output=True,
+                                 timeout=support.PATIENCE, check=False)
+            return b"is locked by another" not in ran.stderr
+
+        self.wait_for(is_cut, "the log to be free")
         self.assertEqual(ran.returncode, 0, ran)
 
     def set_checkpoint(self, older):
@@ -159,6 +168,87 @@ class Cut(support.Program):
         self.assertEqual(ran.code, 0, ran)
         self.check(end)
         self.go_on(end)
+
+
+class OutputCut(Cut):
+    """The output of a pipeline lost its end, and what the pipeline wrote down knows of more."""
+
+    TOPICS = (pipelines.TOPICS[0], pipelines.TOPICS[2])
+    CONFIG = "pipeline_checkpoint: 100 ms\n"
+
+    def put(self, count):
+        self.assertEqual(self.try_to_put(count).code, 0)
+
+    def try_to_put(self, count):
+        lines = [json.dumps({"id": "k", "temp": i % 7 if i % 50 else "what", "n": "x" * 400})
+                 for i in range(count)]
+        return self.client("put", "sensors", "--format", "json", "--key", "id",
+                           stdin="\n".join(lines) + "\n")
+
+    def row(self):
+        return self.good("rule", "list", "--json").json()["pipelines"][0]
+
+    def is_done(self):
+        part = self.row()["partitions"][0]
+        return part["lag"] == 0 and part["checkpoint_offset"] == part["offset"] > 0
+
+    def said(self):
+        return [self.good("tail", topic, "--json").out for topic in self.TOPICS]
+
+    def fill_and_cut(self, *create):
+        self.engine = self.start_engine(self.CONFIG)
+        self.good("topic", "create", "sensors", *create)
+        self.good("rule", "add", self.file("rule.yaml", pipelines.RULE), "--from", "earliest")
+        self.put(3000)
+        self.wait_for(self.is_done, "the pipeline to have read all")
+        self.assertEqual(self.stop(self.engine), 0)
+        self.kept = self.path("kept")
+        os.mkdir(self.kept)
+        for name in ("checkpoint.0", "checkpoint.1"):
+            shutil.copy(os.path.join(self.data, name), self.kept)
+        self.engine = self.start_engine(self.CONFIG)
+        self.put(3000)
+        self.wait_for(self.is_done, "the pipeline to have read the rest")
+
+    def lose_ends(self):
+        self.before = self.said()
+        self.assertEqual(self.stop(self.engine, signal.SIGKILL), -signal.SIGKILL)
+        for topic in self.TOPICS:
+            ran = self.run_command("dump", self.data, "--topic", topic, "--depth", "groups",
+                                   "--json")
+            groups = [one for one in ran.json_lines() if one.get("what") == "group"]
+            log = next(os.path.dirname(one["path"]) for one in ran.json_lines() if "path" in one)
+            self.log = log
+            self.cut(groups[-2]["base_offset"])
+        self.set_checkpoint(older=True)
+        self.engine = self.start_engine(self.CONFIG)
+
+    def test_what_the_output_lost_is_said_again(self):
+        self.fill_and_cut()
+        self.lose_ends()
+        self.wait_for(self.is_done, "the pipeline to have said it again")
+        self.assertEqual(self.said(), self.before)
+        self.assertIn("a pipeline's output is shorter than it was", self.engine_log())
+        # the older checkpoint gives a producer's number out again, which is refused
+        self.wait_for(lambda: self.try_to_put(50).code == 0, "a producer of its own")
+        self.wait_for(self.is_done, "what follows")
+        self.assertEqual(len(self.said()[0].splitlines()), len(self.before[0].splitlines()) + 49)
+
+    def test_where_the_input_is_gone_too_the_loss_is_said(self):
+        self.fill_and_cut("--segment-bytes", "16MiB", "--retention-bytes", "17MiB")
+        line = json.dumps({"id": "k", "temp": 5, "more": "x" * 100000}) + "\n"
+        self.good("put", "sensors", "--format", "json", "--key", "id", stdin=line * 500)
+        self.wait_for(lambda: self.good("topic", "describe", "sensors", "--json").json()
+                      ["partitions"][0]["log_start_offset"] > 0, "retention")
+        self.wait_for(self.is_done, "the pipeline to have read all")
+        self.lose_ends()
+        self.wait_for(lambda: self.row()["state"] == "stopped" and self.row()["reason"],
+                      "the pipeline to stop")
+        row = self.row()
+        self.assertRegex(row["reason"], "does not end where|no longer kept")
+        self.assertIn("remove the pipeline and add it again", row["hint"])
+        for now, before in zip(self.said(), self.before):
+            self.assertTrue(before.startswith(now), "it went on as if nothing were missing")
 
 
 if __name__ == "__main__":
