@@ -6,7 +6,9 @@ import http.server
 import json
 import math
 import os
+import socket
 import threading
+import time
 
 import support
 
@@ -190,6 +192,56 @@ class Knowledge(support.Program):
                          sorted(self.values("sensors.alerts")))
         self.put([99, 99, 99, 99])
         self.wait_for(lambda: self.row()["actions"]["failed"] == 1, "the refusal to be counted")
+
+    def listen(self):
+        """A port that takes connections and never says a word."""
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.addCleanup(listener.close)
+        return listener
+
+    def hook(self, port, every="1ms"):
+        return RULE.replace("severity: critical", f"severity: critical, every: {every}, webhook: "
+                            f"\"http://127.0.0.1:{port}/hook\"")
+
+    def test_a_webhook_that_never_answers_holds_up_nobody(self):
+        listener = self.listen()
+        self.good("topic", "create", "sensors")
+        self.add(self.hook(listener.getsockname()[1]))
+        for turn in range(30):  # more alerts than actions may be under way
+            self.put([99] * 4 + [1] * 4)
+            self.wait_for(lambda: len(self.values("sensors.knowledge")) == (turn + 1) * 8,
+                          "answers while webhooks hang")
+        actions = self.row()["actions"]
+        self.assertEqual((actions["done"], actions["failed"]), (0, 0))
+        self.assertLessEqual(actions["started"], 16)
+        began = time.monotonic()
+        self.assertEqual(self.stop(self.engine), 0)
+        self.assertLess(time.monotonic() - began, 8)  # it did not wait for their 10 seconds
+
+    def test_a_webhook_that_nobody_takes_is_counted(self):
+        listener = self.listen()
+        port = listener.getsockname()[1]
+        listener.close()
+        self.good("topic", "create", "sensors")
+        self.add(self.hook(port))
+        self.put([99] * 4)
+        self.wait_for(lambda: self.row()["actions"]["failed"] == 1, "the refusal to be counted")
+        self.assertEqual(self.row()["actions"]["done"], 0)
+        self.wait_for(lambda: len(self.values("sensors.knowledge")) == 4, "the answers")
+        with open(os.path.join(self.directory, "engine.log"), encoding="utf-8") as file:
+            self.assertIn("an alert's action failed", file.read())
+
+    def test_actions_come_no_faster_than_the_rule_says(self):
+        said = os.path.join(self.directory, "said")
+        self.put(([99] * 4 + [1] * 4) * 5)
+        self.add(RULE.replace("severity: critical", "severity: critical, every: 1h, exec: "
+                              f"\"sh -c 'echo $MILLRACE_STATE >> {said}'\""))
+        self.wait_for(lambda: sum(self.row()["actions"][name] for name in ("done", "limited"))
+                      == 10, "five alerts to be raised and cleared")
+        actions = self.row()["actions"]
+        self.assertEqual((actions["done"], actions["limited"], actions["failed"]), (2, 8, 0))
+        with open(said, encoding="utf-8") as file:
+            self.assertEqual(sorted(file.read().split()), ["cleared", "raised"])
 
     def test_an_alerts_actions_are_done_and_counted(self):
         said = os.path.join(self.data, "..", "said")
