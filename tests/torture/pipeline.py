@@ -250,6 +250,21 @@ def place(line):
     return row["partition"], row["offset"]
 
 
+def check_sums(row, said):
+    """What was fed is answered, dropped or rejected, each once, and the logs have just that."""
+    parts = row["partitions"]
+    for one in parts:
+        sums = one["kept"] + sum(one["dropped"].values()) + sum(one["rejected"].values())
+        if sums != one["records"] or one["kept"] != one["outputs"]:
+            raise Failed(f"the counts do not add up: {one}")
+    for topic, count in zip(TOPICS, ("outputs", "alerts", "rejects")):
+        wanted, found = sum(one[count] for one in parts), len(said[topic].splitlines())
+        if wanted != found:
+            raise Failed(f"{topic} has {found} records, the pipeline counts {wanted}")
+    if sum(sum(one["rejected"].values()) for one in parts) != sum(one["rejects"] for one in parts):
+        raise Failed(f"rejected records without a row: {parts}")
+
+
 def run(directory, kills, seed):
     engine = Engine(directory, "a")
     engine.start()
@@ -270,6 +285,7 @@ def run(directory, kills, seed):
     fed = sum(one["records"] for one in row["partitions"])
     if fed != load.count or any(one["skipped"] for one in row["partitions"]):
         raise Failed(f"{load.count} records, the pipeline says that it was fed {fed}")
+    check_sums(row, said)
     engine.stop()
     print(f"{load.count} records, {kills} kills, {row['version']} versions of the rule")
     definition = definitions(engine)
