@@ -14,6 +14,7 @@
 
 #include "naive_windows.h"
 #include "window.h"
+#include "window_plan.h"
 
 #define SAMPLES_MAX 3000
 
@@ -280,4 +281,62 @@ Test(window, says_what_a_naive_computation_says_across_gaps)
 Test(window, says_what_a_naive_computation_says_at_wild_times)
 {
 	streams(TIMES_WILD);
+}
+
+/* ---- indices that wrap --------------------------------------------------------------------------
+ */
+
+/* As after nearly 2^32 pushes: the same slots, the indices of the queues shortly before 0. */
+static void rig_age(struct rig *rig)
+{
+	struct mr_window_layout layout;
+
+	mr_window_plan_layout(rig->plan, mr_window_block_capacity(rig->block), &layout);
+	for (uint32_t which = 0; which < 2; which++) {
+		const struct mr_window_queue_place *place = &rig->plan->queues[which];
+		uint32_t *state = (uint32_t *)((char *)rig->block + place->at);
+		uint32_t slots = layout.queue_masks[which] + 1;
+		uint32_t shift;
+
+		cr_assert_gt(place->count, 0);
+		shift = (state[0] / slots + 1) * slots;
+		for (uint32_t i = 0; i <= place->count; i++)
+			state[i] -= shift;
+		cr_assert_gt(state[0], UINT32_MAX - slots);
+	}
+	cr_assert(mr_window_block_check(rig->plan, rig->block, rig->bytes));
+}
+
+static void age_and_go_on(enum values values, uint64_t seed)
+{
+	struct rig rig = {
+		.seed = seed,
+		.count = 6,
+		.specs = {{.fn = MR_WINDOW_MAX, .count = 17},
+			  {.fn = MR_WINDOW_MAX, .count = 40},
+			  {.fn = MR_WINDOW_MAX, .extent = MR_WINDOW_BY_TIME, .span_ms = 200},
+			  {.fn = MR_WINDOW_MIN, .count = 33},
+			  {.fn = MR_WINDOW_MIN, .extent = MR_WINDOW_BY_TIME, .span_ms = 90},
+			  {.fn = MR_WINDOW_MIN, .extent = MR_WINDOW_BY_TIME, .span_ms = 500}},
+	};
+	int64_t time_ms = 0;
+
+	rig_begin(&rig);
+	for (uint32_t i = 0; i < 800; i++) {
+		if (i == 200)
+			rig_age(&rig);
+		/* falling now and then: then the queues are as long as they get */
+		time_ms += below(&rig, 50) ? 10 : 1 + below(&rig, 700);
+		rig_push(&rig, time_ms, i / 100 % 2 ? -(double)i : draw_value(&rig, values));
+		rig_check(&rig);
+		cr_assert(mr_window_block_check(rig.plan, rig.block, rig.bytes));
+	}
+	rig_end(&rig);
+}
+
+Test(window, queues_go_on_where_their_indices_wrap)
+{
+	for (int values = 0; values < VALUES_KINDS; values++)
+		for (uint64_t seed = 1; seed <= 20; seed++)
+			age_and_go_on(values, seed * 0x9e3779b97f4a7c15 + 1);
 }

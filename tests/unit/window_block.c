@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "window.h"
+#include "window_plan.h"
 
 static const double weights[] = {4, 3, 2, 1};
 
@@ -430,4 +431,81 @@ Test(window_block, functions_are_found_by_their_names)
 		cr_assert_eq(mr_window_function_find(name, strlen(name) - 1, &fn), -ENOENT);
 	}
 	cr_assert_eq(mr_window_function_find("", 0, &fn), -ENOENT);
+}
+
+/* ---- made anew ----------------------------------------------------------------------------------
+ */
+
+static double result_of(const struct mr_window_plan *plan, const void *block)
+{
+	double results[MR_WINDOWS_MAX];
+
+	mr_window_block_results(plan, block, results);
+	return results[0];
+}
+
+/* Of a stream's values 'from' ... 'to' - 1 alone. */
+static double ewma_of(const struct mr_window_plan *plan, const double *values, uint32_t from,
+		      uint32_t to)
+{
+	void *block = block_of(plan, 64, 0);
+	double result;
+
+	for (uint32_t i = from; i < to; i++)
+		cr_assert_eq(mr_window_block_push(plan, block, i, values[i]), 0);
+	result = result_of(plan, block);
+	free(block);
+	return result;
+}
+
+/* Roundings gather until then; what is made anew is what its samples alone give, to the last bit.
+ */
+Test(window_block, parts_are_made_anew_after_so_many_pushes)
+{
+	static const struct mr_window_spec spec = {
+		.fn = MR_WINDOW_EWMA, .count = 50, .parameter = 0.05};
+	struct mr_window_plan *plan = plan_of(&spec, 1);
+	void *block = block_of(plan, 64, 0);
+	double *values = calloc(MR_WINDOW_ANEW_PUSHES, sizeof(*values));
+	uint32_t rounded = 0;
+	uint64_t seed = 11;
+
+	for (uint32_t i = 0; i < MR_WINDOW_ANEW_PUSHES; i++) {
+		values[i] = (double)random_bits(&seed) * 1e-6;
+		cr_assert_eq(mr_window_block_push(plan, block, i, values[i]), 0);
+		if (i > MR_WINDOW_ANEW_PUSHES - 50 && i < MR_WINDOW_ANEW_PUSHES - 1)
+			rounded += result_of(plan, block) != ewma_of(plan, values, i - 49, i + 1);
+	}
+	cr_assert_gt(rounded, 0, "this stream says nothing: it has no roundings");
+	cr_assert_eq(result_of(plan, block),
+		     ewma_of(plan, values, MR_WINDOW_ANEW_PUSHES - 50, MR_WINDOW_ANEW_PUSHES));
+	free(values);
+	free(block);
+	mr_window_plan_free(plan);
+}
+
+/* All but the newest left: nothing of their weights stays behind. */
+Test(window_block, an_ewma_of_one_sample_behind_a_gap_is_that_sample)
+{
+	static const struct mr_window_spec spec = {.fn = MR_WINDOW_EWMA,
+						   .extent = MR_WINDOW_BY_TIME,
+						   .span_ms = 10000,
+						   .parameter = 0.003};
+	struct mr_window_plan *plan = plan_of(&spec, 1);
+	uint64_t seed = 5;
+
+	for (uint32_t round = 0; round < 20; round++) {
+		void *block = block_of(plan, 1024, 0);
+		double value = 1000.1 + round; /* far greater than what leaves: no sum shrinks */
+
+		for (uint32_t i = 0; i < 900; i++)
+			cr_assert_eq(mr_window_block_push(plan, block, i * 10,
+							  (double)random_bits(&seed) * 0x1p-64),
+				     0);
+		cr_assert_eq(mr_window_block_push(plan, block, 10000000, value), 0);
+		cr_assert_eq(result_of(plan, block), value, "%.17g, not %.17g",
+			     result_of(plan, block), value);
+		free(block);
+	}
+	mr_window_plan_free(plan);
 }
