@@ -98,6 +98,55 @@ Test(window_block, equal_histories_are_equal_bytes)
 }
 
 /* Growing moves samples to other slots; what windows say stays the same to the last bit. */
+/* Where windows keep nothing but samples a push is short: it says what the long one does. */
+Test(window_block, keeps_the_same_samples_with_and_without_parts)
+{
+	static const double some[] = {0.1, 0.7, 0.2, 0.9, 0.3, 0.4};
+	static const struct mr_window_spec specs[] = {
+		{.fn = MR_WINDOW_WEIGHTED_AVERAGE, .count = 6, .weights = some, .weight_count = 6},
+		{.fn = MR_WINDOW_MAX, .count = 16},
+		{.fn = MR_WINDOW_MIN, .count = 5},
+		{.fn = MR_WINDOW_SUM, .count = 16},
+	};
+	struct mr_window_plan *bare = plan_of(specs, 3);
+	struct mr_window_plan *full = plan_of(specs, 4);
+	void *one = block_of(bare, 16, 0);
+	void *other = block_of(full, 16, 0);
+	uint64_t seed = 5;
+	int64_t time_ms = 0;
+
+	for (uint32_t i = 0; i < 20000; i++) {
+		double value = (double)random_bits(&seed) * 1e-6;
+		double ours[3], theirs[4];
+		int64_t at;
+
+		time_ms += random_bits(&seed) % 3;
+		at = time_ms - (random_bits(&seed) % 5 ? 0 : (int64_t)(random_bits(&seed) % 4));
+		cr_assert_eq(mr_window_block_push(bare, one, at, value), 0);
+		cr_assert_eq(mr_window_block_push(full, other, at, value), 0);
+		mr_window_block_results(bare, one, ours);
+		mr_window_block_results(full, other, theirs);
+		cr_assert_eq(memcmp(ours, theirs, sizeof(ours)), 0, "after %u", i);
+		cr_assert_eq(mr_window_block_samples(one), mr_window_block_samples(other));
+		for (uint32_t back = 0; back < mr_window_block_samples(one); back++) {
+			int64_t times[2];
+			double values[2];
+
+			cr_assert(mr_window_block_sample(bare, one, back, &times[0], &values[0]));
+			cr_assert(mr_window_block_sample(full, other, back, &times[1], &values[1]));
+			cr_assert_eq(times[0], times[1], "%u back after %u", back, i);
+			cr_assert_eq(values[0], values[1]);
+		}
+		if (i % 64 == 0)
+			cr_assert(
+				mr_window_block_check(bare, one, mr_window_block_bytes(bare, 16)));
+	}
+	free(one);
+	free(other);
+	mr_window_plan_free(bare);
+	mr_window_plan_free(full);
+}
+
 Test(window_block, grown_ones_say_the_same)
 {
 	struct mr_window_plan *plan = plan_of(all_kinds, mr_array_count(all_kinds));
