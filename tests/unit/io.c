@@ -17,7 +17,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -919,58 +918,6 @@ BOTH(only_a_file_that_is_ours_alone_shrinks)
 	mr_io_file_close(file);
 }
 
-Test(io, auto_takes_one_and_says_why)
-{
-	struct mr_io *io;
-
-	make_directory();
-	cr_assert_eq(mr_io_open_directory(directory, "auto", &io, &err), 0, "%s", err.what);
-	if (strcmp(io->facts.backend, "posix") == 0)
-		cr_assert_str_not_empty(io->facts.fallback_reason);
-	else
-		cr_assert_str_empty(io->facts.fallback_reason);
-	mr_io_close(io);
-	remove_directory();
-}
-
-/* A file system that takes no O_DIRECT: where there is none at hand, nothing can be said. */
-Test(io, auto_falls_back_where_there_is_no_direct_io)
-{
-	struct mr_io *io;
-	int r = mr_io_open_directory("/proc/self", "auto", &io, &err);
-
-	cr_assert_lt(r, 0, "a directory that takes no files is refused");
-	cr_assert_str_not_empty(err.what);
-}
-
-Test(io, a_data_directory_is_made_private)
-{
-	char path[128];
-	struct mr_io *io;
-	struct stat st;
-
-	make_directory();
-	snprintf(path, sizeof(path), "%s/data", directory);
-	cr_assert_eq(mr_io_open_directory(path, "posix", &io, &err), 0, "%s", err.what);
-	cr_assert_eq(stat(path, &st), 0);
-	cr_assert_eq(st.st_mode & 0777, 0700);
-	mr_io_close(io);
-	cr_assert_eq(mr_io_open_directory(path, "posix", &io, &err), 0, "and opened again");
-	mr_io_close(io);
-	remove_directory();
-}
-
-Test(io, a_data_directory_that_cannot_be_is_refused)
-{
-	struct mr_io *io;
-
-	cr_assert_eq(mr_io_open_directory("no/such/place", "posix", &io, &err), -ENOENT);
-	cr_assert(strstr(err.what, "'no/such/place'"), "%s", err.what);
-	cr_assert_eq(mr_io_open_directory("/dev/null", "posix", &io, &err), -ENOTDIR);
-	cr_assert_eq(mr_io_open_directory(".", "magnetic", &io, &err), -EINVAL);
-	cr_assert(strstr(err.what, "'magnetic'"), "%s", err.what);
-}
-
 BOTH(a_later_chdir_changes_nothing)
 {
 	char old[4096];
@@ -980,21 +927,4 @@ BOTH(a_later_chdir_changes_nothing)
 	mr_io_file_close(create(io, "a"));
 	cr_assert_eq(mr_io_remove(io, "a", &err), 0);
 	cr_assert_eq(chdir(old), 0);
-}
-
-Test(io, a_name_above_the_directory_is_our_mistake, .signal = SIGABRT)
-{
-	struct mr_io *io;
-	struct mr_io_file *file;
-
-	cr_assert_eq(mr_io_open_directory(".", "posix", &io, &err), 0);
-	mr_io_open(io, "a/../../b", MR_IO_READ, &file, &err);
-}
-
-Test(io, an_absolute_name_is_our_mistake, .signal = SIGABRT)
-{
-	struct mr_io *io;
-
-	cr_assert_eq(mr_io_open_directory(".", "posix", &io, &err), 0);
-	mr_io_remove(io, "/tmp/a", &err);
 }
