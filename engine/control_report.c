@@ -153,7 +153,7 @@ static void add_register(json_t *row, const struct mr_hosted *hosted)
 	const struct mr_control *control = hosted->control;
 	struct mr_coord_key key = {.partition = hosted->number};
 	struct mr_coord_state state;
-	uint64_t not_heard_of = 0;
+	uint64_t not_heard_of = 0, unconfirmed;
 
 	memcpy(key.topic_id, hosted->topic->id, 16);
 	if (!control->peers ||
@@ -165,6 +165,9 @@ static void add_register(json_t *row, const struct mr_hosted *hosted)
 	json_object_set_new(row, "register_version", number(state.version));
 	if (not_heard_of)
 		json_object_set_new(row, "waits_for", nodes_json(control, not_heard_of));
+	unconfirmed = mr_coord_static_unconfirmed(control->peers->coord, &key);
+	if (unconfirmed)
+		json_object_set_new(row, "not_written_by", nodes_json(control, unconfirmed));
 }
 
 void mr_control_add_replica(struct json_t *row, const struct mr_hosted *hosted)

@@ -17,6 +17,7 @@ struct wait {
 		WAIT_ENDED,	   /* hosted->reason says why */
 		WAIT_SPACE,	   /* the disk is full */
 		WAIT_WORD,	   /* of 'hosts': a start must hear of them first */
+		WAIT_CONFIRM,	   /* 'hosts' have not written down who is in sync */
 		WAIT_NOBODY,	   /* leads */
 		WAIT_BEGIN,	   /* who leads begins to, in a moment */
 		WAIT_LEADER,	   /* cannot be reached: 'leader' */
@@ -53,6 +54,7 @@ static struct wait look_at_register(const struct mr_hosted *hosted)
 	const struct mr_worker_replica_view *view = mr_worker_partition_replica(hosted->part);
 	struct mr_coord_key key = {.partition = hosted->number};
 	struct mr_coord_state state;
+	uint64_t unconfirmed;
 	struct wait wait = {.kind = WAIT_BEGIN};
 	uint32_t role = view ? (uint32_t)atomic_load_explicit(&view->role, memory_order_relaxed)
 			     : MR_ROLE_NONE; /* relaxed: for people */
@@ -62,15 +64,20 @@ static struct wait look_at_register(const struct mr_hosted *hosted)
 		return wait;
 	wait.leader = state.leader;
 	wait.isr = state.isr;
-	if (wait.hosts)
+	unconfirmed = mr_coord_static_unconfirmed(control->peers->coord, &key);
+	if (wait.hosts) {
 		wait.kind = WAIT_WORD;
-	else if (state.leader < 0)
+	} else if (unconfirmed) {
+		wait.kind = WAIT_CONFIRM;
+		wait.hosts = unconfirmed;
+	} else if (state.leader < 0) {
 		wait.kind = WAIT_NOBODY;
-	else if (state.leader != (int32_t)control->config->number &&
-		 !(control->peers->connected >> state.leader & 1))
+	} else if (state.leader != (int32_t)control->config->number &&
+		   !(control->peers->connected >> state.leader & 1)) {
 		wait.kind = WAIT_LEADER;
-	else if (role != MR_ROLE_NONE)
+	} else if (role != MR_ROLE_NONE) {
 		wait = few_in_sync(hosted, &state);
+	}
 	return wait;
 }
 
@@ -127,6 +134,30 @@ static void words_of_sync(const struct mr_hosted *hosted, const struct wait *wai
 		mr_error_hint(out, "wait: millrace peers says how much is missing");
 }
 
+/* A change that its members must know durably, before anybody acts on it. */
+static void words_of_change(const struct mr_hosted *hosted, const struct wait *wait,
+			    struct mr_error *out)
+{
+	const struct mr_control *control = hosted->control;
+	uint64_t away = wait->hosts & ~control->peers->connected;
+	char isr[200], hosts[200];
+
+	list(control, wait->isr, isr, sizeof(isr));
+	list(control, wait->hosts, hosts, sizeof(hosts));
+	mr_error_why(out,
+		     "in sync from now on: %s; min_insync_replicas is %u; that is not written down "
+		     "yet by: %s",
+		     isr, mr_topic_least_in_sync(hosted->topic), hosts);
+	if (away)
+		mr_error_hint(
+			out,
+			"start %s, or make it reachable: nothing is committed before; millrace "
+			"peers says what is wrong",
+			list(control, away, hosts, sizeof(hosts)));
+	else
+		mr_error_hint(out, "look at the disk and the messages of: %s", hosts);
+}
+
 /* Into 'why' and 'hint'. */
 static void words(const struct mr_hosted *hosted, const struct wait *wait, struct mr_error *out)
 {
@@ -154,6 +185,9 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 			     "which may have been promoted",
 			     leader, hosts);
 		mr_error_hint(out, REACH, hosts);
+		break;
+	case WAIT_CONFIRM:
+		words_of_change(hosted, wait, out);
 		break;
 	case WAIT_NOBODY:
 		mr_error_why(out, "nobody leads");

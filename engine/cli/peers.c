@@ -153,6 +153,7 @@ static void print_partition(const json_t *partition)
 	const char *role = mr_ask_word(partition, "role");
 	const char *leader = mr_ask_word(partition, "leader");
 	const json_t *waits = json_object_get(partition, "waits_for");
+	const json_t *unwritten = json_object_get(partition, "not_written_by");
 	char room[400];
 
 	printf("  %s/%" JSON_INTEGER_FORMAT ": ", mr_ask_word(partition, "topic"),
@@ -173,6 +174,10 @@ static void print_partition(const json_t *partition)
 		printf("    waits for word of %s since this start: one of them may have been "
 		       "promoted\n",
 		       mr_ask_words(waits, room, sizeof(room)));
+	if (unwritten)
+		printf("    who is in sync is not written down yet by %s: nothing is committed "
+		       "before\n",
+		       mr_ask_words(unwritten, room, sizeof(room)));
 	print_followers(partition);
 }
 
@@ -183,7 +188,8 @@ static bool is_well(const json_t *partition)
 	size_t i;
 	json_t *one;
 
-	if (json_object_get(partition, "waits_for") || !mr_ask_word(partition, "leader")[0] ||
+	if (json_object_get(partition, "waits_for") ||
+	    json_object_get(partition, "not_written_by") || !mr_ask_word(partition, "leader")[0] ||
 	    (strcmp(role, "leader") != 0 && strcmp(role, "follower") != 0) ||
 	    mr_ask_number(partition, "lag_records"))
 		return false;

@@ -55,6 +55,7 @@ struct mr_register {
 	 */
 	bool accepted;
 	uint64_t base;
+	uint64_t durable_ns; /* since when 'durable' is */
 	/* This host may write, if the register says so: nobody can have been promoted unseen. */
 	bool released;
 	bool written_here;  /* 'now', in this life */

@@ -453,6 +453,7 @@ static void is_durable_now(struct mr_coord_static *us, struct mr_register *reg)
 	reg->told = 0;
 	reg->has = mr_register_is_durable(reg) ? reg->confirm : 0; /* they said it */
 	reg->accepted = false;
+	reg->durable_ns = us->now_ns;
 	end_blank(us, reg);
 	accept_durable(us, reg);
 	if (!mr_register_is_durable(reg))
@@ -680,6 +681,17 @@ int mr_coord_static_known(const struct mr_coord *coord, const struct mr_coord_ke
 	*state = reg->durable.state;
 	*not_heard_of = mr_register_is_held(us, reg) ? mr_coord_others(us, reg) & ~reg->heard : 0;
 	return 0;
+}
+
+uint64_t mr_coord_static_unconfirmed(const struct mr_coord *coord, const struct mr_coord_key *key)
+{
+	const struct mr_coord_static *us = mr_coord_static_of(coord);
+	const struct mr_register *reg = mr_registers_find(us, key);
+
+	if (!reg || reg->accepted || reg->durable.owner != (int32_t)us->options.self ||
+	    us->now_ns - reg->durable_ns < MR_COORD_GIVE_UP_NS)
+		return 0;
+	return reg->durable.state.isr & mr_coord_others(us, reg) & ~reg->has;
 }
 
 /* ---- connections and time -------------------------------------------------------------------- */

@@ -90,6 +90,12 @@ int mr_coord_static_known(const struct mr_coord *coord, const struct mr_coord_ke
 			  struct mr_coord_state *state, uint64_t *not_heard_of);
 
 /*
+ * At the owner: members that what is durable waits for, since a second or longer, and nothing is
+ * committed meanwhile. 0: it is accepted, or it is early.
+ */
+uint64_t mr_coord_static_unconfirmed(const struct mr_coord *coord, const struct mr_coord_key *key);
+
+/*
  * A person's word. Where the owner can be reached it is asked, and hands over: nothing is lost;
  * 'to' must be in sync. Where it cannot, and 'to' is this host: taken over if 'accept_loss';
  * without it -EPERM and a sentence that says what is known and what cannot be. 'done' is called

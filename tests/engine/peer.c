@@ -179,3 +179,29 @@ Test(peer, hears_that_it_is_refused, .init = setup, .fini = teardown)
 	say("{\"refused\":7}");
 	settle();
 }
+
+/* It is connected and in sync, and never says that it knows who leads: both commands say so. */
+Test(peer, who_does_not_write_down_who_leads_is_named, .init = setup, .fini = teardown)
+{
+	char *reply = mr_test_engine_ask(connection,
+					 "{\"do\":\"topic.create\",\"name\":\"t\",\"partitions\":1,"
+					 "\"replicas\":2,\"leaders\":\"a\"}",
+					 NULL);
+	bool said = false;
+
+	cr_assert(reply != NULL);
+	free(reply);
+	for (int i = 0; i < PATIENCE_MS / 100 && !said; i++) {
+		(void)poll(NULL, 0, 100);
+		reply = mr_test_engine_ask(connection, "{\"do\":\"status\"}", NULL);
+		cr_assert(reply != NULL);
+		said = strstr(reply, "that is not written down yet by: b") != NULL &&
+		       strstr(reply, "look at the disk and the messages of: b") != NULL;
+		free(reply);
+	}
+	cr_expect(said);
+	reply = mr_test_engine_ask(connection, "{\"do\":\"peers.describe\"}", NULL);
+	cr_assert(reply != NULL);
+	cr_expect(strstr(reply, "\"not_written_by\"") != NULL, "%s", reply);
+	free(reply);
+}

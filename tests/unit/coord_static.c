@@ -336,6 +336,32 @@ Test(coord_static, a_change_waits_for_all_who_stay, .init = coords_setup, .fini 
 	cr_expect_eq(coords_hosts[0].state.version, 3);
 }
 
+/* min_insync_replicas 2 of 3: one is taken out, and who stays dies before it has confirmed. */
+Test(coord_static, says_whom_a_change_waits_for, .init = coords_setup, .fini = coords_teardown)
+{
+	const struct coords_host *owner = &coords_hosts[0];
+
+	coords_claim(0);
+	cr_expect_eq(mr_coord_static_unconfirmed(owner->coord, &coords_key), 0);
+	coords_cut(0, 1);
+	coords_cut(1, 2);
+	coords_shrink(0, COORDS_NODE(0) | COORDS_NODE(1));
+	coords_settle();
+	cr_expect_eq(mr_coord_static_unconfirmed(owner->coord, &coords_key), 0, "it is early");
+	coords_pass(1100);
+	cr_expect_eq(mr_coord_static_unconfirmed(owner->coord, &coords_key), COORDS_NODE(1));
+	cr_expect_eq(mr_coord_static_unconfirmed(coords_hosts[2].coord, &coords_key), 0,
+		     "who only hears of it waits for nobody");
+	coords_shrink(0, COORDS_NODE(0) | COORDS_NODE(1));
+	coords_pass(1100);
+	cr_expect_eq(mr_coord_static_unconfirmed(owner->coord, &coords_key), COORDS_NODE(1),
+		     "the same again waits on");
+	coords_join(0, 1);
+	coords_settle();
+	cr_expect_eq(mr_coord_static_unconfirmed(owner->coord, &coords_key), 0);
+	coords_all_agree();
+}
+
 Test(coord_static, a_change_does_not_wait_for_whom_it_removes, .init = coords_setup,
      .fini = coords_teardown)
 {
