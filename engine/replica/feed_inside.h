@@ -56,6 +56,7 @@ struct feed_table {
 	struct feed_key **slots;
 	uint32_t slot_count; /* a power of two */
 	uint32_t count;
+	uint32_t any_from; /* feed_table_any(): where it looks first, as often as it went around */
 };
 
 struct feed_key feed_key(const uint8_t topic_id[16], int32_t partition);
@@ -64,7 +65,7 @@ int feed_table_add(struct feed_table *table, struct feed_key *entry); /* it is n
 void *feed_table_remove(struct feed_table *table, const struct feed_key *key); /* NULL: not there */
 /* Memory of the table, not of what stands in it: take that out with _any() and _remove() first. */
 void feed_table_deinit(struct feed_table *table);
-void *feed_table_any(const struct feed_table *table); /* NULL: empty */
+void *feed_table_any(struct feed_table *table); /* NULL: empty */
 
 /* ---- queues and doors (feed_port.c) ---------------------------------------------------------- */
 

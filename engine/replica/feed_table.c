@@ -105,12 +105,14 @@ void *feed_table_remove(struct feed_table *table, const struct feed_key *key)
 	return entry;
 }
 
-void *feed_table_any(const struct feed_table *table)
+/* From where the last one was: who takes all of them out does not pass what is empty again. */
+void *feed_table_any(struct feed_table *table)
 {
-	for (uint32_t i = 0; table->count && i < table->slot_count; i++)
-		if (table->slots[i])
-			return table->slots[i];
-	return NULL;
+	if (!table->count)
+		return NULL;
+	while (!table->slots[table->any_from & (table->slot_count - 1)])
+		table->any_from++;
+	return table->slots[table->any_from & (table->slot_count - 1)];
 }
 
 void feed_table_deinit(struct feed_table *table)
