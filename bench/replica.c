@@ -40,7 +40,7 @@
 #define CONNECT_NS	 UINT64_C(20000000000)
 #define CATCH_UP_PAIRS	 3 /* each waits until the leader goes on alone */
 #define CATCH_UP_NS	 UINT64_C(60000000000)
-#define AWAY_SECONDS	 0.1 /* and what is out then is waited for */
+#define AWAY_SECONDS	 2.0 /* and what is out then is waited for, by a load 10 s at most */
 #define MISSED_SECONDS	 1.5 /* of full load: less than is kept */
 #define LOOK_NS		 2000000
 #define LONE_BYTES_MAX	 64
