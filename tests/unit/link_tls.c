@@ -627,6 +627,12 @@ Test(link_tls, bytes_arrive_however_they_are_cut)
 }
 
 /* With a key for three records only, it changes all the time, and nobody notices. */
+/* Where there is its 'tls' module: then no key changes, and what a test sends is encrypted, too. */
+static bool kernel_sends(const struct mr_link *link)
+{
+	return strstr(mr_link_security(link), "the kernel") != NULL;
+}
+
 Test(link_tls, keys_change_while_bytes_flow)
 {
 	struct mr_link_rig rig;
@@ -634,6 +640,8 @@ Test(link_tls, keys_change_while_bytes_flow)
 	mr_link_trust_set_records_a_key(trust_a, 3);
 	rig = mr_link_rig_open(trust_a, trust_b, "b");
 	assert_open(&rig);
+	if (kernel_sends(rig.a))
+		cr_skip_test("the kernel makes the records, and changes no key");
 	shrink(&rig, 100000);
 	exchange(rig.a, rig.b, 4 << 20, 99);
 	exchange(rig.b, rig.a, 4 << 20, 98);
@@ -667,6 +675,13 @@ Test(link_tls, a_key_changes_after_so_many_records)
 	cr_assert_eq(mr_link_accept(mr_link_rig_accept(listener), trust_b, &link, &err), 0);
 	shake_with(ssl, link, &result, &err);
 	cr_assert_eq(result, 0, "%s", err.what);
+	if (kernel_sends(link)) { /* it ends before more records than a key may encrypt */
+		for (int i = 0; i < 3; i++)
+			cr_assert_eq(mr_link_send(link, &piece, 1, &err), 1);
+		for (int i = 0; i < 2; i++)
+			cr_assert_eq(mr_link_send(link, &piece, 1, &err), -EKEYEXPIRED);
+		cr_skip_test("the kernel makes the records: the connection ended instead");
+	}
 	for (int i = 0; i < 13; i++)
 		cr_assert_eq(mr_link_send(link, &piece, 1, &err), 1);
 	for (int i = 0; i < 1000 && got < 13; i++) {
@@ -752,6 +767,8 @@ Test(link_tls, a_changed_byte_ends_the_connection)
 	char bytes[8];
 
 	assert_open(&rig);
+	if (kernel_sends(rig.a))
+		cr_skip_test("the kernel encrypts what is forged here");
 	cr_assert_eq(mr_link_send(rig.a, &piece, 1, &err), 4);
 	cr_assert_eq(send(mr_link_fd(rig.a), forged, sizeof(forged), 0), (ssize_t)sizeof(forged));
 	(void)poll(NULL, 0, 10);
