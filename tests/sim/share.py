@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What the simulator did in a run of all tests: printed, and enough of it, or it is a failure.
+The model's searches, with their states, are printed beside it.
 
     share.py testlog.json     as meson writes it
 """
@@ -13,21 +14,27 @@ TOTALS = re.compile(r"^(\d+) seeds, (\d+) steps, (\d+) messages delivered, (\d+)
                     re.MULTILINE)
 
 
-def runs(path):
-    """(name, output, seconds) of each run of the simulator that is no known-bad variant."""
+def runs(path, begin):
+    """(name, output, seconds) of each test whose name begins so: no known-bad variant's does."""
     with open(path, encoding="utf-8", errors="replace") as log:
         rows = [json.loads(line) for line in log]
     return [(row["name"], row.get("stdout") or "", row["duration"]) for row in rows
-            if row["name"].split(" / ")[-1].startswith("sim")]
+            if row["name"].split(" / ")[-1].startswith(begin)]
+
+
+def show(name, output, seconds):
+    print(f"{name}, {seconds:.0f} s\n" + "".join(f"  {line}\n" for line in
+                                                 output.strip().splitlines()), end="")
 
 
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     seeds = events = 0
-    for name, output, seconds in runs(sys.argv[1]):
-        print(f"{name}, {seconds:.0f} s\n" + "".join(f"  {line}\n" for line in
-                                                     output.strip().splitlines()), end="")
+    for name, output, seconds in runs(sys.argv[1], "model"):
+        show(name, output, seconds)
+    for name, output, seconds in runs(sys.argv[1], "sim"):
+        show(name, output, seconds)
         for row in TOTALS.findall(output):
             seeds += int(row[0])
             events += int(row[2]) + int(row[3])
