@@ -267,11 +267,14 @@ static int consume(char **words)
 int main(int count, char **words)
 {
 	struct sigaction action = {.sa_handler = on_signal};
+	sigset_t all;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);	 /* never outlives the test */
 	(void)sigaction(SIGTERM, &action, NULL); /* cannot fail with these arguments */
 	(void)sigaction(SIGUSR1, &action, NULL);
 	(void)sigaction(SIGUSR2, &action, NULL);
+	(void)sigfillset(&all); /* who started it blocked them, so that none comes too early */
+	(void)sigprocmask(SIG_UNBLOCK, &all, NULL);
 	if (count == 7 && strcmp(words[1], "producer") == 0)
 		return produce(words);
 	if (count == 4 && strcmp(words[1], "consumer") == 0)

@@ -57,9 +57,14 @@ class Clients:
         self.names = [host.name for host in hosts]
 
     def start(self, name, *words):
-        with open(self.path(name), "wb") as said:
-            return subprocess.Popen([CLIENT, *(str(word) for word in words)], stdout=said,
-                                    stdin=subprocess.DEVNULL)
+        """What is sent to it before it can listen waits until it does."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
+        try:
+            with open(self.path(name), "wb") as said:
+                return subprocess.Popen([CLIENT, *(str(word) for word in words)], stdout=said,
+                                        stdin=subprocess.DEVNULL)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def path(self, name):
         return os.path.join(self.directory, name)
