@@ -6,6 +6,11 @@
  * CPU is that of the pipeline's thread (its name begins with "p:") from the rule's adding until all
  * that was stored before is answered: reading, checking, parsing, cleaning, windows and writing of
  * the output, which is packed and kept in memory. Checkpoints fall into it as they do.
+ *
+ * By stage: this thread reads the same records again with the later stages cut off, each time one
+ * less: reading alone, with parsing, with all of the pipeline's core and a sink that does nothing.
+ * A stage is the difference to the one before; what the engine's thread took beyond the last is
+ * putting, checkpoints, and two threads' sharing of lines.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +26,7 @@
 #include "engine_process.h"
 #include "histogram.h"
 #include "now.h"
+#include "pipeline.h"
 
 #define BAR_NUMBERS   125.0
 #define BAR_JSON      500.0
@@ -215,6 +221,123 @@ static int sample_cpu(struct mr_bench_run *run, void *arg, struct mr_bench_sampl
 	return r;
 }
 
+/* ---- by stage -----------------------------------------------------------------------------------
+ */
+
+enum cut { READ, PARSE, CORE, CUTS };
+static const char *const cut_names[CUTS] = {"read", "parse", "key, clean, windows, render"};
+
+struct core {
+	struct mr_rule *rule;
+	struct mr_program *program;
+	struct mr_pipeline *pipeline;
+	struct mr_parser *parser;
+};
+
+static void close_core(struct core *core)
+{
+	mr_parser_free(core->parser);
+	mr_pipeline_free(core->pipeline);
+	mr_program_free(core->program);
+	mr_rule_free(core->rule);
+}
+
+/* close_core() in any case. */
+static int open_core(const struct bench *bench, struct core *core, struct mr_error *err)
+{
+	char text[2048];
+	int r;
+
+	snprintf(text, sizeof(text),
+		 "pipeline: bench\ninput: %s\n%s\noutput: {topic: o, format: "
+		 "packed}\n",
+		 bench->input, bench->rule);
+	*core = (struct core){0};
+	r = mr_rule_read(text, strlen(text), "bench", &core->rule, err);
+	if (r == 0)
+		r = mr_program_new(core->rule, &core->program, err);
+	if (r == 0)
+		r = mr_pipeline_new(core->program, 0, &core->pipeline, err);
+	if (r == 0)
+		r = mr_parser_new(&core->rule->parse, &core->parser, err);
+	return r;
+}
+
+static void swallow(void *arg, const struct mr_pipeline_record *record)
+{
+}
+
+static int work_up_to(const struct core *core, enum cut cut, const struct mr_message *messages,
+		      uint32_t count)
+{
+	const struct mr_pipeline_sink sink = {.put = swallow};
+	struct mr_parsed parsed;
+
+	for (uint32_t i = 0; cut == PARSE && i < count; i++)
+		(void)mr_parser_parse(core->parser, &messages[i], &parsed); /* its time counts */
+	return cut == CORE ? mr_pipeline_feed(core->pipeline, messages, count, &sink) : 0;
+}
+
+static uint64_t own_cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Nanoseconds of this thread's CPU a record, in '*ns'. */
+static int time_cut(struct bench *bench, const struct core *core, enum cut cut, double *ns,
+		    struct mr_error *err)
+{
+	struct mr_consumer_options from = {
+		.size = sizeof(from), .topic = bench->input, .from = MR_FROM_EARLIEST};
+	const struct mr_message *messages;
+	struct mr_consumer *consumer;
+	uint64_t began, done = 0;
+	int r = mr_consumer_open(bench->connection, &from, &consumer, err);
+
+	if (r < 0)
+		return r;
+	began = own_cpu_ns();
+	while (r >= 0 && done < bench->records) {
+		r = mr_consumer_poll(consumer, POLL_MS, &messages);
+		if (r < 0)
+			mr_consumer_error(consumer, err);
+		else if (r == 0)
+			r = mr_error_set(err, -ETIMEDOUT, "stored records do not come");
+		if (r < 0)
+			break;
+		done += (uint64_t)r;
+		r = work_up_to(core, cut, messages, (uint32_t)r);
+		if (r < 0)
+			mr_error_set(err, r, "no memory for keys");
+	}
+	*ns = (double)(own_cpu_ns() - began) / (double)bench->records;
+	mr_consumer_close(consumer);
+	return r < 0 ? r : 0;
+}
+
+static int measure_stages(struct bench *bench, const char *name, struct mr_error *err)
+{
+	struct mr_bench_figure figure = {.unit = "ns"};
+	char text[MR_BENCH_NAME_BYTES];
+	double before = 0, now = 0;
+	struct core core;
+	int r = open_core(bench, &core, err);
+
+	figure.name = text;
+	for (int cut = 0; r == 0 && cut < CUTS; cut++) {
+		r = time_cut(bench, &core, (enum cut)cut, &now, err);
+		snprintf(text, sizeof(text), "%s: %s", name, cut_names[cut]);
+		if (r == 0)
+			mr_bench_add(bench->run, &figure, now - before, 0);
+		before = now;
+	}
+	close_core(&core);
+	return r;
+}
+
 struct cpu_case {
 	const char *input;
 	const char *name;
@@ -274,6 +397,8 @@ static int measure_cpu(struct bench *bench, const struct cpu_case *one, struct m
 	if (r == 0)
 		mr_bench_note(bench->run, "%.0f bytes of state a key, %u keys", bench->key_bytes,
 			      one->keys);
+	if (r == 0 && one->bar > 0)
+		r = measure_stages(bench, one->input, err);
 	return r;
 }
 
