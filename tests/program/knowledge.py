@@ -84,6 +84,8 @@ class Knowledge(support.Program):
         self.assertEqual([(int(row[0]), float(row[2])) for row in weighed],
                          [(5, 97), (4, 98), (3, 99), (1, 95)])
         self.assertEqual([float(row[row.index("weight") + 1]) for row in weighed], [4, 3, 2, 1])
+        self.assertEqual([float(row[row.index("share") + 1]) for row in weighed],
+                         [0.4, 0.3, 0.2, 0.1])
         self.assertRegex(out, r"cleaning dropped 1 records of this key up to here:\n +2 .*range")
         self.assertRegex(out, r"alert hot: raised ")
         self.assertRegex(self.good("explain", "press-9@0:2").out, "dropped by cleaning: range")
