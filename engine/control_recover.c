@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/diag.h"
 #include "control.h"
 
 #define RECOVERY_LOCK_WAIT_MS                                                                      \
@@ -94,6 +95,23 @@ static int begin_replica(struct mr_hosted *hosted, const struct mr_checkpoint_pa
 	return r;
 }
 
+/*
+ * A replica whose log was about to begin anew when the engine was killed: it had left the
+ * checkpoint, and its segments are gone (mr_log_truncate()). It is one that lost what it had (R7)
+ * and gets all of it again.
+ */
+static int begin_anew(struct mr_hosted *hosted, struct recovery *recovery, struct mr_error *err)
+{
+	struct mr_control *control = hosted->control;
+
+	mr_diag_warn("a replica's log is gone and begins anew with what its peers have",
+		     "topic=%s partition=%d", hosted->topic->name, hosted->number);
+	return mr_log_create(control->io, hosted->directory, hosted->topic->id, hosted->number,
+			     control->checkpoint.log_id,
+			     mr_control_segment_bytes(hosted, control->config->first_segment_bytes),
+			     &recovery->recovered, err);
+}
+
 static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery,
 			     struct mr_error *err)
 {
@@ -115,6 +133,8 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 	if (r == 0)
 		r = mr_recover(control->io, hosted->directory, hosted->topic->id, hosted->number,
 			       old, &options, &recovery->state, &recovery->recovered, err);
+	if (r == -ENOENT && !old && mr_topic_replicated(hosted->topic))
+		r = begin_anew(hosted, recovery, err);
 	if (r < 0) {
 		mr_error_prefix(err, "topic '%s' partition %d: ", hosted->topic->name,
 				hosted->number);

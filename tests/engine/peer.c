@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine_rig.h"
+#include "log/checkpoint.h"
 #include "replica/feed.h"
 
 #define PATIENCE_MS 20000
@@ -204,4 +205,62 @@ Test(peer, who_does_not_write_down_who_leads_is_named, .init = setup, .fini = te
 	cr_assert(reply != NULL);
 	cr_expect(strstr(reply, "\"not_written_by\"") != NULL, "%s", reply);
 	free(reply);
+}
+
+/* The only folder in 'path', written behind it. */
+static void enter(char path[160])
+{
+	struct mr_io_entry *entries = NULL;
+	struct mr_error err;
+	size_t count = 0, used = strlen(path);
+
+	cr_assert_eq(mr_io_list(host.disk, path, &entries, &count, &err), 0, "%s", err.what);
+	cr_assert_eq(count, 1);
+	snprintf(path + used, 160 - used, "/%s", entries[0].name);
+	free(entries);
+}
+
+/* As a kill leaves it between the two steps of a reset: no entry, and no segment yet. */
+static void take_log_away(void)
+{
+	char path[160] = "topics", file[512];
+	struct mr_checkpoint checkpoint;
+	struct mr_io_entry *entries = NULL;
+	struct mr_error err;
+	size_t count = 0;
+
+	cr_assert_eq(mr_checkpoint_load(host.disk, &checkpoint, &err), 0, "%s", err.what);
+	cr_assert_eq(checkpoint.partition_count, 1);
+	mr_checkpoint_forget(&checkpoint, checkpoint.partitions[0].topic_id, 0);
+	for (int slot = 0; slot < 2; slot++)
+		cr_assert_eq(mr_checkpoint_save(host.disk, &checkpoint, &err), 0, "%s", err.what);
+	mr_checkpoint_deinit(&checkpoint);
+	enter(path);
+	enter(path);
+	cr_assert_eq(mr_io_list(host.disk, path, &entries, &count, &err), 0, "%s", err.what);
+	cr_assert_gt(count, 0);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(file, sizeof(file), "%s/%s", path, entries[i].name);
+		cr_assert_eq(mr_io_remove(host.disk, file, &err), 0, "%s", err.what);
+	}
+	free(entries);
+}
+
+/* A start is not refused for it: the replica counts as one that lost what it had. */
+Test(peer, a_kill_while_a_log_begins_anew_is_survived, .init = setup, .fini = teardown)
+{
+	struct mr_error err;
+
+	say(ROW_OF("t", ID, "[0,1]", "1048576"));
+	settle();
+	cr_assert(is_there("t"));
+	for (int life = 0; life < 2; life++) {
+		mr_disconnect(connection);
+		cr_assert_eq(mr_test_engine_stop(&host), 0);
+		if (life == 0)
+			take_log_away();
+		cr_assert_eq(mr_test_engine_start(&host, &err), 0, "%s", err.what);
+		connection = mr_test_engine_connect(&host);
+		cr_expect_eq(mr_test_engine_number(connection, "t", 0, "high_watermark"), 0);
+	}
 }
