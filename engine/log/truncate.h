@@ -32,8 +32,8 @@ struct mr_truncation {
  * to do. Recovery begins at the checkpoint, so nothing below that is cut: -EINVAL, and nothing was
  * done. Before a reset the partition leaves the checkpoint (mr_checkpoint_forget()), durably. Where
  * a crash cuts this off, the log has not changed, or ends at a segment's beginning that is not
- * below the offset; at a reset it may be gone, and is made anew at the next start. -EBADMSG: the records before the cut are damaged;
- * -ERANGE: it begins behind the offset.
+ * below the offset; at a reset it may be gone, and the next start makes it anew. -EBADMSG: the
+ * records before the cut are damaged; -ERANGE: it begins behind the offset.
  */
 int mr_log_truncate(struct mr_io *io, const char *directory, const struct mr_truncation *truncation,
 		    struct mr_error *err);
