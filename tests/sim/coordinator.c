@@ -177,6 +177,23 @@ static void check_isr(const struct sim *sim, uint32_t node, uint64_t isr)
 			   (unsigned long long)isr, sim->min_insync_replicas);
 }
 
+/* Of those who join: who is still what the register takes it for. Whose disk was lost since leaves
+ * by itself, once it is heard of (R7). */
+static uint64_t joining(const struct sim *sim, uint64_t isr)
+{
+	const struct sim_coordinator *coordinator = sim->coordinator;
+	uint64_t nodes = isr & ~coordinator->state.isr;
+
+	for (uint32_t i = 0; i < sim->hosts_count; i++) {
+		const struct sim_host *host = &sim->hosts[i];
+
+		if (coordinator->sessions[i].incarnation != host->incarnation ||
+		    (!host->alive && host->lost_data))
+			nodes &= ~(UINT64_C(1) << i);
+	}
+	return nodes;
+}
+
 static void carry_out(struct sim *sim, const struct request *made)
 {
 	struct sim_coordinator *coordinator = sim->coordinator;
@@ -189,7 +206,7 @@ static void carry_out(struct sim *sim, const struct request *made)
 	done = may(coordinator, &made->proposal);
 	if (done) {
 		check_isr(sim, made->node, made->proposal.wanted.isr);
-		sim_observer_joined(sim, made->proposal.wanted.isr & ~coordinator->state.isr);
+		sim_observer_joined(sim, joining(sim, made->proposal.wanted.isr));
 		coordinator->state = made->proposal.wanted;
 		coordinator->gone_told = false;
 	}

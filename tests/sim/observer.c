@@ -258,7 +258,7 @@ void sim_observer_look(struct sim *sim, uint32_t node)
 	look_at_shown(sim, node);
 }
 
-/* R3: on its disk is all that anybody ever showed, whatever life it is in by now. */
+/* R3: on the disk of each is all that anybody ever showed. */
 void sim_observer_joined(struct sim *sim, uint64_t nodes)
 {
 	for (; nodes; nodes &= nodes - 1) {
