@@ -265,7 +265,7 @@ int mr_pipeline_load(struct mr_pipeline *pipeline,
 	if (r < 0)
 		return r;
 	pipeline->keys.hand = head.hand < head.count ? head.hand : 0;
-	pipeline->keys.sweep = head.sweep < head.count ? head.sweep : 0;
+	pipeline->keys.sweep = head.sweep; /* behind the last: a key that comes now is next */
 	pipeline->clock_ms = head.clock_ms;
 	pipeline->clock_set = head.clock_set;
 	pipeline->counters = head.counters;

@@ -417,6 +417,55 @@ Test(pipeline, saved_and_read_back_it_goes_on_byte_for_byte)
 	mr_pipe_rig_close(&rig);
 }
 
+/* Keys come, are idle and leave at any place of a sweep, and it may end there. */
+Test(pipeline, read_back_anywhere_keys_leave_as_if_nothing_had_been)
+{
+	static const char text[] = "pipeline: p\ninput: i\nparse: number\n"
+				   "windows: {a: {fn: mean, last: 8}, n: {fn: count, last: 40ms}}\n"
+				   "output: o\nlimits: {keys: %u, idle: 50ms, samples: 16}\n";
+	struct random_records random = {.state = 41};
+	struct mr_error err = {0};
+	uint64_t evicted = 0;
+
+	for (int stream = 0; stream < 400; stream++) {
+		struct mr_pipe_rig broken;
+		char rule[300];
+		uint32_t names = 2 + next(&random, 40);
+
+		snprintf(rule, sizeof(rule), text, 2 + next(&random, 60));
+		mr_pipe_rig_open(&rig, rule);
+		mr_pipe_rig_open(&broken, rule);
+		for (int i = 0; i < 600; i++) {
+			char key[16], value[16];
+			int64_t time_ms = i - (next(&random, 20) ? 0 : 30);
+
+			/* two all the time, others come back before they are idle or just after */
+			snprintf(key, sizeof(key), "k%u",
+				 next(&random, next(&random, 2) ? names : 2));
+			snprintf(value, sizeof(value), "%u", next(&random, 1000));
+			mr_pipe_rig_put(&rig, key, time_ms, value);
+			mr_pipe_rig_put(&broken, key, time_ms, value);
+			if (next(&random, 8) == 0) {
+				size_t bytes;
+				uint8_t *state = mr_pipe_rig_save(&broken, &bytes);
+
+				cr_assert_eq(mr_pipe_rig_load(&broken, state, bytes, &err), 0, "%s",
+					     err.what);
+				free(state);
+			}
+		}
+		cr_assert_str_eq(rig.out, broken.out, "stream %d", stream);
+		cr_assert_eq(memcmp(mr_pipeline_counters(rig.pipeline),
+				    mr_pipeline_counters(broken.pipeline),
+				    sizeof(struct mr_pipeline_counters)),
+			     0, "stream %d", stream);
+		evicted += mr_pipeline_counters(rig.pipeline)->evicted;
+		mr_pipe_rig_close(&broken);
+		mr_pipe_rig_close(&rig);
+	}
+	cr_assert_gt(evicted, 1000);
+}
+
 /* ---- another version ---------------------------------------------------------------------------
  */
 
