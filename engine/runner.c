@@ -288,6 +288,22 @@ static int save_and_settle(struct mr_runner *runner, struct mr_error *err)
 
 /* ---- what the control thread wants ----------------------------------------------------------- */
 
+/* A version that began among records which are answered already would be said to have answered. */
+static int check_repeats(const struct mr_runner *runner, struct mr_error *err)
+{
+	int32_t p;
+
+	for (p = 0; p < runner->definition->partition_count; p++)
+		if (mr_runner_part_repeats(&runner->parts[p])) {
+			mr_error_set(err, -EAGAIN,
+				     "pipeline '%s' still reads again what it answered before this "
+				     "start, of partition %d",
+				     runner->definition->name, p);
+			return mr_error_hint(err, "add the new version again in a moment");
+		}
+	return 0;
+}
+
 static void hold(struct mr_runner *runner, struct mr_runner_message *message)
 {
 	int32_t count = runner->definition->partition_count, p;
@@ -296,6 +312,8 @@ static void hold(struct mr_runner *runner, struct mr_runner_message *message)
 	if (!message->offsets)
 		message->status = mr_error_set(&message->err, -ENOMEM, "no memory for offsets");
 	else
+		message->status = check_repeats(runner, &message->err);
+	if (message->status == 0)
 		message->status = save_and_settle(runner, &message->err);
 	for (p = 0; message->status == 0 && p < count; p++)
 		message->offsets[p] = runner->parts[p].offset;

@@ -535,6 +535,18 @@ void mr_runner_part_end(struct mr_runner_part *part)
 	part->status = 0;
 }
 
+bool mr_runner_part_repeats(const struct mr_runner_part *part)
+{
+	const struct mr_pipeline_counters *counters = mr_pipeline_counters(part->pipeline);
+	int t;
+
+	for (t = 0; part->active && t < MR_PIPELINE_TOPICS; t++)
+		if (part->lanes->used[t] &&
+		    (int64_t)(part->known[t] - counters->outputs[t] - part->added[t]) > 0)
+			return true;
+	return false;
+}
+
 /* Where the logs have more than the state says, it goes on behind that. True if one had. */
 static bool jump_to_known(struct mr_runner_part *part)
 {

@@ -101,6 +101,8 @@ int mr_runner_part_skip(struct mr_runner_part *part, uint64_t log_start, uint64_
 int mr_runner_part_save(struct mr_runner_part *part, struct mr_error *err);
 /* Gives what was written its name, if all before it is safe by now. */
 int mr_runner_part_settle(struct mr_runner_part *part, struct mr_error *err);
+/* Whether what it says now is in the logs already, by what it was when it was said. */
+bool mr_runner_part_repeats(const struct mr_runner_part *part);
 /* Whether anything was read since what was written last. */
 bool mr_runner_part_changed(const struct mr_runner_part *part);
 /* Whether it is still what it was: its lanes open, this host leading or not. -ESTALE: not that. */

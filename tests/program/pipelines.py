@@ -206,6 +206,27 @@ class Pipelines(support.Program):
 
     # ---- refusals ------------------------------------------------------------------------
 
+    def test_no_version_begins_among_what_was_answered_before_a_kill(self):
+        self.config = "pipeline_checkpoint: 60 s\n"
+        self.restart()
+        self.put([one % 80 for one in range(100000)])
+        self.add("--from", "earliest")
+        self.wait_for(lambda: len(self.said()) == 100000, "all answers")
+        self.restart(signal.SIGKILL)
+        text = RULE.replace("last: 4", "last: 5")
+
+        def taken():
+            ran = self.client("rule", "add", self.rule(text))
+            self.assertTrue(ran.code == 0 or "(EAGAIN)" in ran.err, ran)
+            return ran.code == 0
+
+        self.wait_for(taken, "the new version to be taken")
+        self.put([7])
+        self.wait_for(lambda: len(self.said()) == 100001, "the last answer")
+        self.assertEqual(self.pipelines()[0]["version"], 2)
+        # it begins without windows, and behind all that was answered
+        self.assertEqual(self.said()[-1]["avg"], 7)
+
     def test_what_cannot_be_is_refused(self):
         self.refused("rule", "add", self.rule(), says="its input topic 'sensors' does not exist")
         self.good("topic", "create", "sensors", "--partitions", "3")
