@@ -142,21 +142,24 @@ static void put(void *arg, const struct mr_pipeline_record *output)
 
 /* ---- feeding --------------------------------------------------------------------------------- */
 
-/* Versions that begin at 'offset' or before. */
+/*
+ * Versions that begin at 'offset' or before, one by one: one that had no records here may have
+ * begun without state all the same, and who was there when it came must not know more than others.
+ */
 static int follow_versions(struct mr_runner_part *part, uint64_t offset, struct mr_error *err)
 {
 	const struct mr_definition *definition = definition_of(part);
 	uint32_t wanted = mr_definition_version_at(definition, part->number, offset);
 	struct mr_program *program;
-	int r;
+	int r = 0;
 
-	if (wanted <= part->version)
-		return 0;
-	r = mr_runner_program(part->runner, wanted, &program, err);
-	if (r == 0)
-		r = mr_pipeline_replace(part->pipeline, program, err);
-	if (r == 0)
-		part->version = wanted;
+	while (r == 0 && part->version < wanted) {
+		r = mr_runner_program(part->runner, part->version + 1, &program, err);
+		if (r == 0)
+			r = mr_pipeline_replace(part->pipeline, program, err);
+		if (r == 0)
+			part->version++;
+	}
 	return r;
 }
 

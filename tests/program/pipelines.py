@@ -206,6 +206,26 @@ class Pipelines(support.Program):
 
     # ---- refusals ------------------------------------------------------------------------
 
+    def test_a_version_without_a_record_counts_when_it_is_read_again(self):
+        other = RULE.replace("last: 4", "last: 5")
+        self.put([20, 40])
+        self.add("--from", "earliest")
+        self.wait_done()
+        self.add(text=other)
+        self.add()  # as at first, but what the first one knew is gone
+        self.put([50])
+        self.wait_done()
+        before = self.all_said()
+        self.assertEqual(self.said()[-1]["avg"], 50)
+        self.stop(self.engine, signal.SIGKILL)
+        os.remove(os.path.join(self.data, "pipelines", os.listdir(
+            os.path.join(self.data, "pipelines"))[0], "0"))
+        self.engine = self.start_engine(self.config)
+        self.put([70])
+        self.wait_done()
+        self.assertEqual(self.said()[-1]["avg"], 60)
+        self.assertEqual(self.all_said()[1:], before[1:])
+
     def test_no_version_begins_among_what_was_answered_before_a_kill(self):
         self.config = "pipeline_checkpoint: 60 s\n"
         self.restart()
