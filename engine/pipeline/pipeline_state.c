@@ -150,12 +150,12 @@ static int bad(struct mr_error *err, uint32_t key, const char *what)
 	return mr_error_set(err, -EBADMSG, "state of a pipeline: key %u: %s", key, what);
 }
 
+/* A key may have more room than the rule lets it take now: an earlier version gave it. */
 static int check_key(const struct mr_program *program, const struct state_key *key)
 {
-	uint32_t most = program->rule->samples_max;
+	uint32_t most =
+		program->capacity > MR_WINDOW_COUNT_MAX ? program->capacity : MR_WINDOW_COUNT_MAX;
 
-	if (most < program->capacity)
-		most = program->capacity;
 	if (!mr_pipeline_time_fits(key->seen_ms) || !mr_pipeline_time_fits(key->time_ms))
 		return -EBADMSG;
 	return key->key_bytes <= MR_PARSE_KEY_MAX && key->capacity >= program->capacity &&

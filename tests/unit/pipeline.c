@@ -507,6 +507,43 @@ Test(pipeline, another_version_keeps_numbers_and_what_means_the_same)
 	mr_pipe_rig_close(&rig);
 }
 
+/* What an earlier version gave a key stays, and is read back. */
+Test(pipeline, a_version_with_lower_limits_is_read_back_with_what_there_is)
+{
+	static const char wide[] = "pipeline: p\ninput: i\nparse: number\n"
+				   "windows: {n: {fn: count, last: 1h}}\noutput: o\n";
+	static const char narrow[] = "pipeline: p\ninput: i\nparse: number\n"
+				     "windows: {n: {fn: count, last: 1h}}\noutput: o\n"
+				     "limits: {samples: 100, keys: 2, bytes: 4KiB}\n";
+	struct mr_pipe_rig broken;
+	struct mr_error err = {0};
+	char key[8];
+
+	mr_pipe_rig_open(&rig, wide);
+	mr_pipe_rig_open(&broken, wide);
+	for (int i = 0; i < 3000; i++) {
+		size_t bytes;
+		uint8_t *state;
+
+		snprintf(key, sizeof(key), "k%d", i % 3);
+		mr_pipe_rig_put(&rig, key, i, "1");
+		mr_pipe_rig_put(&broken, key, i, "1");
+		if (i == 2000) {
+			replace(&rig, narrow);
+			replace(&broken, narrow);
+		}
+		if (i % 50)
+			continue;
+		state = mr_pipe_rig_save(&broken, &bytes);
+		cr_assert_eq(mr_pipe_rig_load(&broken, state, bytes, &err), 0, "%d: %s", i,
+			     err.what);
+		free(state);
+	}
+	cr_assert_str_eq(rig.out, broken.out);
+	mr_pipe_rig_close(&broken);
+	mr_pipe_rig_close(&rig);
+}
+
 /* ---- looking at it -----------------------------------------------------------------------------
  */
 
