@@ -114,8 +114,10 @@ static int replay_segment(struct replay *replay, struct mr_segment *segment, uin
 	struct mr_group_header group;
 	int r = open_segment(replay, segment, err);
 
-	/* a truncated segment ends before its file's last group */
-	while (r == 0 && !(segment->end_position && position >= segment->end_position)) {
+	/* a truncated segment ends before its file's last group; behind the end that was asked for
+	   a group may be half written */
+	while (r == 0 && replay->next_offset < replay->options->end_offset &&
+	       !(segment->end_position && position >= segment->end_position)) {
 		r = read_group(replay, segment, position - segment->base_position, &group, err);
 		if (r < 0 || !group.bytes || group.base_offset >= replay->options->end_offset)
 			break;
