@@ -161,19 +161,25 @@ double mr_window_order_mad(const double *sorted, uint32_t count)
 	return count % 2 ? last : mr_window_between(before, last, 0.5);
 }
 
+/* splitmix64's finaliser: sums of raw bits are the same for values that make up for each other. */
+static uint64_t mixed_bits(double value)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	bits = (bits ^ bits >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	bits = (bits ^ bits >> 27) * UINT64_C(0x94d049bb133111eb);
+	return bits ^ bits >> 31;
+}
+
 bool mr_window_order_valid(const double *sorted, const struct mr_window_ring *ring, uint32_t count)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		double value = mr_window_value(ring, i);
-		uint64_t there, here;
-
 		if (i > 0 && !(sorted[i - 1] <= sorted[i]))
 			return false;
-		memcpy(&there, &value, sizeof(there));
-		memcpy(&here, &sorted[i], sizeof(here));
-		sum += here - there;
+		sum += mixed_bits(sorted[i]) - mixed_bits(mr_window_value(ring, i));
 	}
 	return sum == 0;
 }
