@@ -314,8 +314,7 @@ static int read_topic(const json_t *row, json_int_t version, struct mr_topic **o
 			   &name, "id", &id, "partitions", &partitions, "created_ms", &created,
 			   "retention_bytes", &bytes, "retention_ms", &age, "segment_bytes",
 			   &segment) < 0)
-		return mr_error_set(err, -EBADMSG, "file '" CATALOG_FILE "': a topic's entry: %s",
-				    why.text);
+		return mr_error_set(err, -EBADMSG, "a topic's entry makes no sense: %s", why.text);
 	if (mr_topic_check_name(name, err) < 0)
 		return -EBADMSG;
 	topic = calloc(1, sizeof(*topic));
@@ -333,9 +332,7 @@ static int read_topic(const json_t *row, json_int_t version, struct mr_topic **o
 	    replicas_from_json(row, topic) < 0 ||
 	    (version < CATALOG_VERSION && mr_topic_replicated(topic))) {
 		free(topic);
-		return mr_error_set(err, -EBADMSG,
-				    "file '" CATALOG_FILE "': topic '%s' has values out of bounds",
-				    name);
+		return mr_error_set(err, -EBADMSG, "topic '%s' has values out of bounds", name);
 	}
 	*out = topic;
 	return 0;
@@ -420,8 +417,10 @@ static int read_topics(const json_t *root, struct mr_topics *out, struct mr_erro
 		r = read_topic(json_array_get(rows, i), version, &topic, err);
 		if (r == 0)
 			r = mr_topics_add(out, topic, err);
-		if (r < 0)
+		if (r < 0) {
 			free(topic);
+			mr_error_prefix(err, "file '" CATALOG_FILE "': ");
+		}
 	}
 	return r < 0 ? r : read_cluster(root, out, err);
 }

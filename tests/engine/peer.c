@@ -79,6 +79,7 @@ static void refused(const char *text, const char *why)
 	said = hear("\"refused\"");
 	cr_expect(strstr(said, why) != NULL, "%s", said);
 	cr_expect(strstr(said, "\"why\":\"\"") == NULL, "no reason: %s", said);
+	cr_expect(strstr(said, "file '") == NULL, "what a peer says is in no file: %s", said);
 	free(said);
 }
 
