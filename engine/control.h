@@ -326,6 +326,8 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 /* What is known now goes into both slots of the checkpoint, after one that is being written. */
 int mr_control_vouch(struct mr_control *control, struct mr_error *err);
 int mr_control_save_catalogue(struct mr_control *control, struct mr_error *err);
+/* -ENOENT, with the name that may have been meant, or where else it may be. */
+int mr_control_no_topic(const struct mr_control *control, const char *name, struct mr_error *err);
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
 			  struct mr_topic **out, struct mr_error *err);
 /*

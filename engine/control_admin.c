@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/config_table.h"
+#include "base/nearest.h"
 #include "check.h"
 #include "control.h"
 
@@ -128,8 +129,7 @@ static int get_topic(const struct mr_admin_request *request, struct mr_topic **t
 	*topic = mr_topics_find(&request->control->topics, name);
 	if (*topic)
 		return 0;
-	mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
-	return mr_error_hint(err, "see what there is: millrace topic list");
+	return mr_control_no_topic(request->control, name, err);
 }
 
 /* A whole number within bounds, or the general option's value where the request is silent. */
@@ -359,6 +359,20 @@ static int describe_waits(struct mr_admin_request *request, struct mr_error *err
 	return r;
 }
 
+static int no_host(const struct mr_config *config, const char *name, struct mr_error *err)
+{
+	struct mr_nearest nearest;
+
+	mr_error_set(err, -ENOENT, "there is no host '%.64s' among the peers", name);
+	mr_nearest_begin(&nearest, name, strlen(name));
+	mr_nearest_offer(&nearest, config->node, strlen(config->node));
+	for (size_t i = 0; i < config->peer_count; i++)
+		mr_nearest_offer(&nearest, config->peers[i].name, strlen(config->peers[i].name));
+	if (!mr_nearest_hint(&nearest, err))
+		mr_error_hint(err, "see who they are: millrace peers");
+	return -ENOENT;
+}
+
 /* By default this host; a replica. */
 static int get_node(const struct mr_admin_request *request, const struct mr_topic *topic,
 		    uint32_t *node, struct mr_error *err)
@@ -368,7 +382,7 @@ static int get_node(const struct mr_admin_request *request, const struct mr_topi
 	const struct mr_config_peer *peer = to ? mr_config_peer_find(config, to) : NULL;
 
 	if (to && !peer && strcmp(to, config->node) != 0)
-		return mr_error_set(err, -ENOENT, "there is no host '%.64s' among the peers", to);
+		return no_host(config, to, err);
 	*node = peer ? peer->number : config->number;
 	if (topic->replicas >> *node & 1)
 		return 0;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "check.h"
 #include "control_peers.h"
 #include "control_pipelines.h"
@@ -202,6 +203,8 @@ static int check_input(struct mr_control *control, struct wanted *wanted, struct
 	if (!wanted->input) {
 		mr_error_set(err, -ENOENT, "pipeline '%s': its input topic '%.100s' does not exist",
 			     rule->name, rule->input);
+		if (mr_topics_hint_nearest(&control->topics, rule->input, err))
+			return -ENOENT;
 		return mr_error_hint(err, "make it: millrace topic create %.100s", rule->input);
 	}
 	if (!strncmp(rule->input, "__", 2))
@@ -667,6 +670,8 @@ static int get_host(const struct mr_admin_request *request, struct mr_pipeline_h
 		    struct mr_error *err)
 {
 	const char *name = json_string_value(json_object_get(request->json, "name"));
+	const struct mr_pipeline_host *host;
+	struct mr_nearest nearest;
 
 	if (!name)
 		return mr_error_set(err, -EINVAL, "the request names no pipeline");
@@ -674,6 +679,13 @@ static int get_host(const struct mr_admin_request *request, struct mr_pipeline_h
 	if (*out)
 		return 0;
 	mr_error_set(err, -ENOENT, "there is no pipeline '%.63s'", name);
+	mr_nearest_begin(&nearest, name, strlen(name));
+	for (host = request->control->pipelines->hosts; host; host = host->next)
+		if (!host->removed)
+			mr_nearest_offer(&nearest, host->definition->name,
+					 strlen(host->definition->name));
+	if (mr_nearest_hint(&nearest, err))
+		return -ENOENT;
 	return mr_error_hint(err, "see what there is: millrace rule list");
 }
 
@@ -713,13 +725,28 @@ static struct mr_pipeline_host *find_by_topic(struct mr_control_pipelines *pipel
 	return *readers == 1 ? reader : NULL;
 }
 
-static int refuse_topic(const char *topic, uint32_t readers, struct mr_error *err)
+static int refuse_topic(const struct mr_control_pipelines *pipelines, const char *topic,
+			uint32_t readers, struct mr_error *err)
 {
-	if (readers)
+	const struct mr_pipeline_host *host;
+	struct mr_nearest nearest;
+
+	if (readers) {
 		mr_error_set(err, -EINVAL, "topic '%.100s' is read by %u pipelines", topic,
 			     readers);
-	else
-		mr_error_set(err, -ENOENT, "no pipeline reads or writes topic '%.100s'", topic);
+		return mr_error_hint(err, "name the output of one: millrace rule list");
+	}
+	mr_error_set(err, -ENOENT, "no pipeline reads or writes topic '%.100s'", topic);
+	mr_nearest_begin(&nearest, topic, strlen(topic));
+	for (host = pipelines->hosts; host; host = host->next) {
+		const char *input = host->definition->input;
+		const char *output = host->definition->topics[MR_PIPELINE_OUTPUT];
+
+		mr_nearest_offer(&nearest, input, strlen(input));
+		mr_nearest_offer(&nearest, output, strlen(output));
+	}
+	if (mr_nearest_hint(&nearest, err))
+		return -ENOENT;
 	return mr_error_hint(err, "name the output of one: millrace rule list");
 }
 
@@ -735,7 +762,7 @@ int mr_control_get(struct mr_admin_request *request, struct mr_error *err)
 		return mr_error_set(err, -EINVAL, "the request names no topic and key");
 	host = find_by_topic(request->control->pipelines, topic, &readers);
 	if (!host)
-		return refuse_topic(topic, readers, err);
+		return refuse_topic(request->control->pipelines, topic, readers, err);
 	message = calloc(1, sizeof(*message));
 	if (message) {
 		message->kind = MR_RUNNER_GET;

@@ -285,7 +285,7 @@ int mr_control_create_like(struct mr_control *control, const char *name,
 }
 
 /* A host knows the topics of which it keeps a copy, no others. */
-static int elsewhere(const struct mr_config *config, const char *name, struct mr_error *err)
+static void elsewhere(const struct mr_config *config, const char *name, struct mr_error *err)
 {
 	char hosts[200] = "";
 	size_t used = 0;
@@ -297,22 +297,25 @@ static int elsewhere(const struct mr_config *config, const char *name, struct mr
 		     "host %s knows only topics that it keeps a copy of; its peers may have "
 		     "this one: %s",
 		     config->node, hosts);
-	return mr_error_hint(err,
-			     "look there: millrace topic list; and read it there, or make it "
-			     "here with enough --replicas, under a name that no host has: "
-			     "millrace topic create %s",
-			     name);
+	mr_error_hint(err,
+		      "look there: millrace topic list; and read it there, or make it "
+		      "here with enough --replicas, under a name that no host has: "
+		      "millrace topic create %s",
+		      name);
 }
 
-static int no_topic(const struct mr_control *control, const char *name, bool create,
-		    struct mr_error *err)
+int mr_control_no_topic(const struct mr_control *control, const char *name, struct mr_error *err)
 {
 	mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
 	if (control->config->peer_count)
-		return elsewhere(control->config, name, err);
-	if (create)
-		mr_error_why(err, "the configuration says auto_create: no");
-	return mr_error_hint(err, "make it: millrace topic create %s", name);
+		elsewhere(control->config, name, err);
+	else
+		mr_error_hint(err,
+			      "see what there is: millrace topic list; or make it: millrace "
+			      "topic create %s",
+			      name);
+	(void)mr_topics_hint_nearest(&control->topics, name, err); /* says more than that */
+	return -ENOENT;
 }
 
 int mr_control_open_topic(struct mr_control *control, const char *name, bool create,
@@ -328,8 +331,12 @@ int mr_control_open_topic(struct mr_control *control, const char *name, bool cre
 	*out = mr_topics_find(&control->topics, name);
 	if (*out)
 		return 0;
-	if (!create || !config->auto_create)
-		return no_topic(control, name, create, err);
+	if (!create || !config->auto_create) {
+		mr_control_no_topic(control, name, err);
+		if (create)
+			mr_error_why(err, "the configuration says auto_create: no");
+		return -ENOENT;
+	}
 	if (!strncmp(name, "__", 2))
 		return mr_error_set(err, -EACCES,
 				    "topic '%s': names that begin with __ are the engine's", name);

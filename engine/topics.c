@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/catalogue_file.h"
+#include "base/nearest.h"
 #include "check.h"
 #include "replica/coord.h"
 
@@ -93,6 +94,18 @@ struct mr_topic *mr_topics_find(const struct mr_topics *topics, const char *name
 	if (place < topics->count && !strcmp(topics->topics[place]->name, name))
 		return topics->topics[place];
 	return NULL;
+}
+
+bool mr_topics_hint_nearest(const struct mr_topics *topics, const char *name, struct mr_error *err)
+{
+	struct mr_nearest nearest;
+
+	mr_nearest_begin(&nearest, name, strlen(name));
+	for (size_t i = 0; i < topics->count; i++)
+		if (strncmp(topics->topics[i]->name, "__", 2) != 0)
+			mr_nearest_offer(&nearest, topics->topics[i]->name,
+					 strlen(topics->topics[i]->name));
+	return mr_nearest_hint(&nearest, err);
 }
 
 struct mr_topic *mr_topics_find_id(const struct mr_topics *topics, const uint8_t id[16])

@@ -63,6 +63,8 @@ int mr_topics_save(struct mr_io *io, const struct mr_topics *topics, struct mr_e
 void mr_topics_deinit(struct mr_topics *topics);
 
 struct mr_topic *mr_topics_find(const struct mr_topics *topics, const char *name);
+/* Says as err's hint which topic 'name' may have been meant for; false: none is near. */
+bool mr_topics_hint_nearest(const struct mr_topics *topics, const char *name, struct mr_error *err);
 struct mr_topic *mr_topics_find_id(const struct mr_topics *topics, const uint8_t id[16]);
 /* 'topic' is taken. -EEXIST. Not saved yet. */
 int mr_topics_add(struct mr_topics *topics, struct mr_topic *topic, struct mr_error *err);

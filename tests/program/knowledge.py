@@ -102,6 +102,25 @@ class Knowledge(support.Program):
         self.assertRegex(ran.err, r"no window 'peek' \(ENOENT\)\n  do:  did you mean 'peak'\?")
         self.refused("explain", "press-9", code=2, says="KEY@PARTITION:OFFSET")
 
+    def test_who_misspelt_a_name_is_told_the_one_that_was_meant(self):
+        self.put([70])
+        self.add()
+        near = self.rule(RULE.replace("input: sensors\n", "input: sensor\n"))
+        far = self.file("far.yaml", RULE.replace("input: sensors\n", "input: windmills\n"))
+        for words, meant in ((("rule", "remove", "hott"), "hot"),
+                             (("rule", "test", near), "sensors"),
+                             (("rule", "add", near), "sensors"),
+                             (("fit", "senors", "--parse", "number"), "sensors"),
+                             (("tail", "sensrs"), "sensors"),
+                             (("topic", "describe", "sensors.alert"), "sensors.alerts"),
+                             (("topic", "delete", "sensos"), "sensors"),
+                             (("get", "sensors.knowlege", "press-9"), "sensors.knowledge")):
+            self.refused(*words, says=rf"\(ENOENT\)\n  do:  did you mean '{meant}'\?")
+        for words in (("rule", "remove", "windmills"), ("get", "windmills", "x")):
+            self.refused(*words, says="do:  .*millrace rule list")
+        for words in (("rule", "test", far), ("rule", "add", far), ("tail", "windmills")):
+            self.refused(*words, says="millrace topic create windmills")
+
     def test_an_explanation_follows_the_versions(self):
         self.put([70, 80, 90])
         self.add()
