@@ -185,6 +185,7 @@ struct mr_control {
 	bool stopping;
 	bool failed; /* the data directory failed */
 	struct mr_error failure;
+	struct mr_error shortage; /* for want of room, the last: control_disk.c */
 };
 
 struct mr_control_options {
@@ -368,6 +369,8 @@ void mr_control_forget_chores(struct mr_hosted *hosted); /* those that wait to b
 void mr_control_forget_held(struct mr_hosted *hosted);
 /* Short of something that may come back; nothing was lost. */
 bool mr_control_may_pass(int status);
+/* That happened: why, for people. */
+void mr_control_note_shortage(struct mr_control *control, const struct mr_error *err);
 /* A chore for this partition failed and is tried again; or went well. */
 void mr_control_trouble(const struct mr_hosted *hosted, struct mr_trouble *trouble,
 			const char *what, const struct mr_chore *chore);

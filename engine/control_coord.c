@@ -41,12 +41,14 @@ static void done_save(struct mr_chore *chore)
 	struct mr_control *control = work->peers->control;
 	uint64_t now_ns = mr_clock_monotonic_ns(control->clock);
 
-	if (mr_control_may_pass(chore->status))
+	if (mr_control_may_pass(chore->status)) {
+		mr_control_note_shortage(control, &chore->err);
 		mr_trouble_met(&work->peers->coord_trouble, now_ns, COORD_TROUBLE, "", &chore->err);
-	else if (chore->status < 0)
+	} else if (chore->status < 0) {
 		mr_control_fail(control, chore->status, chore->err.what);
-	else
+	} else {
 		mr_trouble_over(&work->peers->coord_trouble, now_ns, COORD_TROUBLE, "");
+	}
 	mr_coord_static_saved(work->peers->coord, chore->status);
 	free(work);
 }
@@ -317,10 +319,14 @@ int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promoti
 		.arg = promotion,
 	};
 	uint32_t before;
-	int r;
+	int r = mr_control_disk_may_lead(control->peers, wanted->to, err);
 
-	if (!promotion)
-		return mr_error_set(err, -ENOMEM, "no memory for a promotion");
+	if (r == 0 && !promotion)
+		r = mr_error_set(err, -ENOMEM, "no memory for a promotion");
+	if (r < 0) {
+		free(promotion);
+		return r;
+	}
 	(void)mr_coord_static_promoted(control->peers->coord, &before);
 	*promotion = (struct promotion){
 		.ticket = ticket,

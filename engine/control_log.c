@@ -133,6 +133,8 @@ void mr_control_trouble(const struct mr_hosted *hosted, struct mr_trouble *troub
 
 	snprintf(where, sizeof(where), "topic=%s partition=%d", hosted->topic->name,
 		 hosted->number);
+	if (mr_control_may_pass(chore->status))
+		mr_control_note_shortage(hosted->control, &chore->err);
 	if (chore->status < 0)
 		mr_trouble_met(trouble, now_ns, what, where, &chore->err);
 	else
@@ -164,6 +166,7 @@ static void done_spare(struct mr_chore *chore)
 			mr_diag_warn("no space for the next segment",
 				     "topic=%s partition=%d error=\"%s\"", hosted->topic->name,
 				     hosted->number, chore->err.what);
+		mr_control_note_shortage(hosted->control, &chore->err);
 		hosted->no_space = true;
 		hosted->spare_wanted = true;
 	} else {
@@ -532,6 +535,7 @@ static void done_checkpoint(struct mr_chore *chore)
 	} else if (mr_control_may_pass(chore->status)) {
 		/* retention needs it, too: tried again in a second */
 		control->checkpoint_again = true;
+		mr_control_note_shortage(control, &chore->err);
 		mr_trouble_met(&control->checkpoint_trouble, now_ns, CHECKPOINT_TROUBLE, "",
 			       &chore->err);
 	} else {

@@ -77,6 +77,7 @@ static void heard(struct mr_control_peers *peers, const struct mr_feed_event *ev
 					  &err);
 	else if (!mr_control_catalog_heard(peers, event->node, json) &&
 		 !mr_control_commits_heard(peers, event->node, json) &&
+		 !mr_control_disk_heard(peers, event->node, json) &&
 		 !mr_control_pipelines_heard(peers, event->node, json))
 		r = mr_error_set(&err, -EBADMSG, "its kind is not known here");
 	if (r < 0)
@@ -99,6 +100,7 @@ static void connected(struct mr_control_peers *peers, const struct mr_feed_event
 	mr_coord_static_connected(peers->coord, event->node, event->incarnation);
 	mr_control_commits_tell_all(peers, event->node);
 	mr_control_pipelines_tell_all(peers, event->node);
+	mr_control_disk_tell(peers, event->node);
 }
 
 static void disconnected(struct mr_control_peers *peers, const struct mr_feed_event *event)
@@ -224,6 +226,7 @@ void mr_control_peers_second(struct mr_control *control)
 	mr_control_routes_second(peers);
 	mr_control_catalog_second(peers);
 	mr_control_commits_second(peers);
+	mr_control_disk_second(peers);
 	mr_control_waits_second(peers);
 	mr_control_sync_second(peers);
 	mr_control_trust_second(peers);

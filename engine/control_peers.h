@@ -3,7 +3,8 @@
  * This host among its peers, as the control thread sees it: the feed, the coordinator, and what
  * hosts tell each other of topics. Parts of it: control_peers.c starts the feed and takes its
  * events; control_coord.c stands between coordinator and workers; control_catalog.c exchanges
- * topics, control_commits.c groups' positions; control_sync.c says who is in sync no longer;
+ * topics, control_commits.c groups' positions, control_disk.c how their disks are; control_sync.c
+ * says who is in sync no longer;
  * control_cut.c routes partitions, cuts their logs and takes them away; control_report.c tells
  * people. All of it runs on the control thread.
  */
@@ -31,6 +32,16 @@ struct mr_heard_topic {
 	uint32_t node;
 };
 
+/* What a host says of its disk, for people. */
+struct mr_disk_state {
+	enum mr_disk_kind {
+		MR_DISK_WELL,
+		MR_DISK_SHORT,	/* of room, most often: tried again */
+		MR_DISK_FAILED, /* for good, until it is started again (D3) */
+	} kind;
+	char why[320];
+};
+
 struct mr_peer_samples {
 	uint64_t at_ns;
 	uint32_t count;
@@ -52,6 +63,8 @@ struct mr_control_peers {
 	uint32_t heard_count, heard_room;
 	bool catalogue_due; /* what was heard is not in the file yet */
 	struct mr_trouble topic_trouble, catalogue_trouble, coord_trouble;
+	struct mr_disk_state own_disk; /* as it was told last */
+	struct mr_disk_state disks[MR_NODES_MAX];
 	struct mr_link_trust_ends ends;		 /* of certificates; 0: none */
 	int64_t ends_told_ms;			 /* when people were last warned of that */
 	uint64_t record_bytes_max[MR_NODES_MAX]; /* as peers said; 0: not yet */
@@ -96,6 +109,19 @@ void mr_control_commits_tell_all(struct mr_control_peers *peers, uint32_t node);
 bool mr_control_commits_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
 void mr_control_commits_second(struct mr_control_peers *peers);
 
+/* control_disk.c */
+void mr_control_disk_tell(struct mr_control_peers *peers, uint32_t node); /* it connected */
+void mr_control_disk_second(struct mr_control_peers *peers);
+bool mr_control_disk_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
+json_t *mr_control_disk_json(const struct mr_disk_state *disk);
+/* Nobody is made leader whose disk failed: it would not lead. */
+int mr_control_disk_may_lead(const struct mr_control_peers *peers, uint32_t node,
+			     struct mr_error *err);
+/* The peers that cannot write: who, why, and what to do. */
+json_t *mr_control_disks_json(const struct mr_control *control);
+/* What a person may do there; "" when it is well. */
+const char *mr_control_disk_hint(const struct mr_disk_state *disk);
+
 /* control_pipeline_peers.c */
 void mr_control_pipelines_tell_all(struct mr_control_peers *peers, uint32_t node);
 bool mr_control_pipelines_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
@@ -106,7 +132,8 @@ void mr_control_report_second(struct mr_control_peers *peers);
 /* control_sync.c */
 void mr_control_sync_second(struct mr_control_peers *peers);
 /* Why a replica is not in sync, as its leader's view has it; "": it is not known. */
-const char *mr_control_sync_why(const struct mr_worker_replica_peer_view *peer);
+const char *mr_control_sync_why(const struct mr_control_peers *peers, uint32_t node,
+				const struct mr_worker_replica_peer_view *view);
 
 /* control_trust.c */
 int mr_control_trust_open(struct mr_control_peers *peers, struct mr_link_trust **out,

@@ -115,7 +115,8 @@ static json_t *replica_json(const struct mr_hosted *hosted, uint32_t node,
 	if (changed)
 		json_object_set_new(row, "since_ms", number(since_ms(control, changed)));
 	if (!(isr >> node & 1))
-		json_object_set_new(row, "why", json_string(mr_control_sync_why(peer)));
+		json_object_set_new(row, "why",
+				    json_string(mr_control_sync_why(control->peers, node, peer)));
 	return row;
 }
 
@@ -272,6 +273,11 @@ static json_t *peer_json(const struct mr_control_peers *peers,
 	add_rates(row, peers, peer->node);
 	if (!peer->connected)
 		json_object_set_new(row, "do", json_string(mr_control_peer_hint(peer->last_error)));
+	if (peer->connected && peers->disks[peer->node].kind != MR_DISK_WELL) {
+		json_object_set_new(row, "disk", mr_control_disk_json(&peers->disks[peer->node]));
+		json_object_set_new(row, "do",
+				    json_string(mr_control_disk_hint(&peers->disks[peer->node])));
+	}
 	if (peers->record_bytes_max[peer->node])
 		json_object_set_new(row, "record_bytes_max",
 				    number(peers->record_bytes_max[peer->node]));
@@ -325,6 +331,8 @@ struct json_t *mr_control_peers_json(struct mr_control *control)
 			"record_bytes_max", number(control->config->record_bytes_max), "peers",
 			list, "partitions", replicated_json(control), "same_name",
 			control->peers ? clashes_json(control->peers) : json_array());
+	if (control->peers && control->peers->own_disk.kind != MR_DISK_WELL)
+		json_object_set_new(all, "disk", mr_control_disk_json(&control->peers->own_disk));
 	mr_control_add_certificates(all, control);
 	return all;
 }
@@ -429,10 +437,11 @@ struct json_t *mr_control_status_json(struct mr_control *control)
 		if (hosted->part && !mr_topic_in_memory(hosted->topic))
 			(void)json_array_append_new(alone, on_one_disk(hosted)); /* or NULL */
 	}
-	all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "node", control->config->node, "state",
-			control->failed ? "degraded" : state, "reason",
+	all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "node", control->config->node,
+			"state", control->failed ? "degraded" : state, "reason",
 			control->failed ? control->failure.what : "", "waits", waits, "on_one_disk",
-			alone, "promotions", promotions_json(control));
+			alone, "promotions", promotions_json(control), "cannot_write",
+			mr_control_disks_json(control));
 	mr_control_add_certificates(all, control);
 	return all;
 }

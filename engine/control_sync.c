@@ -17,10 +17,26 @@ struct change {
 	const char *why;
 };
 
-const char *mr_control_sync_why(const struct mr_worker_replica_peer_view *peer)
+/* It was sent something and does not have it: its disk may be why, if it says so. */
+static const char *why_late(const struct mr_disk_state *disk)
+{
+	switch (disk->kind) {
+	case MR_DISK_WELL:
+		break;
+	case MR_DISK_SHORT:
+		return "is short of room on its disk: millrace status there";
+	case MR_DISK_FAILED:
+		return "has a disk that failed: millrace status there";
+	}
+	return "did not say in time that it has on its disk what it was sent (stopped, "
+	       "slow, or its disk is full: millrace status there)";
+}
+
+const char *mr_control_sync_why(const struct mr_control_peers *peers, uint32_t node,
+				const struct mr_worker_replica_peer_view *view)
 {
 	/* relaxed: for people */
-	switch ((enum mr_out_of_sync)atomic_load_explicit(&peer->why, memory_order_relaxed)) {
+	switch ((enum mr_out_of_sync)atomic_load_explicit(&view->why, memory_order_relaxed)) {
 	case MR_OUT_NOT_KNOWN:
 		break;
 	case MR_OUT_AWAY:
@@ -28,8 +44,7 @@ const char *mr_control_sync_why(const struct mr_worker_replica_peer_view *peer)
 	case MR_OUT_APART:
 		return "had not agreed with its leader where their logs part";
 	case MR_OUT_LATE:
-		return "did not say in time that it has on its disk what it was sent (stopped, "
-		       "slow, or its disk is full: millrace status there)";
+		return why_late(&peers->disks[node]);
 	case MR_OUT_ITSELF:
 		return "gave up its copy, to get all of it again";
 	}
@@ -49,7 +64,8 @@ static void note(struct change changes[MR_NODES_MAX], const struct mr_hosted *ho
 			change->first_in = change->in++ ? change->first_in : hosted;
 		} else if (!change->out++) {
 			change->first = hosted;
-			change->why = mr_control_sync_why(&view->peers[node]);
+			change->why = mr_control_sync_why(hosted->control->peers, node,
+							  &view->peers[node]);
 		}
 	}
 }

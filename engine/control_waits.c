@@ -23,11 +23,37 @@ struct wait {
 		WAIT_LEADER,	   /* cannot be reached: 'leader' */
 		WAIT_IN_SYNC_AWAY, /* too few are in sync and here: 'hosts' are away */
 		WAIT_IN_SYNC,	   /* too few are in sync: 'hosts' are catching up */
+		WAIT_DISK,	   /* 'hosts' are in sync, and cannot write to their disks */
 		WAIT_MEMBER,	   /* 'hosts' are in sync and away: soon they are out */
 	} kind;
 	uint64_t hosts, isr;
 	int32_t leader;
 };
+
+/*
+ * Those of 'nodes' that cannot write down what this host has, by what they say: one that is short
+ * of room may have all of it.
+ */
+static uint64_t cannot_write(const struct mr_hosted *hosted, uint64_t nodes)
+{
+	const struct mr_control_peers *peers = hosted->control->peers;
+	const struct mr_worker_replica_view *view = mr_worker_partition_replica(hosted->part);
+	const struct mr_tail *tail = mr_worker_partition_tail(hosted->part);
+	uint64_t left = nodes & peers->connected, found = 0;
+	/* relaxed: for people */
+	uint64_t end = atomic_load_explicit(&tail->page->appended_offset, memory_order_relaxed);
+
+	for (; left; left &= left - 1) {
+		uint32_t node = (uint32_t)__builtin_ctzll(left);
+		uint64_t flushed = atomic_load_explicit(&view->peers[node].flushed,
+							memory_order_relaxed); /* as above */
+
+		if (peers->disks[node].kind == MR_DISK_FAILED ||
+		    (peers->disks[node].kind == MR_DISK_SHORT && flushed < end))
+			found |= mr_node_bit(node);
+	}
+	return found;
+}
 
 /* This host leads, or follows one that can be reached. */
 static struct wait few_in_sync(const struct mr_hosted *hosted, const struct mr_coord_state *state)
@@ -44,6 +70,10 @@ static struct wait few_in_sync(const struct mr_hosted *hosted, const struct mr_c
 	} else if (state->leader == (int32_t)control->config->number && state->isr & ~there) {
 		wait.kind = WAIT_MEMBER;
 		wait.hosts = state->isr & ~there;
+	} else if (state->leader == (int32_t)control->config->number &&
+		   cannot_write(hosted, state->isr)) {
+		wait.kind = WAIT_DISK;
+		wait.hosts = cannot_write(hosted, state->isr);
 	}
 	return wait;
 }
@@ -130,6 +160,8 @@ static void words_of_sync(const struct mr_hosted *hosted, const struct wait *wai
 			      "start %s, or make it reachable: millrace peers says what is "
 			      "wrong",
 			      hosts);
+	else if (cannot_write(hosted, wait->hosts))
+		mr_error_hint(out, "wait: millrace status says which disk cannot be written to");
 	else
 		mr_error_hint(out, "wait: millrace peers says how much is missing");
 }
@@ -205,6 +237,10 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 	case WAIT_IN_SYNC_AWAY:
 	case WAIT_IN_SYNC:
 		words_of_sync(hosted, wait, out);
+		break;
+	case WAIT_DISK:
+		mr_error_why(out, "in sync, and cannot write to its disk: %s", hosts);
+		mr_error_hint(out, "look at the disk of %s: millrace status there", hosts);
 		break;
 	case WAIT_MEMBER:
 		mr_error_why(out, "in sync and not connected, until it is taken out: %s", hosts);

@@ -80,6 +80,17 @@ static void print_traffic(const json_t *peer)
 	printf("\n");
 }
 
+static void print_disk(const json_t *host, const char *heading)
+{
+	const json_t *disk = json_object_get(host, "disk");
+
+	if (disk)
+		printf("%s, its disk %s: %s\n", heading,
+		       strcmp(mr_ask_word(disk, "state"), "failed") == 0 ? "failed"
+									 : "is short of room",
+		       mr_ask_word(disk, "why"));
+}
+
 static void print_peer(const json_t *peer, json_int_t here_max)
 {
 	json_int_t peer_max = mr_ask_number(peer, "record_bytes_max");
@@ -104,6 +115,7 @@ static void print_peer(const json_t *peer, json_int_t here_max)
 		       peer_max, here_max);
 	if (error[0])
 		printf("  last error: %s\n", error);
+	print_disk(peer, "  it cannot write");
 	if (mr_ask_word(peer, "do")[0])
 		printf("  do: %s\n", mr_ask_word(peer, "do"));
 	printf("\n");
@@ -260,9 +272,11 @@ static void print_peers(const json_t *reply, const void *arg)
 	size_t i;
 	json_t *one;
 
-	printf("this host: %s (number %" JSON_INTEGER_FORMAT "), cluster %s\n\n",
+	printf("this host: %s (number %" JSON_INTEGER_FORMAT "), cluster %s\n",
 	       mr_ask_word(reply, "node"), mr_ask_number(reply, "number"),
 	       mr_ask_word(reply, "cluster"));
+	print_disk(reply, "  it cannot write");
+	printf("\n");
 	if (!json_array_size(peers))
 		printf("no peers: the configuration names none\n\n");
 	json_array_foreach(peers, i, one) print_peer(one, mr_ask_number(reply, "record_bytes_max"));

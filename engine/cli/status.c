@@ -129,6 +129,17 @@ static void print_promotions(const json_t *promotions)
 	}
 }
 
+/* Peers: this host goes on without them, by its topics' rules. */
+static void print_cannot_write(const json_t *rows)
+{
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(rows, i, one)
+		printf("peer %s cannot write to its disk: %s\n  %s\n", mr_ask_word(one, "node"),
+		       mr_ask_word(one, "why"), mr_ask_word(one, "do"));
+}
+
 static void print_status(const json_t *reply, const void *arg)
 {
 	const json_t *alone = json_object_get(reply, "on_one_disk");
@@ -141,6 +152,7 @@ static void print_status(const json_t *reply, const void *arg)
 	if (json_array_size(waits))
 		printf("acknowledge nothing now\n");
 	(void)mr_waits_print(stdout, waits, -1);
+	print_cannot_write(json_object_get(reply, "cannot_write"));
 	count = print_rows(alone, true, "on this disk only, until a follower has them on its own");
 	count += print_rows(alone, false, "on this disk only: topics without replicas");
 	if (!count)
