@@ -492,10 +492,10 @@ static enum mr_out_of_sync why_out(const struct mr_replica *machine, uint32_t no
 
 	if (machine->role != MR_ROLE_LEADER)
 		return MR_OUT_NOT_KNOWN;
+	if (!peer->connected) /* it may have been left out of a claim, which nobody proposes */
+		return MR_OUT_AWAY;
 	if (!asked)
 		return MR_OUT_ITSELF;
-	if (!peer->connected)
-		return MR_OUT_AWAY;
 	return peer->fetching ? MR_OUT_LATE : MR_OUT_APART;
 }
 
