@@ -254,6 +254,7 @@ static void add_per_record(json_t *row, const char *name, uint64_t bytes, uint64
 static json_t *peer_json(const struct mr_control_peers *peers,
 			 const struct mr_feed_peer_status *peer)
 {
+	const struct mr_config_peer *row_of;
 	json_t *row = json_pack(
 		"{s:s, s:i, s:s, s:b, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "node",
 		peer->name, "number", (int)peer->node, "address", peer->address, "connected",
@@ -271,6 +272,9 @@ static json_t *peer_json(const struct mr_control_peers *peers,
 	add_per_record(row, "received_bytes_per_record", peer->received_bytes,
 		       peer->received_records);
 	add_rates(row, peers, peer->node);
+	row_of = mr_config_peer_numbered(peers->control->config, peer->node);
+	if (row_of)
+		json_object_set_new(row, "bytes_per_second_max", number(row_of->bytes_per_second));
 	if (!peer->connected)
 		json_object_set_new(row, "do", json_string(mr_control_peer_hint(peer->last_error)));
 	if (peer->connected && peers->disks[peer->node].kind != MR_DISK_WELL) {

@@ -58,6 +58,7 @@ static void print_traffic(const json_t *peer)
 {
 	const json_t *per_record = json_object_get(peer, "sent_bytes_per_record");
 	const json_t *batches = json_object_get(peer, "sent_batch_bytes");
+	json_int_t most = mr_ask_number(peer, "bytes_per_second_max");
 	char sent[24];
 	char received[24];
 
@@ -65,6 +66,8 @@ static void print_traffic(const json_t *peer)
 		printf("  now: %s/s there, %s/s back\n",
 		       mr_ask_bytes(mr_ask_number(peer, "sent_bytes_per_second"), sent),
 		       mr_ask_bytes(mr_ask_number(peer, "received_bytes_per_second"), received));
+	if (most > 0)
+		printf("  sent at most: %s/s (bytes_per_second)\n", mr_ask_bytes(most, sent));
 	/* the feed compresses nothing, nor does anything before it: batches are sent as they lie */
 	printf("  since the start: %s there, %s back, not compressed",
 	       mr_ask_bytes(mr_ask_number(peer, "sent_bytes"), sent),
@@ -114,7 +117,7 @@ static void print_peer(const json_t *peer, json_int_t here_max)
 		       " there and %" JSON_INTEGER_FORMAT " here: make them equal\n",
 		       peer_max, here_max);
 	if (error[0])
-		printf("  last error: %s\n", error);
+		printf("  %s: %s\n", connected ? "error before that" : "last error", error);
 	print_disk(peer, "  it cannot write");
 	if (mr_ask_word(peer, "do")[0])
 		printf("  do: %s\n", mr_ask_word(peer, "do"));
@@ -188,7 +191,7 @@ static void print_partition(const json_t *partition)
 		       mr_ask_words(waits, room, sizeof(room)));
 	if (unwritten)
 		printf("    who is in sync is not written down yet by %s: nothing is committed "
-		       "before\n",
+		       "before; what to do: millrace status\n",
 		       mr_ask_words(unwritten, room, sizeof(room)));
 	print_followers(partition);
 }
