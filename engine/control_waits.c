@@ -171,6 +171,7 @@ static void words_of_change(const struct mr_hosted *hosted, const struct wait *w
 			    struct mr_error *out)
 {
 	const struct mr_control *control = hosted->control;
+	uint32_t least = mr_topic_least_in_sync(hosted->topic);
 	uint64_t away = wait->hosts & ~control->peers->connected;
 	char isr[200], hosts[200];
 
@@ -179,15 +180,20 @@ static void words_of_change(const struct mr_hosted *hosted, const struct wait *w
 	mr_error_why(out,
 		     "in sync from now on: %s; min_insync_replicas is %u; that is not written down "
 		     "yet by: %s",
-		     isr, mr_topic_least_in_sync(hosted->topic), hosts);
+		     isr, least, hosts);
 	if (away)
-		mr_error_hint(
-			out,
-			"start %s, or make it reachable: nothing is committed before; millrace "
-			"peers says what is wrong",
-			list(control, away, hosts, sizeof(hosts)));
-	else
+		list(control, away, hosts, sizeof(hosts));
+	if (!away)
 		mr_error_hint(out, "look at the disk and the messages of: %s", hosts);
+	else if ((uint32_t)__builtin_popcountll(wait->isr & ~away) >= least)
+		mr_error_hint(out, "start %s; or wait some seconds: this host goes on without it",
+			      hosts);
+	else
+		mr_error_hint(out,
+			      "start %s, or make it reachable. Is it gone for good: start this "
+			      "engine anew, then millrace promote TOPIC/PARTITION --accept-loss "
+			      "--old-leader-is-stopped",
+			      hosts);
 }
 
 /* Into 'why' and 'hint'. */

@@ -170,6 +170,21 @@ static uint64_t connected(const struct mr_coord_static *us)
 	return nodes;
 }
 
+/* In a moment it is over; or, where somebody must write it down who is gone, when he is back. */
+static int refuse_while_changed(const struct mr_coord_static *us, const struct mr_register *reg,
+				struct mr_error *err)
+{
+	uint64_t missing = mr_register_unconfirmed(us, reg);
+	char hosts[200];
+
+	if (!missing)
+		return mr_error_set(err, -EAGAIN, "the register is being changed: say it again");
+	mr_error_set(err, -EAGAIN,
+		     "who is in sync was changed, and that is not written down yet by %s",
+		     list_nodes(us, missing, hosts, sizeof(hosts)));
+	return mr_error_hint(err, "what to do: millrace status, at the leader; then say it again");
+}
+
 /* By the owner: 'to' has all that was committed, and is there to go on. */
 static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 		     const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
@@ -185,7 +200,7 @@ static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 	if (reg->now.state.leader == (int32_t)wanted->to)
 		return mr_error_set(err, -EALREADY, "host %s leads already", to);
 	if (!mr_register_is_accepted(reg))
-		return mr_error_set(err, -EAGAIN, "the register is being changed: say it again");
+		return refuse_while_changed(us, reg, err);
 	if (!(reg->now.state.isr & mr_coord_bit(wanted->to))) {
 		mr_error_set(err, -EPERM, "host %s is not in sync; in sync: %s", to,
 			     list_nodes(us, reg->now.state.isr, hosts, sizeof(hosts)));

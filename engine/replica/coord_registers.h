@@ -141,6 +141,8 @@ struct mr_register *mr_registers_add(struct mr_coord_static *us, const struct mr
 bool mr_register_is_durable(const struct mr_register *reg);
 /* And nothing of it may be lost with a single disk of those that are in sync. */
 bool mr_register_is_accepted(const struct mr_register *reg);
+/* Others in the new ISR who have not said, for a second now, that they have it on disk. */
+uint64_t mr_register_unconfirmed(const struct mr_coord_static *us, const struct mr_register *reg);
 /* 'node' has what is durable here. */
 void mr_register_confirmed(struct mr_coord_static *us, struct mr_register *reg, uint32_t node);
 /* This host is its owner and may write now. */

@@ -683,15 +683,20 @@ int mr_coord_static_known(const struct mr_coord *coord, const struct mr_coord_ke
 	return 0;
 }
 
+uint64_t mr_register_unconfirmed(const struct mr_coord_static *us, const struct mr_register *reg)
+{
+	if (reg->accepted || reg->durable.owner != (int32_t)us->options.self ||
+	    us->now_ns - reg->durable_ns < MR_COORD_GIVE_UP_NS)
+		return 0;
+	return reg->durable.state.isr & mr_coord_others(us, reg) & ~reg->has;
+}
+
 uint64_t mr_coord_static_unconfirmed(const struct mr_coord *coord, const struct mr_coord_key *key)
 {
 	const struct mr_coord_static *us = mr_coord_static_of(coord);
 	const struct mr_register *reg = mr_registers_find(us, key);
 
-	if (!reg || reg->accepted || reg->durable.owner != (int32_t)us->options.self ||
-	    us->now_ns - reg->durable_ns < MR_COORD_GIVE_UP_NS)
-		return 0;
-	return reg->durable.state.isr & mr_coord_others(us, reg) & ~reg->has;
+	return reg ? mr_register_unconfirmed(us, reg) : 0;
 }
 
 /* ---- connections and time -------------------------------------------------------------------- */

@@ -93,6 +93,55 @@ class Operator(hosts.TwoHosts):
         self.assertLess(len(out.splitlines()), len(every.splitlines()), out)
         self.assertEqual(len(re.findall(r"(?m)^  t/\d+:", every)), 24)
 
+    def test_a_change_that_waits_for_a_host_says_what_to_do(self):
+        """The leader claims with both, and after ten seconds by itself: so long this takes."""
+        self.a.start()
+        for least in ("1", "2"):
+            self.a.good("topic", "create", "t" + least, "--replicas", "2",
+                        "--min-insync-replicas", least, "--leaders", "a")
+        def hint(topic):
+            row = self.waits(self.a, topic).get(0, {})
+            return row.get("do", "") if "is not written down yet by: b" in row.get("why", "") \
+                else ""
+        self.wait_for(lambda: hint("t1") and hint("t2"), "both to wait for b")
+        self.assertEqual(hint("t1"),
+                         "start b; or wait some seconds: this host goes on without it")
+        self.assertIn("gone for good: start this engine anew, then millrace promote", hint("t2"))
+        ran = self.a.run("promote", "t2/0", "--to", "b")
+        self.assertRegex(ran.err, r"not written down yet by b \(EAGAIN\)\n  do:  .*status")
+        self.wait_for(lambda: self.a.partition("t1").get("isr") == ["a"] and
+                      not self.waits(self.a, "t1"), "a to go on without b")
+        self.assertIn("b: NOT in sync", self.a.good("peers").out)
+        self.assertIn("since it was not connected", self.a.good("peers").out)
+        # what the sentence says helps, and loses nothing that is on this disk
+        self.a.stop()
+        self.a.start()
+        self.a.good("promote", "t2/0", "--accept-loss", "--old-leader-is-stopped")
+        self.wait_for(lambda: self.waits(self.a, "t2").get(0, {}).get("why", "").startswith(
+            "in sync: a; min_insync_replicas is 2"), "a to lead t2")
+
+    def test_a_peers_quota_is_shown(self):
+        self.a.start()
+        self.assertNotIn("sent at most", self.a.good("peers").out)
+        self.a.stop()
+        with open(self.a.config, encoding="utf-8") as file:
+            text = file.read()
+        self.file(self.a.config, text.replace("{number: 1,", "{number: 1, bytes_per_second: "
+                                              "2000000,"))
+        self.start_both()
+        self.assertRegex(self.a.good("peers").out,
+                         r"(?m)^  sent at most: 2\.0 MB/s \(bytes_per_second\)$")
+        self.assertEqual(self.a.peer()["bytes_per_second_max"], 2000000)
+        self.assertEqual(self.b.peer()["bytes_per_second_max"], 0)
+
+    def test_an_error_before_the_connection_is_said_to_be_one(self):
+        self.a.start()
+        self.wait_for(lambda: re.search("  last error: cannot connect", self.a.good("peers").out),
+                      "a to have tried")
+        self.b.start()
+        self.wait_for(lambda: self.a.peer()["connected"], "a to try again")
+        self.assertRegex(self.a.good("peers").out, "  error before that: cannot connect")
+
     # ---- who waits -------------------------------------------------------------------------
 
     def test_tail_says_what_it_waits_for_and_that_it_goes_on(self):

@@ -348,7 +348,12 @@ Test(coord_static, says_whom_a_change_waits_for, .init = coords_setup, .fini = c
 	coords_shrink(0, COORDS_NODE(0) | COORDS_NODE(1));
 	coords_settle();
 	cr_expect_eq(mr_coord_static_unconfirmed(owner->coord, &coords_key), 0, "it is early");
+	cr_expect_eq(coords_promote(0, 1, false, 2), -EAGAIN);
+	cr_expect_str_eq(coords_err.what, "the register is being changed: say it again");
 	coords_pass(1100);
+	cr_expect_eq(coords_promote(0, 1, false, 2), -EAGAIN);
+	cr_expect_str_eq(coords_err.what, "who is in sync was changed, and that is not written "
+					  "down yet by b");
 	cr_expect_eq(mr_coord_static_unconfirmed(owner->coord, &coords_key), COORDS_NODE(1));
 	cr_expect_eq(mr_coord_static_unconfirmed(coords_hosts[2].coord, &coords_key), 0,
 		     "who only hears of it waits for nobody");
