@@ -106,6 +106,8 @@ struct mr_hosted {
 	uint64_t cut_offset;
 	bool cut_reset;
 	bool cut_waits;			     /* for space */
+	bool cut_forgotten;		     /* by the pipelines that read it */
+	uint32_t forgets;		     /* of them, out */
 	struct mr_checkpoint_partition anew; /* what the log begins anew with, if 'anew_valid' */
 	bool anew_valid;
 	struct mr_trouble name_trouble, drop_trouble, cut_trouble;

@@ -6,7 +6,8 @@
  *
  *	CUT_UNROUTING	 the worker asked; the feed is to send it nothing more
  *	CUT_LETTING_GO	 the worker is to let go of the log, and keeps lanes, watches and replica
- *	CUT_AT_REST	 it did; chores that are under way for the log end first
+ *	CUT_AT_REST	 it did; chores that are under way for the log end first, and pipelines
+ *			 forget what they read of what goes
  *	CUT_CUTTING	 a chore cuts and recovers the log
  *	CUT_ADDING	 the worker takes the partition that was made of it
  *
@@ -312,7 +313,7 @@ static void cut(struct mr_hosted *hosted)
 	struct cut_chore *work;
 
 	if (hosted->chores || hosted->snapshot_out || hosted->log_start_out || hosted->cut_waits ||
-	    control->failed || !leave_checkpoint(hosted))
+	    control->failed || !mr_control_pipelines_forget(hosted) || !leave_checkpoint(hosted))
 		return;
 	if (given_up && mr_log_files_start_offset(hosted->files) > 0) {
 		begin_anew_later(hosted);
@@ -373,6 +374,8 @@ static void go_on(struct mr_hosted *hosted)
 		end_cut(hosted);
 		mr_control_post_removal(hosted);
 	} else if (hosted->cut == MR_CUT_AT_REST && hosted->remove_posted) {
+		if (hosted->forgets)
+			return; /* they come back first */
 		end_cut(hosted);
 		hosted->let_go = false;
 		mr_control_post_removal(hosted);
@@ -396,6 +399,7 @@ void mr_control_truncate(struct mr_hosted *hosted, struct mr_worker_message *mes
 	hosted->cut_offset = message->offset;
 	hosted->cut_reset = message->reset;
 	hosted->cut_waits = false;
+	hosted->cut_forgotten = false;
 	go_on(hosted);
 }
 

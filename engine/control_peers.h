@@ -126,6 +126,10 @@ const char *mr_control_disk_hint(const struct mr_disk_state *disk);
 void mr_control_pipelines_tell_all(struct mr_control_peers *peers, uint32_t node);
 bool mr_control_pipelines_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
 
+/* control_pipeline_cut.c */
+/* True: no pipeline knows any more what the log is about to lose. */
+bool mr_control_pipelines_forget(struct mr_hosted *hosted);
+
 /* control_report.c */
 void mr_control_report_second(struct mr_control_peers *peers);
 

@@ -323,6 +323,28 @@ static void begin_fresh(struct mr_control *control, struct mr_definition *fresh)
 			     fresh->name, err.what);
 }
 
+/* What was sent to a thread that was ending. */
+static void take_left(struct mr_pipeline_host *host, const struct mr_error *why)
+{
+	struct mr_runner_message *message;
+
+	while ((message = mr_runner_left(host->runner)) != NULL) {
+		message->status = why->code;
+		message->err = *why;
+		if (message->kind == MR_RUNNER_FORGET) {
+			message->status = mr_runner_forget_checkpoint(
+				host->control->io, host->definition, message, &message->err);
+			mr_control_pipeline_forgot(host, message);
+		} else if (message->kind == MR_RUNNER_GET) {
+			mr_control_rule_got(host, message);
+		} else {
+			mr_definition_free(message->definition);
+			free(message->offsets);
+			free(message);
+		}
+	}
+}
+
 static void ended(struct mr_pipeline_host *host)
 {
 	struct mr_control *control = host->control;
@@ -331,8 +353,10 @@ static void ended(struct mr_pipeline_host *host)
 
 	mr_error_set(&err, -ECANCELED, "pipeline '%s' has ended", host->definition->name);
 	mr_control_rule_forget(host, &err);
-	if (host->runner)
+	if (host->runner) {
+		take_left(host, &err);
 		mr_runner_close(host->runner);
+	}
 	if (host->removed)
 		remove_files(host);
 	free_host(host);
@@ -365,6 +389,9 @@ static bool take_message(struct mr_pipeline_host *host, struct mr_runner_message
 	case MR_RUNNER_GO_ON:
 		mr_definition_free(message->definition);
 		free(message);
+		break;
+	case MR_RUNNER_FORGET:
+		mr_control_pipeline_forgot(host, message);
 		break;
 	case MR_RUNNER_SAYS:
 		said(host, message);

@@ -25,6 +25,7 @@ struct mr_pipeline_host {
 	struct mr_definition *fresh;	  /* another begins with this, the catalogue's, then */
 	struct mr_local_ticket *removing; /* answered when they are gone; or NULL */
 	uint32_t asked;			  /* GETs that are out */
+	uint32_t forgets;		  /* FORGETs that are */
 	/* a new version, on its way in */
 	struct mr_local_ticket *replacing;
 	char *text;
@@ -59,6 +60,10 @@ void mr_control_pipeline_supersede(struct mr_pipeline_host *host, struct mr_defi
 /* control_pipeline_peers.c: peers with a replica of its input hear of it */
 void mr_control_pipeline_made(struct mr_control *control, const struct mr_definition *definition);
 void mr_control_pipeline_gone(struct mr_control *control, const struct mr_definition *definition);
+
+/* control_pipeline_cut.c */
+/* FORGET is back. */
+void mr_control_pipeline_forgot(struct mr_pipeline_host *host, struct mr_runner_message *message);
 
 /* control_rules.c */
 void mr_control_rule_held(struct mr_pipeline_host *host, struct mr_runner_message *message);

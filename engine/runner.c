@@ -30,6 +30,7 @@
 #define SECOND_NS    UINT64_C(1000000000)
 #define LAST_MS	     3000 /* what the last records of a stop may take to be acknowledged */
 #define REST_MS	     5000 /* before it begins once more */
+#define REST_SOON_MS 500
 
 const char *const mr_runner_state_words[MR_RUNNER_STATES] = {
 	[MR_RUNNER_STARTING] = "starting",
@@ -89,6 +90,19 @@ static void queue(struct mr_runner *runner, struct mr_runner_message *message)
 	message->next = NULL;
 	*runner->queued_end = message;
 	runner->queued_end = &message->next;
+}
+
+static void set_leave(struct mr_runner *runner, bool leave)
+{
+	/* relaxed: seen in time; the thread that takes a FORGET sets it itself */
+	atomic_store_explicit(&runner->leave, leave, memory_order_relaxed);
+}
+
+/* A FORGET waits until everything is left. */
+static void put_off(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	queue(runner, message);
+	set_leave(runner, true);
 }
 
 static struct mr_runner_message *unqueue(struct mr_runner *runner)
@@ -155,6 +169,10 @@ void mr_runner_refuse_all(struct mr_runner *runner, const char *topic, int32_t p
 
 	while ((message = unqueue(runner)) != NULL) {
 		mr_assert(message->kind != MR_RUNNER_GO_ON); /* it does not hold */
+		if (message->kind == MR_RUNNER_FORGET) {
+			put_off(runner, message);
+			return;
+		}
 		message->status = mr_error_set(&message->err, -EAGAIN,
 					       "pipeline '%s' waits: topic '%.100s' partition %d "
 					       "takes nothing now",
@@ -364,6 +382,16 @@ static int remember_definition(struct mr_runner *runner, struct mr_runner_messag
 	return r;
 }
 
+/* Without partitions: nothing but its checkpoint knows anything. */
+static void forget(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	message->status =
+		mr_runner_forget_checkpoint(runner->io, runner->definition, message, &message->err);
+	if (message->status < 0)
+		save_failed(runner, message->status, &message->err);
+	send(runner, message);
+}
+
 /* 'works': its partitions are there. */
 static int take_requests(struct mr_runner *runner, bool works, struct mr_error *err)
 {
@@ -371,7 +399,13 @@ static int take_requests(struct mr_runner *runner, bool works, struct mr_error *
 	int r = 0;
 
 	while (r == 0 && (message = unqueue(runner)) != NULL) {
-		if (message->kind == MR_RUNNER_GO_ON) {
+		if (message->kind == MR_RUNNER_FORGET && works) {
+			put_off(runner, message);
+			return 0;
+		}
+		if (message->kind == MR_RUNNER_FORGET) {
+			forget(runner, message);
+		} else if (message->kind == MR_RUNNER_GO_ON) {
 			r = works ? go_on(runner, message, err)
 				  : remember_definition(runner, message);
 		} else if (!works) {
@@ -558,16 +592,26 @@ static void end(struct mr_runner *runner)
 	runner->holding = false;
 }
 
-/* A while in which it only answers. */
-static void rest(struct mr_runner *runner)
+/* A while in which it only answers. What is not up yet will be soon. */
+static void rest(struct mr_runner *runner, int status)
 {
-	uint64_t until = now_ns(runner) + (uint64_t)REST_MS * 1000000;
+	uint64_t ms = status == -EAGAIN ? REST_SOON_MS : REST_MS;
+	uint64_t until = now_ns(runner) + ms * 1000000;
 	struct mr_error err;
 
 	while (!mr_runner_stops(runner) && now_ns(runner) < until) {
 		(void)take_requests(runner, false, &err);
 		sleep_on_requests(runner, ASK_MS);
 	}
+}
+
+/* Its partitions are gone, whatever for. */
+static void take_leave(struct mr_runner *runner)
+{
+	struct mr_error err;
+
+	set_leave(runner, false);
+	(void)take_requests(runner, false, &err);
 }
 
 static void *run(void *arg)
@@ -580,19 +624,24 @@ static void *run(void *arg)
 	snprintf(name, sizeof(name), "p:%.12s", runner->definition->name);
 	(void)pthread_setname_np(pthread_self(), name);	  /* for people only */
 	(void)mr_place_bind_thread(&runner->place, NULL); /* a wish, no need */
-	while (!mr_runner_stops(runner)) {
+	while (!mr_runner_ends(runner)) {
 		memset(&err, 0, sizeof(err));
 		r = begin(runner, &err);
 		if (r == 0)
 			r = work(runner, &err);
-		if (mr_runner_stops(runner) && (r == 0 || r == -ECANCELED))
+		if (mr_runner_ends(runner) && (r == 0 || r == -ECANCELED))
 			(void)save_and_settle(runner, &err); /* else it says a little again */
 		end(runner);
-		if (mr_runner_stops(runner))
+		if (mr_runner_ends(runner))
 			break;
-		set_state(runner, MR_RUNNER_STOPPED);
-		say(runner, MR_RUNNER_SAYS, r, &err);
-		rest(runner);
+		if (mr_runner_stops(runner)) {
+			set_state(runner, MR_RUNNER_STARTING);
+		} else {
+			set_state(runner, MR_RUNNER_STOPPED);
+			say(runner, MR_RUNNER_SAYS, r, &err);
+			rest(runner, r);
+		}
+		take_leave(runner);
 	}
 	(void)take_requests(runner, false, &err);
 	runner->ask.kind = MR_RUNNER_ENDED;
@@ -692,6 +741,22 @@ struct mr_runner_message *mr_runner_take(struct mr_runner *runner)
 {
 	mr_mailbox_wake(runner->to_control); /* silences the bell, before looking */
 	return mr_mailbox_receive(runner->to_control);
+}
+
+int mr_runner_forget(struct mr_runner *runner, struct mr_runner_message *message)
+{
+	int r;
+
+	message->kind = MR_RUNNER_FORGET;
+	r = mr_mailbox_send(runner->to_runner, message);
+	if (r == 0)
+		set_leave(runner, true);
+	return r;
+}
+
+struct mr_runner_message *mr_runner_left(struct mr_runner *runner)
+{
+	return mr_mailbox_receive(runner->to_runner);
 }
 
 void mr_runner_stop(struct mr_runner *runner)

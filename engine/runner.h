@@ -60,6 +60,9 @@ enum mr_runner_message_kind {
 	MR_RUNNER_GET,	 /* key: back with text */
 	MR_RUNNER_HOLD,	 /* stop at a checkpoint: back with offsets; until GO_ON */
 	MR_RUNNER_GO_ON, /* definition: the new one; NULL: the same */
+	/* partition, log_end: the input's log loses what it has from there on. Back when nothing
+	 * here knows of it: no state, no checkpoint */
+	MR_RUNNER_FORGET,
 	/* pipeline -> control, who frees it */
 	MR_RUNNER_SAYS,	       /* err: why it does not run; status 0: it does */
 	MR_RUNNER_DISK_FAILED, /* D3 */
@@ -151,6 +154,14 @@ const struct mr_runner_view *mr_runner_view(const struct mr_runner *runner);
 /* -EAGAIN: it is too far behind to be asked. */
 int mr_runner_send(struct mr_runner *runner, struct mr_runner_message *message);
 struct mr_runner_message *mr_runner_take(struct mr_runner *runner); /* NULL: none */
+/* FORGET: whatever it does, it leaves it for this, and begins at its checkpoints once more.
+ * -EAGAIN: as mr_runner_send(). */
+int mr_runner_forget(struct mr_runner *runner, struct mr_runner_message *message);
+/* After ENDED: what it was sent and did not take; NULL: no more. */
+struct mr_runner_message *mr_runner_left(struct mr_runner *runner);
+/* FORGET of who has no thread (any more). -EIO: D3. */
+int mr_runner_forget_checkpoint(struct mr_io *io, const struct mr_definition *definition,
+				const struct mr_runner_message *message, struct mr_error *err);
 /* It writes a last checkpoint, gives its lanes back, and says ENDED. */
 void mr_runner_stop(struct mr_runner *runner);
 /* After ENDED: joins the thread. */

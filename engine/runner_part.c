@@ -359,6 +359,32 @@ static int load(struct mr_runner_part *part, struct mr_error *err)
 	return 0;
 }
 
+int mr_runner_forget_checkpoint(struct mr_io *io, const struct mr_definition *definition,
+				const struct mr_runner_message *message, struct mr_error *err)
+{
+	struct mr_pipeline_file head;
+	char path[80], directory[64];
+	int r;
+
+	mr_definition_checkpoint(definition, message->partition, path);
+	r = mr_pipeline_file_head(io, path, &head, err);
+	if (r == -ENOENT || r == -EBADMSG)
+		return 0; /* nothing is begun with that */
+	if (r < 0 || head.offset <= message->log_end)
+		return r;
+	mr_definition_directory(definition, directory);
+	r = mr_io_remove(io, path, err);
+	if (r == 0)
+		r = mr_io_sync_directory(io, directory, err);
+	if (r == 0)
+		mr_diag_warn("a pipeline's checkpoint knew records that its input has no more: the "
+			     "input is read again",
+			     "pipeline=%s topic=%s partition=%d from=%" PRIu64 " to=%" PRIu64,
+			     definition->name, definition->input, message->partition,
+			     message->log_end, head.offset);
+	return r;
+}
+
 static int begin_anew(struct mr_runner_part *part, struct mr_error *err)
 {
 	mr_pipeline_free(part->pipeline);
@@ -465,6 +491,13 @@ static int look_at_input(struct mr_runner_part *part, struct mr_error *err)
 				     "%s",
 				     definition_of(part)->name);
 	}
+	if (part->offset > runner->ask.log_end && !part->active)
+		return mr_error_set(err, -EAGAIN,
+				    "topic '%.100s' partition %d ends at offset %" PRIu64
+				    " here, and pipeline '%s' has read up to %" PRIu64
+				    ": it waits until the copy has come so far",
+				    definition_of(part)->input, part->number, runner->ask.log_end,
+				    definition_of(part)->name, part->offset);
 	if (part->offset > runner->ask.log_end) {
 		mr_error_set(err, -ENODATA,
 			     "topic '%.100s' partition %d ends at offset %" PRIu64

@@ -55,7 +55,8 @@ struct mr_runner {
 	struct mr_mailbox *to_runner, *to_control;
 	pthread_t thread;
 	struct mr_runner_view view;
-	_Atomic bool stop; /* the control thread's; relaxed: seen in time */
+	_Atomic bool stop;  /* the control thread's; relaxed: seen in time */
+	_Atomic bool leave; /* as well: a FORGET is in the mailbox */
 	struct mr_definition *definition;
 	struct mr_rule **rules; /* by version; NULL: not compiled yet */
 	struct mr_program **programs;
@@ -71,9 +72,16 @@ struct mr_runner {
 	uint64_t save_ns, second_ns;
 };
 
-static inline bool mr_runner_stops(const struct mr_runner *runner)
+/* For good. */
+static inline bool mr_runner_ends(const struct mr_runner *runner)
 {
 	return atomic_load_explicit(&runner->stop, memory_order_relaxed);
+}
+
+/* What it does, if only to begin it once more. */
+static inline bool mr_runner_stops(const struct mr_runner *runner)
+{
+	return mr_runner_ends(runner) || atomic_load_explicit(&runner->leave, memory_order_relaxed);
 }
 
 /* runner.c */

@@ -249,6 +249,9 @@ void mr_worker_partition_close_log(struct mr_worker_partition *partition);
  */
 void mr_worker_partition_ended(const struct mr_worker_partition *partition, uint64_t *offset,
 			       uint64_t *position);
+/* Which leader epochs its log has, and its end: after REMOVE_PARTITION with -ESTALE is back. */
+const struct mr_epochs *mr_worker_partition_epochs(const struct mr_worker_partition *partition,
+						   uint64_t *log_end);
 /* For handing out: constant while the partition lives. */
 const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition *partition);
 /* NULL: kept on this host alone. Lives as long as the partition. */

@@ -277,6 +277,13 @@ void mr_worker_partition_ended(const struct mr_worker_partition *partition, uint
 	*position = log.flushed_position;
 }
 
+const struct mr_epochs *mr_worker_partition_epochs(const struct mr_worker_partition *partition,
+						   uint64_t *log_end)
+{
+	*log_end = partition->state.log_end;
+	return &partition->state.epochs;
+}
+
 const struct mr_tail *mr_worker_partition_tail(const struct mr_worker_partition *partition)
 {
 	return &partition->tail;

@@ -75,6 +75,21 @@ int32_t mr_epochs_at(const struct mr_epochs *epochs, uint64_t offset)
 	return i > 0 ? epochs->entries[i - 1].leader_epoch : MR_EPOCH_NONE;
 }
 
+uint64_t mr_epochs_common(const struct mr_epochs *a, uint64_t a_end, const struct mr_epochs *b,
+			  uint64_t b_end)
+{
+	uint32_t i = a->count, j = b->count;
+
+	while (i > 0 && j > 0 && a->entries[i - 1].leader_epoch != b->entries[j - 1].leader_epoch)
+		if (a->entries[i - 1].leader_epoch > b->entries[j - 1].leader_epoch)
+			a_end = a->entries[--i].start_offset;
+		else
+			b_end = b->entries[--j].start_offset;
+	if (i == 0 || j == 0)
+		return 0;
+	return a_end < b_end ? a_end : b_end;
+}
+
 void mr_epochs_truncate(struct mr_epochs *epochs, uint64_t offset)
 {
 	while (epochs->count > 0 && epochs->entries[epochs->count - 1].start_offset >= offset)

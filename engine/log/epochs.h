@@ -59,6 +59,13 @@ struct mr_epoch_end mr_epochs_end(const struct mr_epochs *epochs, int32_t leader
 /* Of the record at 'offset', below the log's end; MR_EPOCH_NONE below the oldest one known. */
 int32_t mr_epochs_at(const struct mr_epochs *epochs, uint64_t offset);
 
+/*
+ * Up to which offset two logs are the same, by their tables: a record of one epoch at one offset is
+ * the same in both, and so is all before it. 0: by what they know, nothing is.
+ */
+uint64_t mr_epochs_common(const struct mr_epochs *a, uint64_t a_end, const struct mr_epochs *b,
+			  uint64_t b_end);
+
 /* Records from 'offset' on are gone. */
 void mr_epochs_truncate(struct mr_epochs *epochs, uint64_t offset);
 

@@ -148,6 +148,47 @@ class ReplicaPipelines(hosts.TwoHosts):
         self.wait_for(lambda: self.partition(self.a)["lag"] == 0 and
                       self.partition(self.a)["waits_for"] is None, "it to wait no more")
 
+    def given_up(self, end_a, behind):
+        """a spoke alone of 50 records that b, which takes over, never had; 'behind' follow there.
+
+        a's state knew those 50. What a says when it leads again is what b would have said.
+        """
+        self.begin()
+        self.put(self.a, [10] * 100)
+        self.wait_read(self.b, 100, checkpoint=True)
+        self.b.kill()
+        self.put(self.a, [95] * 50)  # alone: an alert, and it stays
+        self.wait_read(self.a, 150, checkpoint=True)
+        end_a()
+        self.b.start()
+        self.promote(self.b, "--accept-loss", "--old-leader-is-stopped")
+        self.put(self.b, [20] * behind)
+        self.wait_answered(self.b, 100 + behind)
+        self.a.start()
+        for topic in ("sensors", *TOPICS):
+            self.wait_for_isr(self.b, topic, ["a", "b"])
+        self.wait_read(self.a, 100 + behind, checkpoint=True)
+        said = [host.good("get", "sensors.knowledge", "press", "--json").json()["found"]
+                for host in (self.a, self.b)]
+        self.assertEqual(said[0], said[1])
+        self.promote(self.b, "--to", "a")
+        self.wait_for(lambda: self.partition(self.a)["active"] == 1, "a to be active")
+        self.put(self.a, [60, 95])
+        self.wait_answered(self.a, 102 + behind)
+        last = [json.loads(value)["avg"] for value in self.a.values("sensors.knowledge")[-2:]]
+        self.assertEqual(last, [(60 + 3 * 20) / 4, (95 + 60 + 2 * 20) / 4])
+        self.assertEqual([json.loads(value)["offset"] for value in
+                          self.a.values("sensors.alerts")], [101 + behind])
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        for topic in TOPICS:
+            self.assertEqual(self.a.batches(topic), self.b.batches(topic))
+
+    def test_what_was_given_up_is_known_no_more(self):
+        self.given_up(self.a.kill, 10)
+
+    def test_nor_where_the_log_is_longer_than_before(self):
+        self.given_up(lambda: self.assertEqual(self.a.stop(), 0), 100)
+
     def test_both_are_killed_and_go_on(self):
         self.begin()
         self.put(self.a, range(100))

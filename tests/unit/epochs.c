@@ -110,3 +110,50 @@ Test(epochs, a_full_table_forgets_the_oldest)
 	check_end(9, 9, 100);
 	end();
 }
+
+/* ---- two logs -------------------------------------------------------------------------------- */
+
+struct one_epoch {
+	int32_t leader_epoch;
+	uint64_t start_offset;
+};
+
+/* Entries end with one of epoch 0. */
+static void note_all(struct mr_epochs *to, const struct one_epoch *entries)
+{
+	cr_assert_eq(mr_epochs_init(to, 8, NULL), 0);
+	for (; entries->leader_epoch; entries++)
+		cr_assert_eq(mr_epochs_note(to, entries->leader_epoch, entries->start_offset), 0);
+}
+
+static void check_common(const struct one_epoch *a_entries, uint64_t a_end,
+			 const struct one_epoch *b_entries, uint64_t b_end, uint64_t expected)
+{
+	struct mr_epochs a, b;
+
+	note_all(&a, a_entries);
+	note_all(&b, b_entries);
+	cr_assert_eq(mr_epochs_common(&a, a_end, &b, b_end), expected);
+	cr_assert_eq(mr_epochs_common(&b, b_end, &a, a_end), expected, "the other way round");
+	mr_epochs_deinit(&a);
+	mr_epochs_deinit(&b);
+}
+
+Test(epochs, two_logs_are_the_same_up_to_where_they_parted)
+{
+	static const struct one_epoch none[] = {{0, 0}};
+	static const struct one_epoch first[] = {{2, 0}, {0, 0}};
+	static const struct one_epoch alone[] = {{2, 0}, {5, 100}, {0, 0}};
+	static const struct one_epoch taken_over[] = {{2, 0}, {9, 80}, {0, 0}};
+	static const struct one_epoch both[] = {{2, 0}, {5, 100}, {9, 130}, {0, 0}};
+	static const struct one_epoch trimmed[] = {{9, 130}, {12, 200}, {0, 0}};
+
+	check_common(first, 50, first, 70, 50);
+	check_common(alone, 150, taken_over, 300, 80); /* that led on at 80 */
+	check_common(alone, 150, both, 300, 130);      /* it had a part of that epoch */
+	check_common(alone, 120, both, 300, 120);
+	check_common(both, 300, trimmed, 400, 200);
+	check_common(alone, 150, trimmed, 400, 0); /* what is common is not known any more */
+	check_common(none, 0, alone, 150, 0);
+	check_common(none, 0, none, 0, 0);
+}
