@@ -293,6 +293,9 @@ void mr_control_commit_made(struct mr_control *control, const struct mr_commit *
 struct mr_hosted_topic *mr_control_hosted_topic_new(struct mr_control *control,
 						    struct mr_topic *topic);
 void mr_control_free_topic(struct mr_topic *topic);
+/* Since the engine's start; false: it was not counted for this partition alone. */
+bool mr_control_counted(const struct mr_hosted *hosted, enum mr_partition_counter which,
+			uint64_t *value);
 /* The largest record alone in a batch. */
 uint32_t mr_control_batch_bytes_max(const struct mr_config *config);
 /* Of each of its partitions. */

@@ -63,6 +63,18 @@ static void add_storage(json_t *row, const struct mr_hosted *hosted, const struc
 	json_object_set_new(row, "bytes", json_integer(bytes));
 }
 
+/* What its batches have, and would have without compression, since the start. */
+static void add_appended(json_t *row, const struct mr_hosted *hosted)
+{
+	uint64_t bytes, plain_bytes;
+
+	if (!mr_control_counted(hosted, MR_COUNT_BYTES, &bytes) ||
+	    !mr_control_counted(hosted, MR_COUNT_PLAIN_BYTES, &plain_bytes))
+		return;
+	json_object_set_new(row, "appended_bytes", json_integer((json_int_t)bytes));
+	json_object_set_new(row, "plain_bytes", json_integer((json_int_t)plain_bytes));
+}
+
 static json_t *partition_json(const struct mr_hosted *hosted)
 {
 	const struct mr_tail *tail = hosted->part ? mr_worker_partition_tail(hosted->part) : NULL;
@@ -81,6 +93,7 @@ static json_t *partition_json(const struct mr_hosted *hosted)
 	json_object_set_new(row, "high_watermark",
 			    json_integer(published(&tail->page->committed_offset)));
 	add_storage(row, hosted, tail);
+	add_appended(row, hosted);
 	json_object_set_new(row, "lanes", json_integer((json_int_t)hosted->lanes));
 	json_object_set_new(row, "producers", json_integer(counter(hosted, MR_GAUGE_PRODUCERS)));
 	return row;
@@ -96,8 +109,9 @@ static json_t *topic_json(const struct mr_control *control, const struct mr_topi
 	mr_topic_id_text(topic->id, id);
 	for (i = 0; i < topic->partition_count; i++)
 		json_array_append_new(partitions, partition_json(&hosted->partitions[i]));
-	row = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", topic->name, "id",
-			id, "storage", mr_config_storage_word(topic->storage), "tail_bytes",
+	row = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", topic->name,
+			"id", id, "storage", mr_config_storage_word(topic->storage), "compression",
+			mr_config_compression_word(topic->compression), "tail_bytes",
 			(json_int_t)mr_control_tail_bytes(control, topic), "created_ms",
 			(json_int_t)topic->created_ms, "retention_bytes",
 			(json_int_t)topic->retention_bytes, "retention_ms",
@@ -177,6 +191,17 @@ static int get_storage(const struct mr_admin_request *request, struct mr_config_
 	return 0;
 }
 
+static int get_compression(const struct mr_admin_request *request, struct mr_config_topic *wanted,
+			   struct mr_error *err)
+{
+	const json_t *value = json_object_get(request->json, "compression");
+	const char *word = json_string_value(value);
+
+	if (!value || json_is_null(value))
+		return 0;
+	return mr_config_compression_parse(word ? word : "", &wanted->compression, err);
+}
+
 static int get_sizes(const struct mr_admin_request *request, struct mr_config_topic *wanted,
 		     struct mr_error *err)
 {
@@ -246,6 +271,8 @@ static int create_topic(struct mr_admin_request *request, struct mr_error *err)
 		mr_config_topic_defaults(request->control->config, name, &wanted);
 		r = get_storage(request, &wanted, err);
 	}
+	if (r == 0)
+		r = get_compression(request, &wanted, err);
 	if (r == 0)
 		r = get_sizes(request, &wanted, err);
 	if (r == 0)

@@ -19,9 +19,10 @@
 /* ---- a hosted partition
  * ------------------------------------------------------------------------------ */
 
+static _Atomic uint64_t spare; /* counts where the file is full */
+
 static void name_counters(struct mr_hosted *hosted)
 {
-	static _Atomic uint64_t spare; /* counts where the file is full */
 	int i;
 
 	for (i = 0; i < MR_PARTITION_COUNTERS; i++) {
@@ -42,6 +43,17 @@ static void forget_counters(struct mr_hosted *hosted)
 
 	for (i = 0; i < MR_PARTITION_COUNTERS; i++)
 		mr_counters_remove(hosted->control->counters, hosted->counters[i]);
+}
+
+bool mr_control_counted(const struct mr_hosted *hosted, enum mr_partition_counter which,
+			uint64_t *value)
+{
+	const _Atomic uint64_t *counter = hosted->counters[which];
+
+	if (!counter || counter == &spare)
+		return false;
+	*value = atomic_load_explicit(counter, memory_order_relaxed); /* relaxed: for people */
+	return true;
 }
 
 /* The largest record alone in a batch, sized as a drain does it: from its frame in the lane. */
@@ -261,6 +273,7 @@ int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovere
 		.log = log_options(hosted),
 		.start = recovered->start,
 		.replica = mr_topic_replicated(hosted->topic) ? &replica : NULL,
+		.compression = hosted->topic->compression,
 		.cut = hosted->cut_part,
 		.owner = hosted,
 	};
@@ -284,7 +297,11 @@ int mr_control_make_part(struct mr_hosted *hosted, struct mr_recovered *recovere
 	if (r < 0)
 		return r;
 	mr_place_prefer_node(hosted->node); /* what is made here is the worker's from then on */
-	r = mr_worker_partition_new(&options, state, &hosted->part, err);
+	if (options.compression != MR_CONFIG_COMPRESSION_NONE)
+		r = mr_worker_compressor(hosted->worker, options.log.batch_bytes_max,
+					 &options.compressor, err);
+	if (r == 0)
+		r = mr_worker_partition_new(&options, state, &hosted->part, err);
 	mr_place_prefer_node(MR_PLACE_ANY);
 	if (r == 0 && !hosted->cut_part)
 		control->partitions[hosted->worker_number]++;

@@ -93,6 +93,7 @@ static struct mr_topic *topic_new(struct mr_control *control, const struct mr_co
 	topic->partition_count = (int32_t)wanted->partitions;
 	topic->created_ms = mr_clock_wall_ms(control->clock);
 	topic->storage = wanted->storage;
+	topic->compression = wanted->compression;
 	/* how much is kept in memory stays as promised; else the configuration's word goes */
 	if (mr_topic_in_memory(topic) || wanted->tail_bytes != control->config->tail_bytes)
 		topic->tail_bytes = wanted->tail_bytes;

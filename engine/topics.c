@@ -260,6 +260,9 @@ json_t *mr_topic_to_json(const struct mr_topic *topic)
 			(json_int_t)topic->segment_bytes, "storage",
 			mr_config_storage_word(topic->storage), "tail_bytes",
 			(json_int_t)topic->tail_bytes);
+	if (row && topic->compression != MR_CONFIG_COMPRESSION_NONE)
+		json_object_set_new(row, "compression",
+				    json_string(mr_config_compression_word(topic->compression)));
 	if (!row || !mr_topic_replicated(topic))
 		return row;
 	json_object_set_new(row, "replicas", nodes_to_json(topic->replicas));
@@ -285,6 +288,21 @@ static int storage_from_json(const json_t *row, struct mr_topic *topic)
 		return -EBADMSG;
 	topic->tail_bytes = (uint64_t)tail_bytes;
 	return mr_config_storage_parse(storage, &topic->storage);
+}
+
+/*
+ * Nothing of it: none. It needs no version of its own: who does not know it keeps the batches as
+ * they are, and makes new ones without.
+ */
+static int compression_from_json(const json_t *row, struct mr_topic *topic)
+{
+	const json_t *word = json_object_get(row, "compression");
+
+	if (!word)
+		return 0;
+	if (!json_is_string(word))
+		return -EBADMSG;
+	return mr_config_compression_parse(json_string_value(word), &topic->compression, NULL);
 }
 
 /* What version 3 has more; nothing of it: this host alone. */
@@ -342,7 +360,7 @@ static int read_topic(const json_t *row, json_int_t version, struct mr_topic **o
 	if (mr_topic_id_parse(id, topic->id) < 0 || partitions < 1 ||
 	    partitions > MR_PARTITIONS_MAX || bytes < 0 || age < 0 || segment < 0 ||
 	    (version > CATALOG_VERSION_1 && storage_from_json(row, topic) < 0) ||
-	    replicas_from_json(row, topic) < 0 ||
+	    compression_from_json(row, topic) < 0 || replicas_from_json(row, topic) < 0 ||
 	    (version < CATALOG_VERSION && mr_topic_replicated(topic))) {
 		free(topic);
 		return mr_error_set(err, -EBADMSG, "topic '%s' has values out of bounds", name);

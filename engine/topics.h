@@ -34,10 +34,11 @@ struct mr_topic {
 	uint64_t retention_ms;	  /* 0: unlimited */
 	uint64_t segment_bytes;
 	enum mr_config_storage storage; /* for good, as all of these */
-	uint64_t tail_bytes;		/* 0: as the configuration says in general */
-	uint64_t replicas;		/* bit i: node i keeps a copy; 0: this host alone */
-	uint32_t min_insync_replicas;	/* with replicas; else 1 */
-	int32_t leaders;		/* with replicas: a node, or MR_TOPIC_LEADERS_SPREAD */
+	enum mr_config_compression compression;
+	uint64_t tail_bytes;	      /* 0: as the configuration says in general */
+	uint64_t replicas;	      /* bit i: node i keeps a copy; 0: this host alone */
+	uint32_t min_insync_replicas; /* with replicas; else 1 */
+	int32_t leaders;	      /* with replicas: a node, or MR_TOPIC_LEADERS_SPREAD */
 	bool lost;   /* this host may have had it and lost it: it leaves every ISR first (R7) */
 	void *owner; /* the control thread's own, beside the catalogue */
 };

@@ -42,6 +42,7 @@ const char *const mr_partition_counter_names[MR_PARTITION_COUNTERS] = {
 	[MR_COUNT_RECORDS] = "appended_records",
 	[MR_COUNT_BATCHES] = "appended_batches",
 	[MR_COUNT_BYTES] = "appended_bytes",
+	[MR_COUNT_PLAIN_BYTES] = "plain_bytes",
 	[MR_COUNT_GROUPS] = "written_groups",
 	[MR_COUNT_GROUP_BYTES] = "written_bytes",
 	[MR_COUNT_DUPLICATES] = "duplicate_records",
@@ -904,6 +905,7 @@ static void worker_free(struct mr_worker *worker)
 	if (worker->bells >= 0)
 		(void)close(worker->bells); /* nothing can be done about it */
 	free(worker->partitions);
+	mr_compressor_free(worker->compressor);
 	free(worker);
 }
 

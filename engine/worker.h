@@ -22,6 +22,7 @@
 #include "base/io.h"
 #include "base/place.h"
 #include "lane.h"
+#include "log/compress.h"
 #include "log/log.h"
 #include "log/partition.h"
 #include "replica/coord.h"
@@ -150,6 +151,7 @@ enum mr_partition_counter {
 	MR_COUNT_RECORDS, /* appended */
 	MR_COUNT_BATCHES,
 	MR_COUNT_BYTES,	      /* of batches */
+	MR_COUNT_PLAIN_BYTES, /* that they would have without compression */
 	MR_COUNT_GROUPS,      /* written */
 	MR_COUNT_GROUP_BYTES, /* with headers and padding */
 	MR_COUNT_DUPLICATES,  /* records dropped because the log had them */
@@ -218,6 +220,8 @@ struct mr_worker_partition_options {
 	const char *read_only_reason; /* borrowed for the call */
 	struct mr_log_options log;
 	struct mr_log_start start;
+	struct mr_compressor *compressor; /* borrowed: mr_worker_compressor(); NULL: of no use */
+	enum mr_config_compression compression;
 	const struct mr_replica_options *replica; /* NULL: kept on this host alone; else copied */
 	struct mr_worker_partition *cut; /* let go of by its worker after MR_WORKER_TRUNCATE: its
 					    replica goes on in the new one; it is freed after */
@@ -309,6 +313,12 @@ struct mr_worker_message *mr_worker_take(struct mr_worker *worker); /* NULL: non
 int mr_worker_fd(const struct mr_worker *worker);
 bool mr_worker_sleep(struct mr_worker *worker);
 void mr_worker_wake(struct mr_worker *worker);
+/*
+ * Control thread only. For partitions of this worker with compression, whose batches are of at most
+ * so many bytes: the same for all. Lives as long as the worker; made when it is first asked for.
+ */
+int mr_worker_compressor(struct mr_worker *worker, uint32_t batch_bytes_max,
+			 struct mr_compressor **out, struct mr_error *err);
 /* The doorbells that wake it: add a lane's bell_to_worker here before the lane. */
 int mr_worker_bells(const struct mr_worker *worker);
 

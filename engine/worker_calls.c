@@ -58,6 +58,17 @@ void mr_worker_wake(struct mr_worker *worker)
 	mr_mailbox_wake(worker->answers);
 }
 
+int mr_worker_compressor(struct mr_worker *worker, uint32_t batch_bytes_max,
+			 struct mr_compressor **out, struct mr_error *err)
+{
+	int r = 0;
+
+	if (!worker->compressor)
+		r = mr_compressor_new(batch_bytes_max, &worker->compressor, err);
+	*out = worker->compressor;
+	return r;
+}
+
 int mr_worker_bells(const struct mr_worker *worker)
 {
 	return worker->bells;

@@ -281,7 +281,7 @@ static bool append_rest(struct mr_worker *worker, struct mr_worker_partition *pa
 							.producer_epoch = rest.producer_epoch,
 							.base_sequence = rest.base_sequence,
 						});
-	mr_worker_replica_appended(worker, partition, &rest);
+	mr_worker_replica_appended(worker, partition, at, &rest);
 	return true;
 }
 

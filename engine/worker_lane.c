@@ -17,8 +17,12 @@
 #include "check.h"
 #include "worker_state.h"
 
-/* A drain is bounded so that one busy lane cannot keep the others waiting. */
-#define DRAIN_BYTES_MAX (256u << 10)
+/*
+ * A drain is bounded so that one busy lane cannot keep the others waiting; where it compresses,
+ * too, by less, since that takes ten times as long, and more at a time is not much smaller.
+ */
+#define DRAIN_BYTES_MAX	      (256u << 10)
+#define DRAIN_BYTES_TO_SHRINK (64u << 10)
 
 bool mr_answers_full(const struct mr_answers *answers)
 {
@@ -247,6 +251,62 @@ static uint32_t encode_frames(struct mr_worker_lane *lane, uint32_t available,
 	return slots;
 }
 
+/* Where a batch is to lie, and whether it gets there by way of the staging buffer. */
+struct place {
+	uint8_t *at;
+	uint32_t room;
+	bool by_staging;
+};
+
+/* As encode_frames(), of a batch that begins in the staging buffer, with so much room. */
+static uint32_t encode_staged(struct mr_worker_lane *lane, uint32_t available, uint32_t room,
+			      struct mr_batch_writer *writer, int *status, struct mr_error *err)
+{
+	const struct mr_worker_partition *partition = lane->partition;
+
+	mr_compressor_begin(partition->compressor, partition->compression, writer, room);
+	return encode_frames(lane, available, writer, status, err);
+}
+
+/*
+ * As encode_frames(), of a batch that begins here. On the way through the staging buffer the bound
+ * is passed only for a record that is larger; and one that leaves no room to compress it is encoded
+ * where it is to lie.
+ */
+static uint32_t encode_batch(struct mr_worker_lane *lane, uint32_t available,
+			     const struct place *place, struct mr_batch_writer *writer, int *status,
+			     struct mr_error *err)
+{
+	uint32_t rooms[] = {place->room, place->room}, slots, i;
+
+	if (rooms[0] > DRAIN_BYTES_TO_SHRINK)
+		rooms[0] = DRAIN_BYTES_TO_SHRINK;
+	for (i = 0; place->by_staging && i < mr_array_count(rooms); i++) {
+		slots = encode_staged(lane, available, rooms[i], writer, status, err);
+		if (writer->record_count || *status < 0)
+			return slots;
+	}
+	mr_batch_begin(writer, place->at, place->room);
+	return encode_frames(lane, available, writer, status, err);
+}
+
+/* The batch is in its place, whole. Returns its bytes. */
+static uint32_t end_batch(const struct mr_worker_partition *partition,
+			  struct mr_batch_writer *writer, const struct place *place,
+			  struct mr_batch_identity *identity)
+{
+	if (writer->bytes != place->at)
+		identity->attributes =
+			mr_compressor_place(partition->compressor, partition->compression, writer,
+					    place->at, place->room);
+	return (uint32_t)mr_batch_end(writer, identity);
+}
+
+static bool compresses(const struct mr_worker_partition *partition)
+{
+	return partition->compression != MR_CONFIG_COMPRESSION_NONE;
+}
+
 /*
  * Room to ask the log for: a frame's 32 bytes of header are about what a record's varints need at
  * most, so a batch is hardly larger than its frames. Never more than the log takes, which is
@@ -254,19 +314,21 @@ static uint32_t encode_frames(struct mr_worker_lane *lane, uint32_t available,
  */
 static uint32_t batch_room(const struct mr_worker_lane *lane, uint32_t available)
 {
+	const struct mr_worker_partition *partition = lane->partition;
 	uint64_t wanted = (uint64_t)available * (MR_SLOT_BYTES + 1);
 	uint64_t least = mr_batch_record_bytes_max(lane->reader.frame_bytes_max);
 
 	if (wanted > DRAIN_BYTES_MAX)
 		wanted = least > DRAIN_BYTES_MAX ? least : DRAIN_BYTES_MAX;
 	wanted += MR_BATCH_HEADER_BYTES + MR_BATCH_RECORD_BYTES_OVERHEAD_MAX;
-	if (wanted > lane->partition->log_options.batch_bytes_max)
-		wanted = lane->partition->log_options.batch_bytes_max;
+	wanted += mr_compress_room(partition->compression, (uint32_t)wanted);
+	if (wanted > partition->log_options.batch_bytes_max)
+		wanted = partition->log_options.batch_bytes_max;
 	return (uint32_t)wanted;
 }
 
 static void finish_batch(struct mr_worker_partition *partition, struct mr_worker_lane *lane,
-			 struct mr_batch_writer *writer, uint32_t slots,
+			 struct mr_batch_writer *writer, const struct place *place, uint32_t slots,
 			 const struct mr_clock *clock)
 {
 	uint32_t count = (uint32_t)writer->record_count;
@@ -280,11 +342,12 @@ static void finish_batch(struct mr_worker_partition *partition, struct mr_worker
 		.base_sequence = (int32_t)(lane->reader.next_number & INT32_MAX),
 	};
 	int64_t max_timestamp_ms = writer->max_timestamp_ms;
-	size_t bytes = mr_batch_end(writer, &identity);
+	size_t plain_bytes = (size_t)(writer->at - writer->bytes);
+	uint32_t bytes = end_batch(partition, writer, place, &identity);
 
 	mr_assert(mr_log_end_offset(partition->log) == identity.base_offset);
 	/* first what others wait for, then the books */
-	end = mr_log_append(partition->log, (uint32_t)bytes, count, max_timestamp_ms);
+	end = mr_log_append(partition->log, bytes, count, max_timestamp_ms);
 	mr_lane_reader_take(&lane->reader, slots, count);
 	answer_later(lane, identity.base_offset, count, end);
 	noted = mr_epochs_note(&partition->state.epochs, identity.leader_epoch,
@@ -296,6 +359,7 @@ static void finish_batch(struct mr_worker_partition *partition, struct mr_worker
 	mr_counter_add(partition->counters[MR_COUNT_RECORDS], count);
 	mr_counter_add(partition->counters[MR_COUNT_BATCHES], 1);
 	mr_counter_add(partition->counters[MR_COUNT_BYTES], bytes);
+	mr_counter_add(partition->counters[MR_COUNT_PLAIN_BYTES], plain_bytes);
 }
 
 /* What the partition thinks of the frame that comes next. True: append from here on. */
@@ -568,10 +632,10 @@ struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 	struct mr_answers *answers = answers_of(lane);
 	struct mr_lane_drain drain = {0};
 	struct mr_batch_writer writer;
+	struct place place = {.by_staging = compresses(partition)};
 	struct mr_error err;
-	uint32_t available, room, slots;
+	uint32_t available, slots;
 	enum mr_log_room verdict;
-	uint8_t *at;
 	int status;
 
 	if (lane->reason != MR_LANE_OPEN || lane->stopped)
@@ -590,8 +654,8 @@ struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 	if (!admit(partition, lane, available, &drain))
 		return drain;
 
-	room = batch_room(lane, available);
-	verdict = mr_log_reserve(partition->log, room, &at);
+	place.room = batch_room(lane, available);
+	verdict = mr_log_reserve(partition->log, place.room, &place.at);
 	if (verdict != MR_LOG_ROOM) {
 		mr_counter_add(
 			partition->counters[verdict == MR_LOG_NO_SEGMENT ? MR_COUNT_NO_SEGMENT
@@ -600,12 +664,11 @@ struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 		drain.no_room = true;
 		return drain;
 	}
-	mr_batch_begin(&writer, at, room);
-	slots = encode_frames(lane, available, &writer, &status, &err);
+	slots = encode_batch(lane, available, &place, &writer, &status, &err);
 	drain.frames = (uint32_t)writer.record_count;
 	drain.bytes = slots * MR_SLOT_BYTES;
 	if (drain.frames)
-		finish_batch(partition, lane, &writer, slots, clock);
+		finish_batch(partition, lane, &writer, &place, slots, clock);
 	if (status < 0)
 		mr_worker_poison(lane, MR_LANE_BAD_FRAME, err.what);
 	return drain;

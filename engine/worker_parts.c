@@ -206,6 +206,8 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 	partition->node = options->node;
 	partition->log_options = options->log;
 	partition->start = options->start;
+	partition->compressor = options->compressor;
+	partition->compression = options->compression;
 	partition->read_only = options->read_only;
 	if (options->read_only)
 		snprintf(partition->read_only_reason, sizeof(partition->read_only_reason), "%s",

@@ -197,8 +197,9 @@ uint8_t *mr_worker_replica_reserve(struct mr_worker *worker, struct mr_worker_pa
 }
 
 void mr_worker_replica_appended(struct mr_worker *worker, struct mr_worker_partition *partition,
-				const struct mr_batch_header *header)
+				const uint8_t *at, const struct mr_batch_header *header)
 {
+	uint64_t plain_bytes = mr_compress_plain_bytes(at, header);
 	int64_t producer_id = header->base_sequence < 0 ? MR_PRODUCER_ID_NONE : header->producer_id;
 	uint64_t end;
 	int noted;
@@ -214,6 +215,7 @@ void mr_worker_replica_appended(struct mr_worker *worker, struct mr_worker_parti
 	mr_counter_add(partition->counters[MR_COUNT_RECORDS], (uint64_t)header->record_count);
 	mr_counter_add(partition->counters[MR_COUNT_BATCHES], 1);
 	mr_counter_add(partition->counters[MR_COUNT_BYTES], header->total_bytes);
+	mr_counter_add(partition->counters[MR_COUNT_PLAIN_BYTES], plain_bytes);
 }
 
 bool mr_worker_replica_append(struct mr_worker *worker, struct mr_worker_partition *partition,
@@ -225,7 +227,7 @@ bool mr_worker_replica_append(struct mr_worker *worker, struct mr_worker_partiti
 		return false;
 	memcpy(at, bytes, header->total_bytes);
 	mr_batch_place(at, header->base_offset, header->leader_epoch);
-	mr_worker_replica_appended(worker, partition, header);
+	mr_worker_replica_appended(worker, partition, at, header);
 	return true;
 }
 

@@ -145,9 +145,9 @@ bool mr_worker_replica_append(struct mr_worker *worker, struct mr_worker_partiti
 /* Room for a batch of that size; NULL: none now. */
 uint8_t *mr_worker_replica_reserve(struct mr_worker *worker, struct mr_worker_partition *partition,
 				   uint32_t bytes);
-/* The batch that was written there. */
+/* The batch that was written to 'at'. */
 void mr_worker_replica_appended(struct mr_worker *worker, struct mr_worker_partition *partition,
-				const struct mr_batch_header *header);
+				const uint8_t *at, const struct mr_batch_header *header);
 
 /* ---- worker_forward.c ---- */
 

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "counters.h"
+#include "log/compress.h"
 #include "worker.h"
 
 #define MR_RUNG_LANES  256  /* bells that the worker remembers the lane of; a power of two */
@@ -74,6 +75,8 @@ struct mr_worker_partition {
 	struct mr_worker_message *snapshot; /* waits until it is durable */
 	struct mr_worker_replica *replica;  /* NULL: kept on this host alone (worker_replica.h) */
 	struct mr_worker_partition *cut;    /* until it is added: whose replica and lanes it gets */
+	struct mr_compressor *compressor;   /* its worker's; NULL: nothing is compressed */
+	enum mr_config_compression compression;
 	_Atomic uint64_t *counters[MR_PARTITION_COUNTERS];
 	uint32_t lane_count;
 	uint32_t watch_count;
@@ -128,6 +131,7 @@ struct mr_worker {
 	uint64_t connected;	/* bit i: node i is */
 	struct mr_worker_node nodes[MR_NODES_MAX];
 	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
+	struct mr_compressor *compressor; /* made by the control thread, used by partitions here */
 	/* start-up: the thread says how it went */
 	pthread_mutex_t start_lock;
 	pthread_cond_t started;

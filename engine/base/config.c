@@ -486,3 +486,27 @@ int mr_config_storage_parse(const char *word, enum mr_config_storage *out)
 	}
 	return -EINVAL;
 }
+
+const char *mr_config_compression_word(enum mr_config_compression compression)
+{
+	static const char *const words[] = {
+		[MR_CONFIG_COMPRESSION_NONE] = "none",
+		[MR_CONFIG_COMPRESSION_LZ4] = "lz4",
+		[MR_CONFIG_COMPRESSION_ZSTD] = "zstd",
+	};
+
+	mr_assert((size_t)compression < mr_array_count(words));
+	return words[compression];
+}
+
+int mr_config_compression_parse(const char *word, enum mr_config_compression *out,
+				struct mr_error *err)
+{
+	struct mr_config_topic topic = {0};
+	int r = mr_option_set(mr_option_find(&mr_config_topic_options, "compression"), word, &topic,
+			      err);
+
+	if (r == 0)
+		*out = topic.compression;
+	return r;
+}

@@ -59,6 +59,13 @@ enum mr_config_storage {
 	MR_CONFIG_STORAGE_MEMORY, /* lanes and a tail, no log: gone with the engine */
 };
 
+/* How batches lie in the tail, in the log and on the feed. */
+enum mr_config_compression {
+	MR_CONFIG_COMPRESSION_NONE,
+	MR_CONFIG_COMPRESSION_LZ4,
+	MR_CONFIG_COMPRESSION_ZSTD,
+};
+
 #define MR_CONFIG_LEADERS_SPREAD "spread"
 
 /* Another host of the cluster. */
@@ -87,6 +94,7 @@ struct mr_config_topic {
 	uint64_t retention_ms;
 	uint64_t segment_bytes;
 	enum mr_config_storage storage;
+	enum mr_config_compression compression;
 	uint64_t tail_bytes; /* a power of two */
 	uint32_t replicas;
 	uint32_t min_insync_replicas;	    /* 0: not given, see mr_config_least_in_sync() */
@@ -126,10 +134,11 @@ struct mr_config {
 	uint32_t connections_per_user;
 	uint64_t checkpoint_quiet_ms;
 	uint64_t pipeline_checkpoint_ms;
-	uint32_t replicas;		    /* of a topic made on first use */
-	uint32_t min_insync_replicas;	    /* 0: not given, see mr_config_least_in_sync() */
-	char leaders[MR_CONFIG_NODE_BYTES]; /* MR_CONFIG_LEADERS_SPREAD, or a host's name */
-	uint32_t producer_ids_max;	    /* of a partition */
+	enum mr_config_compression compression; /* of a topic made on first use */
+	uint32_t replicas;			/* the same */
+	uint32_t min_insync_replicas;		/* 0: not given, see mr_config_least_in_sync() */
+	char leaders[MR_CONFIG_NODE_BYTES];	/* MR_CONFIG_LEADERS_SPREAD, or a host's name */
+	uint32_t producer_ids_max;		/* of a partition */
 	uint64_t producer_expiry_ms;
 	struct mr_config_topic *topics; /* owned; NULL if none; in the file's order, names unique */
 	size_t topic_count;
@@ -193,6 +202,11 @@ const char *mr_config_io_word(enum mr_config_io io);
 const char *mr_config_idle_word(enum mr_config_idle idle);
 const char *mr_config_storage_word(enum mr_config_storage storage);	    /* "disk", "memory" */
 int mr_config_storage_parse(const char *word, enum mr_config_storage *out); /* -EINVAL */
+/* "none", "lz4", "zstd". */
+const char *mr_config_compression_word(enum mr_config_compression compression);
+/* -EINVAL: says which there are, and what is near to it. */
+int mr_config_compression_parse(const char *word, enum mr_config_compression *out,
+				struct mr_error *err);
 
 /* Writes docs/CONFIG.md. 0, or -EIO. */
 int mr_config_describe(FILE *out);

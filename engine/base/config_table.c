@@ -109,6 +109,10 @@ static const struct mr_option general[] = {
 	 FIELD(pipeline_checkpoint_ms),
 	 "How often a pipeline writes down how far it has read: so much is read again after a "
 	 "crash."},
+	{"compression", MR_OPTION_WORD, "none", 0, 0, "none|lz4|zstd", FIELD(compression),
+	 "How the record batches of a topic that is made on first use lie in memory, on disk and "
+	 "on "
+	 "the wire to its peers: none, by lz4 (the least work) or by zstd (the smallest)."},
 	{"replicas", MR_OPTION_COUNT, "1", 1, MR_CONFIG_HOSTS_MAX, NULL, FIELD(replicas),
 	 "Hosts that keep a copy of a topic that is made on first use."},
 	{"min_insync_replicas", MR_OPTION_COUNT, "0", 0, MR_CONFIG_HOSTS_MAX, NULL,
@@ -143,6 +147,8 @@ static const struct mr_option topic[] = {
 	 "is "
 	 "in it is gone when the engine or the host stops, and older records are overwritten when "
 	 "the tail is full; producers must ask for acks memory; no retention, no `segment_bytes`."},
+	{"compression", MR_OPTION_WORD, NULL, 0, 0, "none|lz4|zstd", TOPIC_FIELD(compression),
+	 "As above, for this topic, when it is made."},
 	{"tail_bytes", MR_OPTION_POWER, NULL, 1 * MIB, 4 * GIB, NULL, TOPIC_FIELD(tail_bytes),
 	 "As above, for each of its partitions, when it is made; with storage memory all that is "
 	 "kept."},

@@ -124,6 +124,17 @@ const char *mr_ask_bytes(json_int_t value, char room[24])
 	return scaled((double)value, steps, units, mr_array_count(units), room);
 }
 
+const char *mr_ask_ratio(json_int_t bytes, json_int_t plain_bytes, char room[48])
+{
+	char plain[24];
+
+	if (plain_bytes <= 0)
+		return "nothing yet";
+	snprintf(room, 48, "%.2f of %s", (double)bytes / (double)plain_bytes,
+		 mr_ask_bytes(plain_bytes, plain));
+	return room;
+}
+
 const char *mr_ask_span(json_int_t ms, char room[24])
 {
 	static const double steps[] = {1000, 60, 60, 24};

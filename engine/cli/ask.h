@@ -45,6 +45,8 @@ void mr_ask_certificates(const json_t *list);
 const char *mr_ask_amount(json_int_t value, char room[24]);
 /* The same of bytes: "12 B", "1.5 kB". */
 const char *mr_ask_bytes(json_int_t value, char room[24]);
+/* Compressed bytes beside what they would be: "0.31 of 1.5 kB"; "nothing yet" of nothing. */
+const char *mr_ask_ratio(json_int_t bytes, json_int_t plain_bytes, char room[48]);
 /* "0 ms", "3.2 s", "5 min", "2.1 h". */
 const char *mr_ask_span(json_int_t ms, char room[24]);
 

@@ -9,6 +9,7 @@
 
 #include "arguments.h"
 #include "ask.h"
+#include "base/config.h"
 #include "cli.h"
 #include "millrace/format.h"
 
@@ -22,6 +23,7 @@ enum {
 	OPTION_REPLICAS,
 	OPTION_MIN_INSYNC_REPLICAS,
 	OPTION_LEADERS,
+	OPTION_COMPRESSION,
 };
 
 #define HOSTS_MAX 64 /* of a cluster */
@@ -33,6 +35,7 @@ struct arguments {
 	bool json;
 	bool sized; /* one of create's own options was given */
 	const char *storage;
+	const char *compression;
 	const char *file_option; /* one was given that is about files */
 	uint64_t partitions;
 	uint64_t retention_ms;
@@ -88,7 +91,8 @@ static void check_words(const struct arguments *arguments, struct argp_state *st
 		argp_error(state, list ? "list takes no topic" : "%s needs a topic",
 			   arguments->verb);
 	else if (arguments->sized && strcmp(arguments->verb, "create") != 0)
-		argp_error(state, "%s takes no sizes, no storage and no replicas, only create does",
+		argp_error(state,
+			   "%s takes no sizes, storage, compression and replicas, only create does",
 			   arguments->verb);
 	else if (arguments->replicas && arguments->min_insync_replicas > arguments->replicas)
 		argp_error(state, "--min-insync-replicas: no record would ever be committed, there "
@@ -105,6 +109,17 @@ static void set_storage(struct arguments *arguments, const char *arg, struct arg
 	if (strcmp(arg, "disk") != 0 && strcmp(arg, "memory") != 0)
 		argp_error(state, "--storage: '%s' is neither disk nor memory", arg);
 	arguments->storage = arg;
+	arguments->sized = true;
+}
+
+static void set_compression(struct arguments *arguments, const char *arg, struct argp_state *state)
+{
+	enum mr_config_compression compression;
+	struct mr_error err;
+
+	if (mr_config_compression_parse(arg, &compression, &err) < 0)
+		argp_error(state, "--%s%s%s", err.what, err.hint[0] ? "; " : "", err.hint);
+	arguments->compression = arg;
 	arguments->sized = true;
 }
 
@@ -182,6 +197,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_STORAGE:
 		set_storage(arguments, arg, state);
 		return 0;
+	case OPTION_COMPRESSION:
+		set_compression(arguments, arg, state);
+		return 0;
 	case OPTION_TAIL_BYTES:
 		set_size(state, "tail-bytes", arg, mr_argument_bytes, &arguments->tail_bytes);
 		return 0;
@@ -207,6 +225,10 @@ static const struct argp_option options[] = {
 	 "create: memory of each partition, a power of two, as in 64MiB; in memory all that is "
 	 "kept",
 	 0},
+	{"compression", OPTION_COMPRESSION, "HOW", 0,
+	 "create: of batches in memory, on disk and to peers: none, lz4 or zstd (default: as "
+	 "configured)",
+	 0},
 	{"replicas", OPTION_REPLICAS, "N", 0,
 	 "create: on so many hosts, this one and its peers (default: as configured)", 0},
 	{"min-insync-replicas", OPTION_MIN_INSYNC_REPLICAS, "N", 0,
@@ -228,6 +250,7 @@ static const struct argp argp = {
 	       "\vExamples:\n"
 	       "  millrace topic create trades --partitions 4 --retention 7d\n"
 	       "  millrace topic create quotes --storage memory --tail-bytes 64MiB\n"
+	       "  millrace topic create events --compression zstd\n"
 	       "  millrace topic create orders --replicas 2 --min-insync-replicas 2\n"
 	       "  millrace topic create audit --replicas 2 --leaders a\n"
 	       "  millrace topic list\n"
@@ -265,6 +288,8 @@ static json_t *make_request(const struct arguments *arguments)
 	set_number(request, "min_insync_replicas", arguments->min_insync_replicas);
 	if (arguments->storage)
 		json_object_set_new(request, "storage", json_string(arguments->storage));
+	if (arguments->compression)
+		json_object_set_new(request, "compression", json_string(arguments->compression));
 	return request;
 }
 
@@ -274,8 +299,8 @@ static void print_list(const json_t *reply)
 	size_t i;
 	json_t *topic;
 
-	printf("%-40s %-7s %10s %8s %14s %14s\n", "topic", "storage", "partitions", "replicas",
-	       "records", "bytes");
+	printf("%-40s %-7s %-11s %10s %8s %14s %14s\n", "topic", "storage", "compression",
+	       "partitions", "replicas", "records", "bytes");
 	json_array_foreach(topics, i, topic)
 	{
 		const json_t *partitions = json_object_get(topic, "partitions");
@@ -291,11 +316,11 @@ static void print_list(const json_t *reply)
 				   mr_ask_number(one, "log_start_offset");
 			bytes += mr_ask_number(one, "bytes");
 		}
-		printf("%-40s %-7s %10zu %8zu %14" JSON_INTEGER_FORMAT " %14" JSON_INTEGER_FORMAT
-		       "\n",
+		printf("%-40s %-7s %-11s %10zu %8zu %14" JSON_INTEGER_FORMAT
+		       " %14" JSON_INTEGER_FORMAT "\n",
 		       mr_ask_word(topic, "name"), mr_ask_word(topic, "storage"),
-		       json_array_size(partitions), replicas ? json_array_size(replicas) : 1,
-		       records, bytes);
+		       mr_ask_word(topic, "compression"), json_array_size(partitions),
+		       replicas ? json_array_size(replicas) : 1, records, bytes);
 	}
 }
 
@@ -327,6 +352,25 @@ static void print_memory(const json_t *topic)
 	       "  a consumer that falls behind them is told which offsets it missed\n"
 	       "  acks: memory, which producers must ask for; disk and committed are refused\n\n",
 	       mr_ask_number(topic, "tail_bytes"));
+}
+
+static void print_compression(const json_t *topic)
+{
+	const char *word = mr_ask_word(topic, "compression");
+	json_int_t bytes = 0, plain_bytes = 0;
+	char room[48];
+	size_t i;
+	json_t *one;
+
+	if (!word[0] || strcmp(word, "none") == 0)
+		return;
+	json_array_foreach(json_object_get(topic, "partitions"), i, one)
+	{
+		bytes += mr_ask_number(one, "appended_bytes");
+		plain_bytes += mr_ask_number(one, "plain_bytes");
+	}
+	printf("compressed by %s: since the start %s\n\n", word,
+	       mr_ask_ratio(bytes, plain_bytes, room));
 }
 
 /* Where its copies are, and who leads now. */
@@ -367,6 +411,7 @@ static void print_topic(const json_t *topic, bool created)
 		print_memory(topic);
 	else
 		print_disk(topic);
+	print_compression(topic);
 	print_replicas(topic, created);
 	printf("%9s %6s %-9s %12s %12s %12s %12s %14s\n", "partition", "worker", "state", "start",
 	       "flushed", "committed", "end", "bytes");

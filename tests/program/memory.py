@@ -41,7 +41,7 @@ class Memory(support.Program):
                      "overwritten", "told which offsets it missed", "acks: memory"):
             self.assertIn(part, said)
         self.assertIn("gone when", self.good("topic", "describe", "quotes").out)
-        self.assertRegex(self.good("topic", "list").out, r"(?m)^quotes +memory +1 ")
+        self.assertRegex(self.good("topic", "list").out, r"(?m)^quotes +memory +none +1 ")
         row = self.good("topic", "describe", "quotes", "--json").json()
         self.assertEqual((row["storage"], row["tail_bytes"]), ("memory", 4 << 20))
         self.assertNotIn("flushed_offset", row["partitions"][0], "nothing of it ever is")

@@ -31,6 +31,8 @@ WRONG = (
     (("topic", "create", "t", "--partitions", "1025"), "--partitions"),
     (("topic", "create", "t", "--retention", "long"), "--retention"),
     (("topic", "describe", "t", "--partitions", "2"), "takes no sizes"),
+    (("topic", "create", "t", "--compression", "lz"), "did you mean 'lz4'?"),
+    (("topic", "describe", "t", "--compression", "lz4"), "takes no sizes"),
     (("put",), "name the topic"),
     (("put", "t", "a", "b"), "one too many"),
     (("put", "t", "--format", "xml"), "--format"),

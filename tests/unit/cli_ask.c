@@ -20,13 +20,17 @@ Test(cli_ask, an_amount_has_the_unit_that_fits)
 		{99900, "99.9 k"},  {150000, "150 k"},
 		{1000000, "1.0 M"}, {INT64_C(3200000000), "3.2 G"},
 	};
-	char room[24];
+	char room[24], ratio[48];
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		cr_expect_str_eq(mr_ask_amount(rows[i].value, room), rows[i].text);
 	cr_expect_lt(strlen(mr_ask_amount(INT64_MAX, room)), sizeof(room));
 	cr_expect_str_eq(mr_ask_bytes(999, room), "999 B");
 	cr_expect_str_eq(mr_ask_bytes(4096, room), "4.1 kB");
+	cr_expect_str_eq(mr_ask_ratio(1024, 4096, ratio), "0.25 of 4.1 kB");
+	cr_expect_str_eq(mr_ask_ratio(0, 0, ratio), "nothing yet");
+	cr_expect_lt(strlen(mr_ask_ratio(INT64_MAX, 1, ratio)), sizeof(ratio));
+	cr_expect_lt(strlen(mr_ask_ratio(INT64_MAX, INT64_MAX, ratio)), sizeof(ratio));
 }
 
 Test(cli_ask, a_span_has_the_unit_that_fits)

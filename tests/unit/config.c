@@ -453,6 +453,51 @@ Test(config, a_topic_says_where_its_records_are)
 	       "raise it, or lower record_bytes_max");
 }
 
+/* Of topics made on first use the general word goes; a row has its own. */
+Test(config, a_topics_compression_is_its_own_or_the_general_one)
+{
+	struct mr_config_topic other;
+
+	accept("compression: lz4\n"
+	       "topics:\n"
+	       "  - {name: events, compression: zstd}\n"
+	       "  - {name: trades, partitions: 2}\n"
+	       "  - {name: raw, compression: none}\n");
+	mr_config_topic_defaults(&config, "other", &other);
+	cr_assert_eq(other.compression, MR_CONFIG_COMPRESSION_LZ4);
+	cr_assert_eq(mr_config_topic_find(&config, "events")->compression,
+		     MR_CONFIG_COMPRESSION_ZSTD);
+	cr_assert_eq(mr_config_topic_find(&config, "trades")->compression,
+		     MR_CONFIG_COMPRESSION_LZ4);
+	cr_assert_eq(mr_config_topic_find(&config, "raw")->compression, MR_CONFIG_COMPRESSION_NONE);
+	mr_config_deinit(&config);
+	accept("partitions: 2\n");
+	mr_config_topic_defaults(&config, "other", &other);
+	cr_assert_eq(other.compression, MR_CONFIG_COMPRESSION_NONE);
+	mr_config_deinit(&config);
+	refuse("compression: gzip\n", "f.yaml:1: compression is 'gzip', expected none, lz4 or zstd",
+	       NULL);
+	refuse("topics:\n- name: a\n  compression: ztsd\n",
+	       "f.yaml:3: compression is 'ztsd', expected none, lz4 or zstd",
+	       "did you mean 'zstd'?");
+}
+
+Test(config, a_compression_is_read_back_from_its_word)
+{
+	enum mr_config_compression found = MR_CONFIG_COMPRESSION_NONE;
+
+	for (int i = MR_CONFIG_COMPRESSION_NONE; i <= MR_CONFIG_COMPRESSION_ZSTD; i++) {
+		cr_assert_eq(mr_config_compression_parse(
+				     mr_config_compression_word((enum mr_config_compression)i),
+				     &found, &err),
+			     0);
+		cr_assert_eq(found, (enum mr_config_compression)i);
+	}
+	cr_assert_eq(mr_config_compression_parse("LZ4", &found, &err), -EINVAL);
+	cr_assert_eq(mr_config_compression_parse("", &found, NULL), -EINVAL);
+	cr_assert_eq(found, MR_CONFIG_COMPRESSION_ZSTD, "untouched");
+}
+
 Test(config, refuses_topics_that_cannot_be)
 {
 	refuse("topics:\n- name: a\n- partitions: 3\n", "f.yaml:3: a topic without a name", NULL);

@@ -28,6 +28,7 @@ static struct mr_topic *new_topic(const char *name, uint8_t id)
 	topic->segment_bytes = 1u << 24;
 	topic->storage = id % 2 ? MR_CONFIG_STORAGE_MEMORY : MR_CONFIG_STORAGE_DISK;
 	topic->tail_bytes = id % 2 ? 1u << 26 : 0;
+	topic->compression = id % 3;
 	return topic;
 }
 
@@ -99,6 +100,7 @@ Test(topics, survive_a_power_cut_once_saved)
 				     topics.topics[i]->segment_bytes);
 			cr_assert_eq(found.topics[i]->storage, topics.topics[i]->storage);
 			cr_assert_eq(found.topics[i]->tail_bytes, topics.topics[i]->tail_bytes);
+			cr_assert_eq(found.topics[i]->compression, topics.topics[i]->compression);
 		}
 		mr_topics_deinit(&found);
 		mr_topics_deinit(&topics);
@@ -216,6 +218,19 @@ Test(topics, a_row_of_today_says_its_storage)
 	cr_expect_eq(load_text(ROW_2(",\"storage\":1,\"tail_bytes\":0")), -EBADMSG);
 	cr_expect_eq(load_text(ROW_2(",\"storage\":\"memory\",\"tail_bytes\":3")), -EBADMSG);
 	cr_expect_eq(load_text(ROW_2(",\"storage\":\"memory\",\"tail_bytes\":-1")), -EBADMSG);
+}
+
+/* An engine before there was compression says nothing of it; nobody guesses what a word means. */
+Test(topics, a_row_without_compression_has_none_and_a_strange_one_is_refused)
+{
+#define COMPRESSED(word) ROW_2(",\"storage\":\"disk\",\"tail_bytes\":0,\"compression\":" word)
+	cr_expect_eq(load_text(COMPRESSED("\"lz4\"")), 0);
+	cr_expect_eq(load_text(COMPRESSED("\"zstd\"")), 0);
+	cr_expect_eq(load_text(COMPRESSED("\"none\"")), 0);
+	cr_expect_eq(load_text(COMPRESSED("\"gzip\"")), -EBADMSG);
+	cr_expect_eq(load_text(COMPRESSED("\"\"")), -EBADMSG);
+	cr_expect_eq(load_text(COMPRESSED("3")), -EBADMSG);
+	cr_expect_eq(load_text(COMPRESSED("null")), -EBADMSG);
 }
 
 /* What an engine before topics in memory has written. */
