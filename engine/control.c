@@ -636,6 +636,7 @@ int mr_control_open(const struct mr_control_options *options, struct mr_control 
 	control->config = options->config;
 	control->io = options->io;
 	control->clock = options->clock;
+	control->feed_version_max = options->feed_version_max;
 	control->started_ns = mr_clock_monotonic_ns(options->clock);
 	control->quiet_since_ns = control->started_ns;
 	control->checkpoint_ns = control->started_ns;

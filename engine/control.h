@@ -185,6 +185,7 @@ struct mr_control {
 	bool checkpoint_again; /* there was no space for one */
 	struct mr_trouble checkpoint_trouble;
 	bool stopping;
+	uint32_t feed_version_max;
 	bool failed; /* the data directory failed */
 	struct mr_error failure;
 	struct mr_error shortage; /* for want of room, the last: control_disk.c */
@@ -199,6 +200,7 @@ struct mr_control_options {
 	int counters_fd;			  /* taken */
 	void (*say)(const char *line, void *arg); /* progress of a long recovery; may be NULL */
 	void *arg;
+	uint32_t feed_version_max; /* 0: MR_FEED_VERSION */
 };
 
 /*

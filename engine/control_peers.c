@@ -94,6 +94,7 @@ static void connected(struct mr_control_peers *peers, const struct mr_feed_event
 	char room[16];
 
 	peers->connected |= mr_node_bit(event->node);
+	peers->told_old &= ~mr_node_bit(event->node);
 	mr_diag_notice("a peer is connected", "peer=%s start=%" PRIu64,
 		       mr_control_node_name(peers->control, event->node, room), event->incarnation);
 	mr_control_catalog_tell_all(peers, event->node);
@@ -269,7 +270,7 @@ static int start_feed(struct mr_control_peers *peers, struct mr_error *err)
 		.peers = rows,
 		.peer_count = (uint32_t)config->peer_count,
 		.worker_count = control->plan.worker_count,
-		.version_max = MR_FEED_VERSION,
+		.version_max = control->feed_version_max, /* 0: as the feed speaks */
 		.catch_up_bytes_per_second = config->catch_up_bytes_per_second,
 	};
 	int r = rows ? mr_control_trust_open(peers, &options.trust, err)

@@ -56,6 +56,7 @@ struct mr_control_peers {
 	uint64_t connected;   /* bit i: node i */
 	uint64_t ask_topics;  /* bit i: its topics could not all be made here: asked again */
 	uint64_t ask_commits; /* bit i: nor did its groups' positions find room */
+	uint64_t told_old;    /* bit i: people know that its engine is too old to begin anew by */
 	uint32_t cuts;	      /* partitions whose logs are being cut */
 	struct mr_clash clashes[MR_CLASHES_MAX];
 	uint32_t clash_count;
@@ -138,6 +139,9 @@ void mr_control_sync_second(struct mr_control_peers *peers);
 /* Why a replica is not in sync, as its leader's view has it; "": it is not known. */
 const char *mr_control_sync_why(const struct mr_control_peers *peers, uint32_t node,
 				const struct mr_worker_replica_peer_view *view);
+
+/* Why this follower gets nothing although its leader is connected; "": that is not so. */
+const char *mr_control_follow_why(const struct mr_hosted *hosted);
 
 /* control_trust.c */
 int mr_control_trust_open(struct mr_control_peers *peers, struct mr_link_trust **out,

@@ -143,6 +143,8 @@ static void add_following(json_t *row, const struct mr_hosted *hosted,
 			    json_string(step_word((uint32_t)atomic_load_explicit(
 				    &view->step, memory_order_relaxed))));
 	/* relaxed: for people */
+	if (mr_control_follow_why(hosted)[0])
+		json_object_set_new(row, "why", json_string(mr_control_follow_why(hosted)));
 	if (end)
 		json_object_set_new(row, "lag_records",
 				    number(end > span.end ? end - span.end : 0));
@@ -266,6 +268,8 @@ static json_t *peer_json(const struct mr_control_peers *peers,
 		"received_records", number(peer->received_records), "refused",
 		number(peer->refused));
 
+	if (peer->connected)
+		json_object_set_new(row, "feed_version", json_integer(peer->version));
 	if (peer->connected && peer->rtt_us)
 		json_object_set_new(row, "rtt_us", json_integer(peer->rtt_us));
 	add_per_record(row, "sent_bytes_per_record", peer->sent_bytes, peer->sent_records);

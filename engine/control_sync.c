@@ -87,6 +87,52 @@ static void tell(const struct mr_control *control, uint32_t node, const struct c
 			       change->first_in->number);
 }
 
+/* What its leader spoke when it was looked at last; 0: that is not known. */
+static uint32_t version_of(const struct mr_control_peers *peers, int32_t node)
+{
+	const struct mr_peer_samples *now = &peers->sampled[0];
+
+	for (uint32_t i = 0; i < now->count; i++)
+		if ((int32_t)now->peers[i].node == node)
+			return now->peers[i].connected ? now->peers[i].version : 0;
+	return 0;
+}
+
+const char *mr_control_follow_why(const struct mr_hosted *hosted)
+{
+	const struct mr_worker_replica_view *view =
+		hosted->part ? mr_worker_partition_replica(hosted->part) : NULL;
+	uint32_t version;
+
+	/* relaxed: for people */
+	if (!view || atomic_load_explicit(&view->role, memory_order_relaxed) != MR_ROLE_FOLLOWER ||
+	    atomic_load_explicit(&view->step, memory_order_relaxed) != MR_FOLLOW_STATE)
+		return "";
+	version = version_of(hosted->control->peers,
+			     atomic_load_explicit(&view->leader, memory_order_relaxed));
+	if (!version || version >= MR_FEED_VERSION_STATE)
+		return "";
+	return "the engine of its leader is too old to hand its state to a copy that begins anew: "
+	       "run a newer one there";
+}
+
+/* Once while it is connected, whatever their number. */
+static void tell_old(struct mr_control_peers *peers, const struct mr_hosted *hosted)
+{
+	const struct mr_worker_replica_view *view = mr_worker_partition_replica(hosted->part);
+	/* relaxed: for people */
+	uint32_t leader = (uint32_t)atomic_load_explicit(&view->leader, memory_order_relaxed);
+	char room[16];
+
+	if (peers->told_old & mr_node_bit(leader))
+		return;
+	peers->told_old |= mr_node_bit(leader);
+	mr_diag_warn("a copy cannot begin anew", "topic=%s partition=%d leader=%s why=\"%s\"",
+		     hosted->topic->name, hosted->number,
+		     mr_control_node_name(peers->control, leader, room),
+		     mr_control_follow_why(hosted));
+}
+
 /* Its leader tells; 0: not that yet. Who begins to lead takes what it finds. */
 static uint64_t isr_of(const struct mr_worker_replica_view *view)
 {
@@ -110,6 +156,8 @@ void mr_control_sync_second(struct mr_control_peers *peers)
 		if (isr && hosted->told_isr)
 			note(changes, hosted, view, isr);
 		hosted->told_isr = isr;
+		if (mr_control_follow_why(hosted)[0])
+			tell_old(peers, hosted);
 	}
 	for (uint32_t node = 0; node < MR_NODES_MAX; node++)
 		tell(peers->control, node, &changes[node]);

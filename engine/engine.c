@@ -240,6 +240,7 @@ static int open_parts(struct mr_engine *engine, const struct mr_engine_options *
 		.socket_path = engine->socket_path,
 		.say = say,
 		.arg = engine,
+		.feed_version_max = options->feed_version_max,
 	};
 	int r = mr_engine_check_host(err);
 

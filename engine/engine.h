@@ -21,6 +21,7 @@ struct mr_engine_options {
 	struct mr_io *io;		/* NULL: opened from the configuration; else borrowed */
 	const struct mr_clock *clock;	/* NULL: the machine's; else borrowed */
 	FILE *out;			/* where the start-up block goes; NULL: nowhere */
+	uint32_t feed_version_max;	/* 0: the newest; a test's, to be as an older engine is */
 };
 
 /*

@@ -7,6 +7,7 @@
 
 #include "ask.h"
 #include "cli.h"
+#include "millrace/format.h"
 
 #define MANY	  20 /* partitions: more are summed up */
 #define SHOWN_MAX 10 /* of those that are not well */
@@ -108,6 +109,10 @@ static void print_peer(const json_t *peer, json_int_t here_max)
 	       mr_ask_span(mr_ask_number(peer, "since_ms"), room));
 	if (connected)
 		printf(", %s", mr_ask_word(peer, "security"));
+	if (json_object_get(peer, "feed_version") &&
+	    mr_ask_number(peer, "feed_version") < MR_FEED_VERSION)
+		printf(", version %" JSON_INTEGER_FORMAT " of the feed (%d is the newest here)",
+		       mr_ask_number(peer, "feed_version"), MR_FEED_VERSION);
 	if (json_object_get(peer, "rtt_us"))
 		printf(", round trip %.2f ms", (double)mr_ask_number(peer, "rtt_us") / 1000);
 	printf("\n");
@@ -185,6 +190,8 @@ static void print_partition(const json_t *partition)
 		}
 	}
 	printf("\n");
+	if (mr_ask_word(partition, "why")[0])
+		printf("    it waits: %s\n", mr_ask_word(partition, "why"));
 	if (waits)
 		printf("    waits for word of %s since this start: one of them may have been "
 		       "promoted\n",

@@ -186,7 +186,7 @@ static void come_up(struct feed_connection *connection, struct mr_feed_peer *pee
 	connection->due_ns = 0;
 	peer->attempt = connection->ours ? NULL : peer->attempt;
 	peer->connection = connection;
-	feed_peer_up(feed, peer, hello);
+	feed_peer_up(feed, peer, hello, connection->version);
 	feed_peer_say(feed, peer, mr_link_security(connection->link), NULL);
 	memcpy(event.log_id, hello->log_id, sizeof(event.log_id));
 	feed_deliver_news(feed, &news);

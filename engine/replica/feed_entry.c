@@ -93,7 +93,7 @@ static_assert(mr_array_count(field_rows) == FIELD_COUNT, "a row for each field")
 
 enum mr_feed_kind mr_feed_entry_last_kind(uint8_t version)
 {
-	return version < 2 ? MR_FEED_FORWARDED : MR_FEED_KIND_COUNT - 1;
+	return version < MR_FEED_VERSION_STATE ? MR_FEED_FORWARDED : MR_FEED_KIND_COUNT - 1;
 }
 
 bool mr_feed_speaks(uint8_t version, enum mr_feed_kind kind)

@@ -165,7 +165,7 @@ struct feed_route {
 struct feed_figures {
 	_Atomic bool connected;
 	_Atomic uint64_t incarnation, since_ns;
-	_Atomic uint32_t rtt_us;
+	_Atomic uint32_t rtt_us, version;
 	_Atomic uint64_t sent_bytes, received_bytes;
 	_Atomic uint64_t sent_messages, received_messages;
 	_Atomic uint64_t sent_batch_bytes, received_batch_bytes;
@@ -382,7 +382,7 @@ void feed_peer_lost(struct mr_feed *feed, struct mr_feed_peer *peer, bool was_up
 int feed_peer_check(struct mr_feed *feed, const struct feed_connection *connection,
 		    const struct mr_feed_hello *hello, struct mr_error *err);
 void feed_peer_up(struct mr_feed *feed, struct mr_feed_peer *peer,
-		  const struct mr_feed_hello *hello);
+		  const struct mr_feed_hello *hello, uint8_t version);
 void feed_peer_say(struct mr_feed *feed, struct mr_feed_peer *peer, const char *security,
 		   const char *error); /* NULL: as it was */
 /* To the control thread; once a reason. 'peer' NULL: a stranger. */

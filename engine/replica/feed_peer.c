@@ -165,7 +165,7 @@ int feed_peer_check(struct mr_feed *feed, const struct feed_connection *connecti
 }
 
 void feed_peer_up(struct mr_feed *feed, struct mr_feed_peer *peer,
-		  const struct mr_feed_hello *hello)
+		  const struct mr_feed_hello *hello, uint8_t version)
 {
 	struct feed_figures *figures = &peer->figures;
 
@@ -173,6 +173,7 @@ void feed_peer_up(struct mr_feed *feed, struct mr_feed_peer *peer,
 	peer->incarnation = hello->incarnation;
 	memcpy(peer->log_id, hello->log_id, sizeof(peer->log_id));
 	atomic_store_explicit(&figures->incarnation, hello->incarnation, memory_order_relaxed);
+	atomic_store_explicit(&figures->version, version, memory_order_relaxed);
 	atomic_store_explicit(&figures->since_ns, feed->now_ns, memory_order_relaxed);
 	atomic_store_explicit(&figures->connected, true, memory_order_relaxed);
 	peer->said[0] = '\0'; /* what comes next is news */
@@ -225,6 +226,7 @@ static void describe(struct mr_feed *feed, const struct mr_feed_peer *peer,
 		.connected = atomic_load_explicit(&figures->connected, memory_order_relaxed),
 		.incarnation = atomic_load_explicit(&figures->incarnation, memory_order_relaxed),
 		.since_ns = atomic_load_explicit(&figures->since_ns, memory_order_relaxed),
+		.version = atomic_load_explicit(&figures->version, memory_order_relaxed),
 		.rtt_us = atomic_load_explicit(&figures->rtt_us, memory_order_relaxed),
 		.refused = atomic_load_explicit(&figures->refused, memory_order_relaxed),
 	};

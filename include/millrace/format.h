@@ -465,6 +465,7 @@ struct mr_commit {
 #define MR_FEED_SHORT_MAGIC    0x724du	   /* Mr */
 #define MR_FEED_VERSION	       2 /* spoken by this engine, and the oldest one it speaks */
 #define MR_FEED_VERSION_OLDEST 1 /* which knows kinds up to MR_FEED_FORWARDED */
+#define MR_FEED_VERSION_STATE  2 /* the first that knows ASK_STATE and STATE */
 #define MR_FEED_VERSION_HELLO  1 /* of a hello's and a refusal's form, for ever */
 
 #define MR_FEED_HEAD_BYTES_MAX	  (1u << 20)

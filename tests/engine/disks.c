@@ -13,12 +13,10 @@
 
 #include "hosts_rig.h"
 
-#define FEW	     50u
-#define VALUE_BYTES  400u
-#define MANY	     100000u /* more than a host without another segment has room for */
-#define A_WHILE_MS   300
-#define TRIES_MAX    500
-#define TRY_AGAIN_MS 20
+#define FEW	    50u
+#define VALUE_BYTES 400u
+#define MANY	    100000u /* more than a host without another segment has room for */
+#define A_WHILE_MS  300
 
 static const char peers_request[] = "{\"do\":\"peers.describe\"}";
 static const char status_request[] = "{\"do\":\"status\"}";
@@ -74,22 +72,6 @@ static void mend_disk(void)
 	mr_io_fault_set(rig.hosts[1].fault, &none);
 }
 
-/* The leader does not wait for it any longer. */
-static void go_on_alone(void)
-{
-	char *reply = NULL;
-	bool alone = false;
-
-	for (int i = 0; i < TRIES_MAX && !alone; i++) {
-		mr_test_engine_advance(&rig.hosts[0], MR_TEST_HOSTS_LAG_MS);
-		(void)poll(NULL, 0, TRY_AGAIN_MS);
-		reply = mr_test_engine_ask(rig.connections[0], peers_request, NULL);
-		alone = reply && strstr(reply, "\"isr\":[\"a\"]");
-		free(reply);
-	}
-	cr_assert(alone, "the follower never leaves");
-}
-
 static void both_say(const char *state, const char *why)
 {
 	char row[64];
@@ -143,7 +125,7 @@ static void fails_for_good(enum mr_io_fault_kind kind, enum mr_io_fault_how how)
 	mend_disk();
 	mr_test_hosts_publish(producer, FEW, VALUE_BYTES);
 	mr_test_hosts_await_words(&rig, 0, status_request, "in sync, and cannot write", true);
-	go_on_alone();
+	mr_test_hosts_go_on_alone(&rig, 0);
 	mr_test_hosts_close_producer(producer, 2 * FEW);
 	refuses_to_promote(1);
 	refuses_to_promote(0);
@@ -182,7 +164,6 @@ Test(disks, both_are_needed_and_one_fails, .init = setup, .fini = teardown)
 	break_disk(MR_IO_FAULT_QUEUE_WRITE, MR_IO_FAULT_BEFORE, -EIO);
 	producer = mr_test_hosts_producer(&rig, 0);
 	mr_test_hosts_publish(producer, FEW, VALUE_BYTES);
-	mr_test_engine_advance(&rig.hosts[0], MR_TEST_HOSTS_LAG_MS);
 	both_say("failed", "failed");
 	mr_test_hosts_await_words(&rig, 0, status_request,
 				  "in sync, and cannot write to its disk: b", true);
@@ -228,7 +209,7 @@ Test(disks, a_follower_whose_disk_is_full, .init = setup, .fini = teardown)
 	both_say("short", "No space left on device (a planned fault)");
 	cr_expect_lt(mr_test_engine_number(rig.connections[1], "t", 0, "high_watermark"),
 		     (int64_t)count);
-	go_on_alone();
+	mr_test_hosts_go_on_alone(&rig, 0);
 	mr_test_hosts_await_words(&rig, 0, peers_request, "is short of room on its disk", true);
 	mr_test_hosts_close_producer(producer, count);
 	mr_test_hosts_read(&rig, 0, (uint32_t)count);

@@ -85,8 +85,10 @@ static void *run(void *arg)
 
 int mr_test_engine_start(struct mr_test_engine *rig, struct mr_error *err)
 {
-	struct mr_engine_options options = {
-		.config = &rig->config, .io = rig->fault, .clock = &rig->clock};
+	struct mr_engine_options options = {.config = &rig->config,
+					    .io = rig->fault,
+					    .clock = &rig->clock,
+					    .feed_version_max = rig->feed_version_max};
 	int r = mr_engine_open(&options, &rig->engine, err);
 
 	if (r < 0) {

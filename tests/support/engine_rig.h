@@ -25,6 +25,7 @@ struct mr_test_engine {
 	struct mr_clock clock;
 	_Atomic uint64_t ahead_ms; /* of the machine's clocks */
 	struct mr_engine *engine;  /* NULL: not open */
+	uint32_t feed_version_max; /* 0: the newest; set before a start */
 	pthread_t thread;
 	_Atomic bool ended; /* mr_engine_run() returned */
 	int result;	    /* and this is what */

@@ -16,6 +16,7 @@
 #define VALUE_BYTES_MAX 4096
 #define TRIES_MAX	(MR_TEST_HOSTS_PATIENCE / TRY_AGAIN_MS)
 #define TRY_AGAIN_MS	20
+#define LAG_MS		11000 /* nobody waits longer for a follower */
 
 _Noreturn static void die(const char *what, const struct mr_error *err)
 {
@@ -95,6 +96,22 @@ int mr_test_hosts_stop(struct mr_test_hosts *rig, uint32_t number)
 	return mr_test_engine_stop(&rig->hosts[number]);
 }
 
+void mr_test_hosts_replace_disk(struct mr_test_hosts *rig, uint32_t number)
+{
+	struct mr_io *disk = rig->hosts[number].disk;
+	struct mr_io_entry *entries = NULL;
+	struct mr_error err;
+	size_t count = 0;
+
+	if (mr_io_list(disk, ".", &entries, &count, &err) < 0)
+		die("no directory", &err);
+	for (size_t i = 0; i < count; i++)
+		if ((entries[i].is_directory ? mr_io_remove_tree(disk, entries[i].name, &err)
+					     : mr_io_remove(disk, entries[i].name, &err)) < 0)
+			die("it stays", &err);
+	free(entries);
+}
+
 void mr_test_hosts_ask(struct mr_test_hosts *rig, uint32_t number, const char *request)
 {
 	struct mr_error err = {0};
@@ -128,6 +145,26 @@ void mr_test_hosts_await_words(struct mr_test_hosts *rig, uint32_t number, const
 	}
 	fprintf(stderr, "hosts: host %u still says %s\n", number, reply ? reply : err.what);
 	die(words, NULL);
+}
+
+void mr_test_hosts_go_on_alone(struct mr_test_hosts *rig, uint32_t number)
+{
+	char alone[16];
+	bool is_alone = false;
+
+	snprintf(alone, sizeof(alone), "\"isr\":[\"%c\"]", 'a' + (int)number);
+	for (uint32_t i = 0; i < TRIES_MAX && !is_alone; i++) {
+		char *reply;
+
+		mr_test_engine_advance(&rig->hosts[number], LAG_MS);
+		(void)poll(NULL, 0, TRY_AGAIN_MS);
+		reply = mr_test_engine_ask(rig->connections[number], "{\"do\":\"peers.describe\"}",
+					   NULL);
+		is_alone = reply && strstr(reply, alone);
+		free(reply);
+	}
+	if (!is_alone)
+		die("the follower never leaves", NULL);
 }
 
 void mr_test_hosts_await_sum(struct mr_test_hosts *rig, uint32_t number, const char *name,

@@ -12,7 +12,6 @@
 
 #define MR_TEST_HOSTS	       2u
 #define MR_TEST_HOSTS_PATIENCE 30000u /* ms */
-#define MR_TEST_HOSTS_LAG_MS   11000u /* nobody waits longer for a follower */
 
 struct mr_test_hosts {
 	struct mr_test_engine hosts[MR_TEST_HOSTS];
@@ -25,12 +24,16 @@ void mr_test_hosts_deinit(struct mr_test_hosts *rig);
 void mr_test_hosts_start(struct mr_test_hosts *rig, uint32_t number);
 /* What mr_engine_run() returned. */
 int mr_test_hosts_stop(struct mr_test_hosts *rig, uint32_t number);
+/* While it does not run: all that it had is gone. */
+void mr_test_hosts_replace_disk(struct mr_test_hosts *rig, uint32_t number);
 
 /* Until it is done: registers and connections take a moment. */
 void mr_test_hosts_ask(struct mr_test_hosts *rig, uint32_t number, const char *request);
 /* Until the reply holds 'words' ('held'), or does not. */
 void mr_test_hosts_await_words(struct mr_test_hosts *rig, uint32_t number, const char *request,
 			       const char *words, bool held);
+/* It does not wait for its follower any longer: topics of one partition. */
+void mr_test_hosts_go_on_alone(struct mr_test_hosts *rig, uint32_t number);
 /* Until all partitions' numbers of that name together are 'sum', as this host knows. */
 void mr_test_hosts_await_sum(struct mr_test_hosts *rig, uint32_t number, const char *name,
 			     int32_t partitions, int64_t sum);
