@@ -86,7 +86,7 @@ bool mr_window_needs_order(enum mr_window_fn fn)
 	return fn == MR_WINDOW_MEDIAN || fn == MR_WINDOW_QUANTILE || fn == MR_WINDOW_MAD;
 }
 
-/* With its part, and what is sorted for it, for just these samples. */
+/* With its part, and what is sorted for it, for just these samples, of which there is one. */
 static inline double result_of(const struct mr_window_view *view,
 			       const struct mr_window_planned *planned, uint32_t count,
 			       const void *part)
@@ -94,10 +94,6 @@ static inline double result_of(const struct mr_window_view *view,
 	const struct mr_window_ring *ring = &view->ring;
 	double parameter = planned->spec.parameter;
 
-	if (planned->spec.fn == MR_WINDOW_COUNT)
-		return count;
-	if (count == 0)
-		return NAN;
 	switch (planned->spec.fn) {
 	case MR_WINDOW_WEIGHTED_AVERAGE:
 		return mr_window_weigh(ring, count, &planned->weights);
@@ -115,6 +111,8 @@ static inline double result_of(const struct mr_window_view *view,
 		return mr_window_sum_total(part);
 	case MR_WINDOW_STDDEV:
 		return mr_window_spread_stddev(part, count);
+	case MR_WINDOW_COUNT:
+		return count;
 	case MR_WINDOW_MEDIAN:
 		return mr_window_order_quantile(mr_window_view_order(view, planned->order), count,
 						0.5);
@@ -142,6 +140,11 @@ static inline double result_of(const struct mr_window_view *view,
 	}
 }
 
+static double result_of_none(const struct mr_window_planned *planned)
+{
+	return planned->spec.fn == MR_WINDOW_COUNT ? 0 : (double)NAN;
+}
+
 double mr_window_result_anew(const struct mr_window_view *view,
 			     const struct mr_window_planned *planned, uint32_t count)
 {
@@ -153,6 +156,8 @@ double mr_window_result_anew(const struct mr_window_view *view,
 		struct mr_window_ewma ewma;
 	} part;
 
+	if (count == 0)
+		return result_of_none(planned);
 	if (kind != MR_WINDOW_PARTS)
 		mr_window_part_kinds[kind].anew(&part, &view->ring, count, planned->spec.parameter);
 	return result_of(view, planned, count, &part);
@@ -170,20 +175,24 @@ static double result_now(const struct mr_window_view *view, const struct mr_wind
 	uint32_t samples = view->block->samples;
 	uint32_t count = planned->most < samples ? planned->most : samples;
 
-	if (planned->most == 0)
+	if (planned->most == 0) {
+		if (planned->spec.extent == MR_WINDOW_TUMBLING)
+			return *(const double *)mr_window_view_at(view, planned->at);
 		count = mr_window_view_count(view, planned->reach);
-	if (planned->spec.extent == MR_WINDOW_TUMBLING)
-		return *(const double *)mr_window_view_at(view, planned->at);
-	if (count > 0 && planned->queued)
+	}
+	if (count == 0)
+		return result_of_none(planned);
+	if (planned->queued)
 		return first_of_queue(view, planned->spec.fn == MR_WINDOW_MIN, planned->at);
 	return result_of(view, planned, count, mr_window_view_at(view, planned->at));
 }
 
 void mr_window_block_results(const struct mr_window_plan *plan, const void *block, double *results)
 {
+	const struct mr_window_planned *end = plan->specs + plan->spec_count;
 	struct mr_window_view view;
 
 	mr_window_view_open(&view, plan, block);
-	for (uint32_t i = 0; i < plan->spec_count; i++)
-		results[i] = result_now(&view, &plan->specs[i]);
+	for (const struct mr_window_planned *planned = plan->specs; planned < end; planned++)
+		*results++ = result_now(&view, planned);
 }

@@ -87,13 +87,12 @@ static double dot_masked(const struct mr_window_ring *ring, uint32_t count, cons
 	return (a + b) + (c + d);
 }
 
-static double dot(const struct mr_window_ring *ring, uint32_t count, const double *weights)
+static __attribute__((noinline)) double dot_any(const struct mr_window_ring *ring, uint32_t count,
+						const double *weights)
 {
 	double chains[4] = {0};
 	uint32_t age = 0;
 
-	if (count <= SHORT && (ring->capacity & (ring->capacity - 1)) == 0)
-		return dot_masked(ring, count, weights);
 	while (count > SHORT && count - age >= 4) {
 		uint32_t slot = mr_window_slot(ring, age);
 		uint32_t run = slot + 1 < count - age ? slot + 1 : count - age;
@@ -107,6 +106,13 @@ static double dot(const struct mr_window_ring *ring, uint32_t count, const doubl
 	}
 	add_each(chains, ring, age, count - age, weights + age);
 	return (chains[0] + chains[1]) + (chains[2] + chains[3]);
+}
+
+static inline double dot(const struct mr_window_ring *ring, uint32_t count, const double *weights)
+{
+	if (count <= SHORT && (ring->capacity & (ring->capacity - 1)) == 0)
+		return dot_masked(ring, count, weights);
+	return dot_any(ring, count, weights);
 }
 
 double mr_window_weigh(const struct mr_window_ring *ring, uint32_t count,
