@@ -148,9 +148,11 @@ static bool set_key(struct mr_parser *parser, const struct mr_found *found, stru
 		out->key = parser->scratch;
 		break;
 	case MR_FOUND_REAL:
+		if (!isfinite(found->real))
+			return false;
 		bytes = mr_number_write(parser->scratch, found->real);
 		out->key = parser->scratch;
-		return isfinite(found->real) && set_key_bytes(out, bytes);
+		break;
 	default:
 		return false;
 	}
@@ -158,14 +160,8 @@ static bool set_key(struct mr_parser *parser, const struct mr_found *found, stru
 		bytes = unescape(parser, found, parser->scratch);
 		out->key = parser->scratch;
 	}
+	out->scratched = out->key == parser->scratch;
 	return set_key_bytes(out, bytes);
-}
-
-static bool set_own_key(const struct mr_message *message, struct mr_parsed *out)
-{
-	out->key = message->key ? message->key : "";
-	out->key_bytes = message->key_bytes;
-	return message->key_bytes >= 0 && message->key_bytes <= MR_PARSE_KEY_MAX;
 }
 
 /* ---- time ---------------------------------------------------------------------------------- */
@@ -316,8 +312,7 @@ static bool set_value(const struct mr_found *found, struct mr_parsed *out)
 		known = false;
 		break;
 	}
-	if (!isfinite(out->value))
-		out->value = (double)NAN;
+	out->value = mr_parse_or_missing(out->value);
 	return known;
 }
 
@@ -349,17 +344,16 @@ static uint32_t place_of(const struct mr_found *found, const char *text)
 	return found->kind == MR_FOUND_NOTHING ? 0 : (uint32_t)(found->text - text);
 }
 
-enum mr_parse_reason mr_parser_parse(struct mr_parser *parser, const struct mr_message *message,
-				     struct mr_parsed *out)
+/* Of any format, and a record that has a value. Apart, so that a bare one needs none of its room.
+ */
+static __attribute__((noinline)) enum mr_parse_reason
+parse_any(struct mr_parser *parser, const struct mr_message *message, struct mr_parsed *out)
 {
 	const char *text = message->value ? message->value : "";
 	struct mr_found found[MR_WANTS];
 	enum mr_parse_reason reason;
 	const char *where = text;
 
-	*out = (struct mr_parsed){.time_ms = message->timestamp_ms, .value = (double)NAN};
-	if (message->value_bytes < 0)
-		return MR_PARSE_NULL;
 	for (int want = 0; want < MR_WANTS; want++)
 		found[want].kind = MR_FOUND_NOTHING;
 	reason = find(parser, text, (size_t)message->value_bytes, found, &where);
@@ -368,7 +362,7 @@ enum mr_parse_reason mr_parser_parse(struct mr_parser *parser, const struct mr_m
 		return reason;
 	}
 	if (parser->wanted[MR_WANT_KEY] ? !set_key(parser, &found[MR_WANT_KEY], out)
-					: !set_own_key(message, out)) {
+					: !mr_parse_own_key(message, out)) {
 		out->where = place_of(&found[MR_WANT_KEY], text);
 		return MR_PARSE_NO_KEY;
 	}
@@ -381,4 +375,14 @@ enum mr_parse_reason mr_parser_parse(struct mr_parser *parser, const struct mr_m
 		return MR_PARSE_NOT_NUMBER;
 	}
 	return MR_PARSE_OK;
+}
+
+enum mr_parse_reason mr_parser_parse(struct mr_parser *parser, const struct mr_message *message,
+				     struct mr_parsed *out)
+{
+	*out = (struct mr_parsed){.time_ms = message->timestamp_ms, .value = (double)NAN};
+	if (message->value_bytes < 0)
+		return MR_PARSE_NULL;
+	return parser->bare ? mr_parse_raw_bare(parser, message, out)
+			    : parse_any(parser, message, out);
 }

@@ -97,6 +97,7 @@ extern const char *const mr_parse_reason_names[MR_PARSE_REASONS];
 struct mr_parsed {
 	const char *key; /* in the record or the parser's scratch: until the next call */
 	int32_t key_bytes;
+	bool scratched; /* the key is in the scratch */
 	int64_t time_ms;
 	double value;	/* NaN: missing (null, absent, empty); infinities and NaN in the text too */
 	uint32_t where; /* byte of the record at which a reason was found; 0: of none */

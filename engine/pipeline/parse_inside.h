@@ -6,6 +6,8 @@
 #ifndef MR_PARSE_INSIDE_H
 #define MR_PARSE_INSIDE_H
 
+#include <math.h>
+
 #include "error.h"
 #include "number.h"
 #include "parse.h"
@@ -64,6 +66,7 @@ struct mr_parser {
 	enum mr_parse_format format;
 	enum mr_parse_time_unit time_unit;
 	bool wanted[MR_WANTS];
+	bool bare; /* RAW: of a real number alone, with the record's own key and time */
 	char delimiter;
 	uint32_t columns;	   /* CSV: of a row; 0: any. RAW: bytes of a record, at least */
 	uint32_t column[MR_WANTS]; /* CSV: from 0 on. RAW: the field */
@@ -72,6 +75,19 @@ struct mr_parser {
 	struct mr_parse_raw_field fields[MR_WANTS];
 	char scratch[MR_PARSE_KEY_MAX]; /* a key that does not stand in the record as it is */
 };
+
+/* The record's own key; false: it has none, or one that is too long. */
+static inline bool mr_parse_own_key(const struct mr_message *message, struct mr_parsed *out)
+{
+	out->key = message->key ? message->key : "";
+	out->key_bytes = message->key_bytes;
+	return message->key_bytes >= 0 && message->key_bytes <= MR_PARSE_KEY_MAX;
+}
+
+static inline double mr_parse_or_missing(double value)
+{
+	return isfinite(value) ? value : (double)NAN;
+}
 
 /* Each reads its paths at the door (-EINVAL), finds, and undoes escapes: bytes written, or more
  * than 'most' where they do not fit. */
@@ -98,5 +114,8 @@ int mr_parse_raw_open(const struct mr_parse_spec *spec, struct mr_parser *parser
 		      struct mr_error *err);
 enum mr_parse_reason mr_parse_raw(const struct mr_parser *parser, const char *text, size_t bytes,
 				  struct mr_found *found, const char **where);
+/* Of a bare parser: all that is to be done with a record that has a value. */
+enum mr_parse_reason mr_parse_raw_bare(const struct mr_parser *parser,
+				       const struct mr_message *message, struct mr_parsed *out);
 
 #endif

@@ -153,6 +153,8 @@ int mr_parse_raw_open(const struct mr_parse_spec *spec, struct mr_parser *parser
 					    mr_parse_want_names[want], texts[want]);
 		parser->fields[want] = spec->fields[index];
 	}
+	parser->bare = !parser->wanted[MR_WANT_KEY] && !parser->wanted[MR_WANT_TIME] &&
+		       parser->fields[MR_WANT_VALUE].type == 'f';
 	return 0;
 }
 
@@ -215,6 +217,21 @@ static void find_field_value(const struct mr_parse_raw_field *field, const char 
 		word = -(word | (shift ? ~UINT64_C(0) << (64 - shift) : 0));
 	}
 	out->decimal.digits = word;
+}
+
+enum mr_parse_reason mr_parse_raw_bare(const struct mr_parser *parser,
+				       const struct mr_message *message, struct mr_parsed *out)
+{
+	const struct mr_parse_raw_field *field = &parser->fields[MR_WANT_VALUE];
+
+	if ((uint32_t)message->value_bytes < parser->columns) {
+		out->where = (uint32_t)message->value_bytes;
+		return MR_PARSE_MALFORMED;
+	}
+	if (!mr_parse_own_key(message, out))
+		return MR_PARSE_NO_KEY;
+	out->value = mr_parse_or_missing(real_of(load(field, message->value), field->bytes));
+	return MR_PARSE_OK;
 }
 
 enum mr_parse_reason mr_parse_raw(const struct mr_parser *parser, const char *text, size_t bytes,

@@ -26,6 +26,22 @@ static struct mr_parse_spec spec_of(bool big_endian, const char *const *fields)
 	return spec;
 }
 
+static enum mr_parse_reason parse_message(const struct mr_parse_spec *spec,
+					  const struct mr_message *message)
+{
+	enum mr_parse_reason reason;
+	struct mr_parser *parser;
+
+	cr_assert_eq(mr_parser_new(spec, &parser, NULL), 0);
+	reason = mr_parser_parse(parser, message, &parsed);
+	if (reason == MR_PARSE_OK) {
+		memcpy(key, parsed.key, (size_t)parsed.key_bytes);
+		key[parsed.key_bytes] = '\0';
+	}
+	mr_parser_free(parser);
+	return reason;
+}
+
 /* The record's memory ends with it. */
 static enum mr_parse_reason parse(const struct mr_parse_spec *spec, const void *bytes, size_t count)
 {
@@ -36,18 +52,11 @@ static enum mr_parse_reason parse(const struct mr_parse_spec *spec, const void *
 				     .value = copy,
 				     .value_bytes = (int32_t)count};
 	enum mr_parse_reason reason;
-	struct mr_parser *parser;
 
 	mr_assert(copy);
 	memcpy(copy, bytes, count);
-	cr_assert_eq(mr_parser_new(spec, &parser, NULL), 0);
-	reason = mr_parser_parse(parser, &message, &parsed);
-	if (reason == MR_PARSE_OK) {
-		memcpy(key, parsed.key, (size_t)parsed.key_bytes);
-		key[parsed.key_bytes] = '\0';
-	}
+	reason = parse_message(spec, &message);
 	cr_assert_leq(parsed.where, count);
-	mr_parser_free(parser);
 	free(copy);
 	return reason;
 }
@@ -119,6 +128,67 @@ Test(parse_raw, every_type_in_both_byte_orders)
 	cr_assert(isnan(value_of("v: f64 @ 0", true, "\x7f\xf8\0\0\0\0\0\0", 8)));
 	cr_assert(isnan(value_of("v: f64 @ 0", true, "\x7f\xf0\0\0\0\0\0\0", 8)));
 	cr_assert_eq(value_of("v: i64 @ 0", true, "\x80\0\0\0\0\0\0\0", 8), -9223372036854775808.0);
+}
+
+/* A real number alone is read on a shorter way: a parser that looks for the time, too, must say the
+ * same of it. */
+static void expect_as_with_time(const char *field, bool big_endian, struct mr_message message)
+{
+	struct mr_parse_spec alone = spec_of(big_endian, (const char *const[]){field, NULL});
+	struct mr_parse_spec more =
+		spec_of(big_endian, (const char *const[]){field, "t: i16 @ 0", NULL});
+	enum mr_parse_reason reason;
+	struct mr_parsed expected;
+
+	snprintf(alone.value, sizeof(alone.value), "v");
+	more.time_unit = MR_PARSE_TIME_MS;
+	snprintf(more.value, sizeof(more.value), "v");
+	snprintf(more.time, sizeof(more.time), "t");
+	reason = parse_message(&more, &message);
+	expected = parsed;
+	cr_assert_eq(parse_message(&alone, &message), reason);
+	cr_assert_eq(parsed.where, expected.where);
+	cr_assert_eq(parsed.key, expected.key);
+	cr_assert_eq(parsed.key_bytes, expected.key_bytes);
+	cr_assert_not(parsed.scratched);
+	cr_assert_eq(parsed.time_ms, message.timestamp_ms);
+	cr_assert(memcmp(&parsed.value, &expected.value, sizeof(double)) == 0);
+}
+
+Test(parse_raw, a_number_alone_is_as_one_among_others)
+{
+	static const char *const fields[] = {"v: f64 @ 2", "v: f32 @ 2"};
+	static char long_key[MR_PARSE_KEY_MAX + 1];
+	static const char *const values[] = {
+		"\0\0\x3f\xf8\0\0\0\0\xf8\x3f", "\0\0\x7f\xf8\0\0\0\0\xf8\x7f",
+		"\0\0\xff\xf0\0\0\0\0\x80\xff", "\0\0\x80\0\0\0\0\0\0\x80"};
+
+	for (uint32_t i = 0; i < 4 * mr_array_count(values); i++) {
+		struct mr_message message = {.key = "own",
+					     .key_bytes = 3,
+					     .timestamp_ms = -77,
+					     .value = values[i / 4],
+					     .value_bytes = 10};
+		const char *field = fields[i % 2];
+		bool big_endian = i / 2 % 2;
+
+		for (message.value_bytes = -1; message.value_bytes <= 10; message.value_bytes++)
+			expect_as_with_time(field, big_endian, message);
+		message.value_bytes = 10;
+		message.key = long_key;
+		message.key_bytes = MR_PARSE_KEY_MAX;
+		expect_as_with_time(field, big_endian, message);
+		message.key_bytes++;
+		expect_as_with_time(field, big_endian, message);
+		message.key = NULL;
+		message.key_bytes = 0;
+		expect_as_with_time(field, big_endian, message);
+		message.key_bytes = -1;
+		expect_as_with_time(field, big_endian, message);
+		message.value = NULL;
+		message.value_bytes = 0;
+		expect_as_with_time(field, big_endian, message);
+	}
 }
 
 static const char *key_in(const char *field, const void *bytes, size_t count)
