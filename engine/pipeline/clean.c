@@ -11,7 +11,6 @@
  */
 #include "clean.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "check.h"
@@ -227,6 +226,12 @@ static void note_value(struct head *head, struct spread *spread, double value)
 	head->spread_next = (uint8_t)((slot + 1) % SPREAD);
 }
 
+bool mr_clean_asks(const struct mr_clean_spec *spec)
+{
+	return !isnan(spec->low) || !isnan(spec->high) || spec->max_late_ms != INT64_MAX ||
+	       spec->drop_duplicate || spec->drop_unchanged || wants_spread(spec);
+}
+
 /* Of a value that came as far as the spikes. */
 static enum mr_clean_verdict judge(const struct mr_clean_spec *spec, struct head *head,
 				   const struct spread *spread, double value)
@@ -245,7 +250,7 @@ enum mr_clean_verdict mr_clean_check(const struct mr_clean_spec *spec, void *blo
 	struct head *head = block;
 	enum mr_clean_verdict verdict;
 
-	if (!isfinite(value))
+	if (mr_clean_missing(value) != MR_CLEAN_KEEP)
 		return MR_CLEAN_MISSING;
 	if (value < spec->low || value > spec->high)
 		return MR_CLEAN_RANGE;

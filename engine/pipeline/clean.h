@@ -20,6 +20,7 @@
 #ifndef MR_CLEAN_H
 #define MR_CLEAN_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,12 @@ size_t mr_clean_block_bytes(const struct mr_clean_spec *spec); /* a multiple of 
 void mr_clean_block_init(const struct mr_clean_spec *spec, void *block);
 enum mr_clean_verdict mr_clean_check(const struct mr_clean_spec *spec, void *block, int64_t time_ms,
 				     double value);
+/* Whether anything but what is missing is asked for: if not, mr_clean_missing() is all of it. */
+bool mr_clean_asks(const struct mr_clean_spec *spec);
+static inline enum mr_clean_verdict mr_clean_missing(double value)
+{
+	return isfinite(value) ? MR_CLEAN_KEEP : MR_CLEAN_MISSING;
+}
 /* A copy out of a file: true if no call on it can go out of its bytes. */
 bool mr_clean_block_valid(const struct mr_clean_spec *spec, const void *block);
 

@@ -23,6 +23,7 @@
 #define SLAB_LEAST	 (64u << 10)
 #define SLAB_MOST	 (2u << 20) /* a huge page */
 #define LINE		 64u
+#define SHORT_BYTES	 16 /* of a key that is compared without a call */
 
 struct mr_keys_slab {
 	struct mr_keys_slab *next;
@@ -220,7 +221,7 @@ void mr_keys_prefetch_slot(const struct mr_keys *keys, uint32_t hash)
 	__builtin_prefetch(&keys->slots[hash & keys->slot_mask]);
 }
 
-void mr_keys_prefetch_entry(const struct mr_keys *keys, uint32_t hash)
+uint32_t mr_keys_prefetch_entry(const struct mr_keys *keys, uint32_t hash)
 {
 	uint32_t i = hash & keys->slot_mask;
 	uintptr_t at, end;
@@ -229,23 +230,34 @@ void mr_keys_prefetch_entry(const struct mr_keys *keys, uint32_t hash)
 		i = (i + 1) & keys->slot_mask;
 	at = (uintptr_t)keys->slots[i].entry;
 	if (!at)
-		return;
+		return i;
 	end = at + keys->program->near_bytes;
 	for (at &= ~(uintptr_t)(LINE - 1); at < end; at += LINE)
 		__builtin_prefetch((const void *)at, 1);
+	return i;
+}
+
+static inline bool same_four(const char *x, const char *y)
+{
+	return memcmp(x, y, 4) == 0; /* no call: of a constant number of bytes */
 }
 
 /* Without a call: most keys are short. */
-static inline bool same_bytes(const void *a, const void *b, size_t bytes)
+static inline bool same_short(const void *a, const void *b, size_t bytes)
 {
 	const char *x = a, *y = b;
 
-	if (bytes > 16)
-		return memcmp(a, b, bytes) == 0;
-	if (bytes < 8)
-		return mr_text_load_few(x, bytes) == mr_text_load_few(y, bytes);
-	return mr_text_load_all(x) == mr_text_load_all(y) &&
-	       mr_text_load_all(x + bytes - 8) == mr_text_load_all(y + bytes - 8);
+	if (bytes >= 8)
+		return mr_text_load_all(x) == mr_text_load_all(y) &&
+		       mr_text_load_all(x + bytes - 8) == mr_text_load_all(y + bytes - 8);
+	if (bytes >= 4)
+		return same_four(x, y) && same_four(x + bytes - 4, y + bytes - 4);
+	return mr_text_load_few(x, bytes) == mr_text_load_few(y, bytes);
+}
+
+static bool same_bytes(const void *a, const void *b, size_t bytes)
+{
+	return bytes > SHORT_BYTES ? memcmp(a, b, bytes) == 0 : same_short(a, b, bytes);
 }
 
 /* Where it is, or where it would be. */
@@ -269,6 +281,18 @@ struct mr_key_entry *mr_keys_find(const struct mr_keys *keys, uint32_t hash, con
 				  int32_t key_bytes)
 {
 	return keys->slots[find_slot(keys, hash, key, key_bytes)].entry;
+}
+
+struct mr_key_entry *mr_keys_find_at(const struct mr_keys *keys, uint32_t slot, uint32_t hash,
+				     const void *key, int32_t key_bytes)
+{
+	const struct mr_key_slot *guess = &keys->slots[slot];
+
+	if (key_bytes <= SHORT_BYTES && guess->entry && guess->hash == hash &&
+	    guess->entry->key_bytes == key_bytes &&
+	    same_short(guess->entry->key, key, (size_t)key_bytes))
+		return guess->entry;
+	return mr_keys_find(keys, hash, key, key_bytes);
 }
 
 static int grow_slots(struct mr_keys *keys)

@@ -68,10 +68,14 @@ void mr_keys_clear(struct mr_keys *keys);
 uint32_t mr_keys_hash(const struct mr_keys *keys, const void *key, int32_t key_bytes);
 /* Brings what a look-up needs nearer: first the table, a few keys later the entry. */
 void mr_keys_prefetch_slot(const struct mr_keys *keys, uint32_t hash);
-void mr_keys_prefetch_entry(const struct mr_keys *keys, uint32_t hash);
+/* Returns the slot of that hash: a guess for mr_keys_find_at(). */
+uint32_t mr_keys_prefetch_entry(const struct mr_keys *keys, uint32_t hash);
 /* NULL: there is none. */
 struct mr_key_entry *mr_keys_find(const struct mr_keys *keys, uint32_t hash, const void *key,
 				  int32_t key_bytes);
+/* The same, looked for in a slot that was its hash's a few keys ago. */
+struct mr_key_entry *mr_keys_find_at(const struct mr_keys *keys, uint32_t slot, uint32_t hash,
+				     const void *key, int32_t key_bytes);
 /* A new one, all of it initialised, with room for 'capacity' samples. NULL: no memory. */
 struct mr_key_entry *mr_keys_add(struct mr_keys *keys, uint32_t hash, const void *key,
 				 int32_t key_bytes, uint32_t capacity);

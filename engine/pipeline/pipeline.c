@@ -18,7 +18,7 @@
 
 #define SWEEP_EVERY 16	 /* records: then one key is asked whether it is idle */
 #define CLOCK_STEPS 1024 /* of `idle`: what a record moves the clock at most */
-#define FETCH_AHEAD 8	 /* records: less than MR_PIPELINE_AHEAD */
+#define FETCH_AFTER 8	 /* records: less than MR_PIPELINE_AHEAD */
 
 int mr_pipeline_new(const struct mr_program *program, int32_t partition, struct mr_pipeline **out,
 		    struct mr_error *err)
@@ -149,7 +149,7 @@ static struct mr_key_entry *entry_of(struct mr_pipeline *pipeline,
 	struct mr_keys *keys = &pipeline->keys;
 	uint32_t capacity = pipeline->program->capacity;
 	struct mr_key_entry *entry =
-		mr_keys_find(keys, ahead->hash, parsed->key, parsed->key_bytes);
+		mr_keys_find_at(keys, ahead->slot, ahead->hash, parsed->key, parsed->key_bytes);
 
 	if (entry)
 		return entry;
@@ -171,9 +171,9 @@ static struct mr_key_entry *grow(struct mr_pipeline *pipeline, struct mr_key_ent
 	return mr_keys_grow(&pipeline->keys, entry, capacity);
 }
 
-/* 0, -ENOMEM. '*entry' may move. */
-static int push(struct mr_pipeline *pipeline, struct mr_key_entry **entry, int64_t time_ms,
-		double value)
+/* The key's windows, NULL: no memory. '*entry' may move. */
+static void *push(struct mr_pipeline *pipeline, struct mr_key_entry **entry, int64_t time_ms,
+		  double value)
 {
 	const struct mr_program *program = pipeline->program;
 	uint32_t most = program->rule->samples_max;
@@ -183,7 +183,7 @@ static int push(struct mr_pipeline *pipeline, struct mr_key_entry **entry, int64
 		uint32_t capacity, more;
 
 		if (mr_window_block_push(program->plan, windows, time_ms, value) == 0)
-			return 0;
+			return windows;
 		capacity = mr_window_block_capacity(windows);
 		more = capacity < most / 2 ? 2 * capacity : most;
 		if (more <= capacity) {
@@ -193,7 +193,7 @@ static int push(struct mr_pipeline *pipeline, struct mr_key_entry **entry, int64
 		}
 		*entry = grow(pipeline, *entry, more);
 		if (!*entry)
-			return -ENOMEM;
+			return NULL;
 	}
 }
 
@@ -400,11 +400,11 @@ static int64_t keep(struct mr_pipeline *pipeline, const struct mr_message *messa
 		.results = results,
 	};
 	uint32_t changed = 0;
-	int r = push(pipeline, entry, parsed->time_ms, parsed->value);
+	const void *windows = push(pipeline, entry, parsed->time_ms, parsed->value);
 
-	if (r < 0)
-		return r;
-	mr_window_block_results(program->plan, mr_key_windows(program, *entry), results);
+	if (!windows)
+		return -ENOMEM;
+	mr_window_block_results(program->plan, windows, results);
 	if (program->rule->alert_count) {
 		set_input(program, *entry, parsed, results, &input);
 		changed = step_alerts(pipeline, *entry, parsed->time_ms, &input);
@@ -419,6 +419,15 @@ static int64_t keep(struct mr_pipeline *pipeline, const struct mr_message *messa
 	if (changed)
 		emit_alerts(pipeline, sink, &kept, *entry, changed);
 	return changed;
+}
+
+static enum mr_clean_verdict check(const struct mr_program *program,
+				   const struct mr_key_entry *entry, const struct mr_parsed *parsed)
+{
+	if (!program->cleans)
+		return mr_clean_missing(parsed->value);
+	return mr_clean_check(&program->rule->clean, mr_key_clean(program, entry), parsed->time_ms,
+			      parsed->value);
 }
 
 static int take(struct mr_pipeline *pipeline, const struct mr_message *message,
@@ -444,8 +453,7 @@ static int take(struct mr_pipeline *pipeline, const struct mr_message *message,
 			return -ENOMEM;
 		entry->touched = 1;
 		entry->seen_ms = parsed->time_ms;
-		verdict = mr_clean_check(&program->rule->clean, mr_key_clean(program, entry),
-					 parsed->time_ms, parsed->value);
+		verdict = check(program, entry, parsed);
 		if (verdict == MR_CLEAN_KEEP) {
 			changed = keep(pipeline, message, parsed, &entry, sink);
 			if (changed < 0)
@@ -463,15 +471,9 @@ static int take(struct mr_pipeline *pipeline, const struct mr_message *message,
 /* ---- ahead of their turn -----------------------------------------------------------------------
  */
 
-static bool within(const char *at, const void *from, int32_t bytes)
-{
-	return bytes > 0 && at >= (const char *)from && at < (const char *)from + bytes;
-}
-
 static void look_ahead(struct mr_pipeline *pipeline, const struct mr_message *message,
-		       uint32_t place)
+		       struct mr_pipeline_ahead *ahead)
 {
-	struct mr_pipeline_ahead *ahead = &pipeline->ahead[place];
 	struct mr_parsed *parsed = &ahead->parsed;
 
 	ahead->reason = mr_parser_parse(pipeline->parser, message, parsed);
@@ -481,33 +483,42 @@ static void look_ahead(struct mr_pipeline *pipeline, const struct mr_message *me
 		ahead->reason = MR_PARSE_BAD_TIME;
 		return;
 	}
-	if (!within(parsed->key, message->key, message->key_bytes) &&
-	    !within(parsed->key, message->value, message->value_bytes)) {
-		memcpy(pipeline->ahead_keys[place], parsed->key, (size_t)parsed->key_bytes);
-		parsed->key = pipeline->ahead_keys[place]; /* the parser's scratch is used again */
+	if (parsed->scratched) {
+		char *kept = pipeline->ahead_keys[ahead - pipeline->ahead];
+
+		memcpy(kept, parsed->key, (size_t)parsed->key_bytes);
+		parsed->key = kept; /* the parser's scratch is used again */
 	}
 	ahead->hash = mr_keys_hash(&pipeline->keys, parsed->key, parsed->key_bytes);
 	mr_keys_prefetch_slot(&pipeline->keys, ahead->hash);
 }
 
-static void fetch(const struct mr_pipeline *pipeline, const struct mr_pipeline_ahead *ahead)
+static void fetch(const struct mr_pipeline *pipeline, struct mr_pipeline_ahead *ahead)
 {
 	if (ahead->reason == MR_PARSE_OK)
-		mr_keys_prefetch_entry(&pipeline->keys, ahead->hash);
+		ahead->slot = mr_keys_prefetch_entry(&pipeline->keys, ahead->hash);
+}
+
+static struct mr_pipeline_ahead *ahead_of(struct mr_pipeline *pipeline, uint64_t message)
+{
+	return &pipeline->ahead[message % MR_PIPELINE_AHEAD];
 }
 
 int mr_pipeline_feed(struct mr_pipeline *pipeline, const struct mr_message *messages,
 		     uint32_t count, const struct mr_pipeline_sink *sink)
 {
-	uint32_t parsed = 0, fetched = 0;
 	int r = 0;
 
-	for (uint32_t i = 0; i < count && r == 0; i++) {
-		for (; parsed < count && parsed < i + MR_PIPELINE_AHEAD; parsed++)
-			look_ahead(pipeline, &messages[parsed], parsed % MR_PIPELINE_AHEAD);
-		for (; fetched < parsed && fetched < i + FETCH_AHEAD; fetched++)
-			fetch(pipeline, &pipeline->ahead[fetched % MR_PIPELINE_AHEAD]);
-		r = take(pipeline, &messages[i], &pipeline->ahead[i % MR_PIPELINE_AHEAD], sink);
+	for (uint64_t i = 0; i < (uint64_t)count + MR_PIPELINE_AHEAD && r == 0; i++) {
+		uint64_t fetched = i - FETCH_AFTER, taken = i - MR_PIPELINE_AHEAD;
+		struct mr_pipeline_ahead *ahead = ahead_of(pipeline, i);
+
+		if (taken < count) /* its place is wanted again */
+			r = take(pipeline, &messages[taken], ahead, sink);
+		if (i < count)
+			look_ahead(pipeline, &messages[i], ahead);
+		if (fetched < count)
+			fetch(pipeline, ahead_of(pipeline, fetched));
 	}
 	pipeline->counters.keys = pipeline->keys.count;
 	pipeline->counters.bytes = pipeline->keys.bytes;

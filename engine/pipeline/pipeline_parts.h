@@ -18,6 +18,7 @@ struct mr_pipeline_ahead {
 	struct mr_parsed parsed;
 	enum mr_parse_reason reason;
 	uint32_t hash;
+	uint32_t slot; /* of the table of keys, as it was when the entry was called for */
 };
 
 struct mr_pipeline {

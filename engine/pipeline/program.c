@@ -56,6 +56,7 @@ static void lay_out(struct mr_program *program)
 	program->alerts_bytes = program->rule->alert_count * sizeof(struct mr_program_alert_state);
 	program->previous_bytes =
 		program->previous ? (2 + program->window_count) * sizeof(double) : 0;
+	program->cleans = mr_clean_asks(&program->rule->clean);
 	program->clean_bytes = mr_clean_block_bytes(&program->rule->clean);
 	program->fixed_bytes =
 		program->alerts_bytes + program->previous_bytes + program->clean_bytes;

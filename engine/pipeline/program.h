@@ -28,6 +28,7 @@ struct mr_program {
 	struct mr_window_plan *plan;
 	struct mr_program_alert alerts[MR_RULE_ALERTS_MAX];
 	bool previous; /* some condition looks at the record before */
+	bool cleans;   /* the rule asks for more than that values are there */
 	/* parts of a key's state, each a multiple of 8 bytes, in this order */
 	size_t alerts_bytes;
 	size_t previous_bytes; /* doubles: value, NaN where there is none, time, then results */

@@ -47,6 +47,8 @@ static enum mr_clean_verdict check(struct state *state, int64_t time_ms, double 
 	enum mr_clean_verdict verdict = mr_clean_check(state->spec, state->block, time_ms, value);
 
 	cr_assert(mr_clean_block_valid(state->spec, state->block));
+	if (!mr_clean_asks(state->spec))
+		cr_assert_eq(verdict, mr_clean_missing(value));
 	for (size_t i = bytes; i < sizeof(state->block); i++)
 		cr_assert_eq((unsigned char)state->block[i], 0xa5);
 	return verdict;
@@ -63,6 +65,21 @@ Test(clean, nothing_asked_nothing_dropped)
 	cr_assert_eq(check(&state, INT64_MIN, -1e300), MR_CLEAN_KEEP);
 	cr_assert_eq(check(&state, INT64_MAX, 0), MR_CLEAN_KEEP);
 	cr_assert_eq(check(&state, INT64_MIN, 0), MR_CLEAN_KEEP);
+}
+
+Test(clean, each_thing_asked_is_asking)
+{
+	struct mr_clean_spec specs[] = {none, none, none, none, none, none};
+
+	specs[0].low = -1e300;
+	specs[1].high = 1e300;
+	specs[2].max_late_ms = NEVER - 1;
+	specs[3].drop_duplicate = true;
+	specs[4].drop_unchanged = true;
+	specs[5].spike_mads = 1e-300;
+	cr_assert_not(mr_clean_asks(&none));
+	for (uint32_t i = 0; i < mr_array_count(specs); i++)
+		cr_assert(mr_clean_asks(&specs[i]), "%u", i);
 }
 
 Test(clean, missing_always)
