@@ -269,6 +269,17 @@ static void promote(struct sim *sim)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* Of those who join: who has a disk to join with. One that was lost since leaves by itself (R7). */
+static uint64_t joining(const struct sim *sim, uint64_t isr)
+{
+	uint64_t nodes = isr & ~sim->coordinator->accepted.isr;
+
+	for (uint32_t i = 0; i < sim->hosts_count; i++)
+		if (sim->hosts[i].lost_data)
+			nodes &= ~(UINT64_C(1) << i);
+	return nodes;
+}
+
 /* By what lies on the disks, not by what the coordinators think. */
 static void note_accepted(struct sim *sim, const struct mr_coord_state *state)
 {
@@ -279,6 +290,7 @@ static void note_accepted(struct sim *sim, const struct mr_coord_state *state)
 	for (uint32_t i = 0; i < sim->hosts_count; i++)
 		if (state->isr >> i & 1 && coordinator->places[i].durable.version < state->version)
 			return;
+	sim_observer_joined(sim, joining(sim, state->isr));
 	coordinator->accepted = *state;
 }
 

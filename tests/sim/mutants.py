@@ -237,6 +237,7 @@ STATIC = {
         "	       (value->state.leader_incarnation || handed_to + 1);",
         "a hand-over counts for the life that it was meant for",
     ),
+    "joins-the-register-before-it-caught-up": MUTANTS["joins-before-it-caught-up"],
     "a-merge-forgets-versions": (
         COORD,
         "		return a->state.version > b->state.version ? 1 : -1;",
