@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "window.h"
+#include "window_parts.h"
 #include "window_plan.h"
 
 static const double weights[] = {4, 3, 2, 1};
@@ -557,4 +558,19 @@ Test(window_block, an_ewma_of_one_sample_behind_a_gap_is_that_sample)
 		free(block);
 	}
 	mr_window_plan_free(plan);
+}
+
+/* The sum of raw bits of 1 and 4 is that of 2 and 2: a forged block passed. */
+Test(window_block, sorted_values_are_those_of_the_samples_for_certain)
+{
+	static const double values[] = {1, 4};
+	static const int64_t times[] = {0, 1};
+	static const struct mr_window_ring ring = {values, times, 2, 0};
+	static const double good[] = {1, 4}, forged[] = {2, 2}, descending[] = {4, 1};
+
+	cr_expect(mr_window_order_valid(good, &ring, 2));
+	cr_expect_not(mr_window_order_valid(forged, &ring, 2));
+	cr_expect_not(mr_window_order_valid(descending, &ring, 2));
+	cr_expect(mr_window_order_valid(good + 1, &ring, 1)); /* the newest */
+	cr_expect_not(mr_window_order_valid(good, &ring, 1));
 }
