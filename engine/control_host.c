@@ -118,6 +118,7 @@ static int add_lane(void *engine, struct mr_local_lane_offer *offer, void **hand
 		.identity = offer->identity,
 		.bell_to_client = offer->bell_to_client,
 		.resumed = offer->resumed,
+		.repeats = offer->resumed && offer->own, /* a new lane for an old producer */
 	};
 	struct host_lane *lane;
 	int r;

@@ -268,6 +268,7 @@ struct mr_worker_lane_options {
 	struct mr_lane_identity identity;
 	int bell_to_client; /* borrowed until the lane is back */
 	bool resumed;	    /* handed back: the first frame says where it goes on */
+	bool repeats;	    /* what it publishes may have been in a lane before this one */
 	void *owner;
 };
 struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *options);

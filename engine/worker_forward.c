@@ -13,6 +13,12 @@
  * has of it already is dropped there by its sequence. Forwarding begins only when the leader has
  * answered FETCH on this connection, so that nothing of a session is dropped but all behind it.
  *
+ * In a topic with compression batches are compressed before they travel, and the leader takes them
+ * as they are. But what it may know a part of already travels plain, since it drops that record by
+ * record: what was sent before, of a lane that was taken back, was handed back, or stands in for
+ * one of an engine before. So does everything to a leader that says that it takes no others. What
+ * came plain the leader compresses.
+ *
  * What a session may send is bounded by the leader's credit, which it raises as it takes; it
  * refuses a gap, an older producer epoch, or what is no batch, and then takes nothing more of that
  * session, so that nothing is ever taken out of order.
@@ -88,13 +94,19 @@ static void add_batch(struct mr_worker *worker, struct mr_worker_partition *part
 		      struct mr_worker_lane *lane, uint8_t *buffer, struct mr_feed_entry *entry)
 {
 	struct mr_replica_forwarder *forwarder = &partition->replica->forwarder;
+	const struct mr_worker_node *leader =
+		&worker->nodes[partition->replica->machine.known.leader];
+	struct mr_worker_letter letter = {
+		.at = buffer + entry->bytes,
+		.room = forwarder->buffer_bytes - entry->bytes,
+		.offset = entry->end_offset,
+		.compressed = leader->capabilities & MR_FEED_TAKES_COMPRESSED,
+	};
 	struct mr_answer sent = {.lane = lane, .base_offset = MR_OFFSET_UNKNOWN};
 	struct mr_lane_drain drain;
 	uint32_t bytes;
 
-	drain = mr_worker_drain_for_leader(partition, lane, buffer + entry->bytes,
-					   forwarder->buffer_bytes - entry->bytes,
-					   entry->end_offset, &bytes);
+	drain = mr_worker_drain_for_leader(partition, lane, &letter, &bytes);
 	if (lane->reason != MR_LANE_OPEN)
 		mr_worker_report_poisoned(worker, lane);
 	worker->replica_work += drain.frames;
@@ -243,45 +255,123 @@ static void refuse(struct mr_replica_taken *taken, const struct mr_batch_header 
 	};
 }
 
-/* What of a batch is not in the log yet, record by record, as a batch of its own. */
-static bool append_rest(struct mr_worker *worker, struct mr_worker_partition *partition,
-			const uint8_t *bytes, const struct mr_batch_header *header,
-			uint32_t duplicates)
-{
-	uint64_t wanted = header->total_bytes + (uint64_t)header->record_count * MOVED_RECORD_BYTES;
-	uint32_t most = partition->log_options.batch_bytes_max;
-	uint32_t room = wanted < most ? (uint32_t)wanted : most;
-	uint8_t *at = mr_worker_replica_reserve(worker, partition, room);
-	struct mr_batch_header rest = *header;
-	struct mr_batch_reader reader;
+/* A batch of another host on its way into the log: it stands at 'at' in the end. */
+struct coming {
 	struct mr_batch_writer writer;
+	struct mr_batch_header header;
+	uint8_t *at;
+	uint32_t room;
+};
+
+/* Room for 'bytes' bytes, and for what compressing may need besides. False: none now. */
+static bool make_room(struct mr_worker *worker, struct mr_worker_partition *partition,
+		      uint64_t bytes, struct coming *coming)
+{
+	uint64_t most = partition->log_options.batch_bytes_max;
+	uint64_t wanted = bytes < most ? bytes : most;
+
+	wanted += mr_compress_room(partition->compression, (uint32_t)wanted);
+	coming->room = (uint32_t)(wanted < most ? wanted : most);
+	coming->at = mr_worker_replica_reserve(worker, partition, coming->room);
+	return coming->at != NULL;
+}
+
+/* What was written, there or elsewhere, is the log's next batch; compressed if the topic says so.
+ */
+static void append_written(struct mr_worker *worker, struct mr_worker_partition *partition,
+			   struct coming *coming)
+{
+	struct mr_batch_header *header = &coming->header;
+	struct mr_batch_identity identity = {
+		.base_offset = partition->state.log_end,
+		.leader_epoch = partition->state.leader_epoch,
+		.attributes = header->attributes,
+		.producer_id = header->producer_id,
+		.producer_epoch = header->producer_epoch,
+		.base_sequence = header->base_sequence,
+	};
+
+	if (coming->writer.bytes != coming->at)
+		identity.attributes |=
+			mr_compressor_place(partition->compressor, partition->compression,
+					    &coming->writer, coming->at, coming->room);
+	header->base_offset = identity.base_offset;
+	header->leader_epoch = identity.leader_epoch;
+	header->attributes = identity.attributes;
+	header->record_count = coming->writer.record_count;
+	header->max_timestamp_ms = coming->writer.max_timestamp_ms;
+	header->total_bytes = (uint32_t)mr_batch_end(&coming->writer, &identity);
+	mr_worker_replica_appended(worker, partition, coming->at, header);
+}
+
+static bool compresses(const struct mr_worker_partition *partition)
+{
+	return partition->compression != MR_CONFIG_COMPRESSION_NONE;
+}
+
+/* As many of the records behind the first 'known' as there is room for. */
+static void encode_rest(const uint8_t *bytes, const struct mr_batch_header *header, uint32_t known,
+			struct mr_batch_writer *writer)
+{
+	struct mr_batch_reader reader;
 	struct mr_message message;
 
-	if (!at || mr_batch_read(&reader, bytes, header) < 0)
-		return false; /* compressed: none of ours is */
-	mr_batch_begin(&writer, at, room);
+	if (mr_batch_read(&reader, bytes, header) < 0)
+		return;
 	while (mr_batch_next(&reader, &message) > 0)
-		if (message.offset - header->base_offset >= duplicates &&
-		    mr_batch_add(&writer, message.timestamp_ms, message.key, message.key_bytes,
+		if (message.offset - header->base_offset >= known &&
+		    mr_batch_add(writer, message.timestamp_ms, message.key, message.key_bytes,
 				 message.value, message.value_bytes, message.headers,
 				 message.header_bytes, message.header_count) < 0)
-			break; /* the others are the rest of the rest */
-	if (!writer.record_count)
+			return; /* the others are the rest of the rest */
+}
+
+/* What of a batch is not in the log yet, record by record, as a batch of its own. */
+static bool append_rest(struct mr_worker *worker, struct mr_worker_partition *partition,
+			const uint8_t *bytes, const struct mr_batch_header *header, uint32_t known)
+{
+	uint64_t wanted = header->total_bytes + (uint64_t)header->record_count * MOVED_RECORD_BYTES;
+	struct coming rest = {.header = *header};
+
+	if (!make_room(worker, partition, wanted, &rest))
 		return false;
-	rest.base_offset = partition->state.log_end;
-	rest.leader_epoch = partition->state.leader_epoch;
-	rest.record_count = writer.record_count;
-	rest.base_sequence = mr_sequence_add(header->base_sequence, duplicates);
-	rest.max_timestamp_ms = writer.max_timestamp_ms;
-	rest.total_bytes =
-		(uint32_t)mr_batch_end(&writer, &(struct mr_batch_identity){
-							.base_offset = rest.base_offset,
-							.leader_epoch = rest.leader_epoch,
-							.producer_id = rest.producer_id,
-							.producer_epoch = rest.producer_epoch,
-							.base_sequence = rest.base_sequence,
-						});
-	mr_worker_replica_appended(worker, partition, at, &rest);
+	if (compresses(partition)) {
+		mr_compressor_begin(partition->compressor, partition->compression, &rest.writer,
+				    rest.room);
+		encode_rest(bytes, header, known, &rest.writer);
+	}
+	if (!rest.writer.record_count) { /* or the first is so large that it cannot be tried */
+		mr_batch_begin(&rest.writer, rest.at, rest.room);
+		encode_rest(bytes, header, known, &rest.writer);
+	}
+	if (!rest.writer.record_count)
+		return false;
+	rest.header.base_sequence = mr_sequence_add(header->base_sequence, known);
+	append_written(worker, partition, &rest);
+	return true;
+}
+
+/* As it is, but compressed where the topic wants it and its host could not. */
+static bool append_whole(struct mr_worker *worker, struct mr_worker_partition *partition,
+			 const uint8_t *bytes, const struct mr_batch_header *header)
+{
+	struct coming whole = {
+		.header = *header,
+		.writer = {.bytes = (uint8_t *)bytes,
+			   .at = (uint8_t *)bytes + header->total_bytes,
+			   .base_timestamp_ms = header->base_timestamp_ms,
+			   .max_timestamp_ms = header->max_timestamp_ms,
+			   .record_count = header->record_count},
+	};
+
+	if (!compresses(partition) || (header->attributes & MR_BATCH_CODEC_MASK)) {
+		whole.header.base_offset = partition->state.log_end;
+		whole.header.leader_epoch = partition->state.leader_epoch;
+		return mr_worker_replica_append(worker, partition, bytes, &whole.header);
+	}
+	if (!make_room(worker, partition, header->total_bytes, &whole))
+		return false;
+	append_written(worker, partition, &whole);
 	return true;
 }
 
@@ -298,7 +388,6 @@ static enum taken take_batch(struct mr_worker *worker, struct mr_worker_partitio
 			     const struct mr_batch_header *header)
 {
 	uint32_t count = (uint32_t)header->record_count, duplicates;
-	struct mr_batch_header placed = *header;
 	int32_t expected;
 
 	switch (mr_partition_check(&partition->state, header->producer_id, header->producer_epoch,
@@ -307,6 +396,10 @@ static enum taken take_batch(struct mr_worker *worker, struct mr_worker_partitio
 		mr_counter_add(partition->counters[MR_COUNT_DUPLICATES], duplicates);
 		if (duplicates == count)
 			return TAKEN;
+		if (header->attributes & MR_BATCH_CODEC_MASK) {
+			refuse(taken, header, MR_FEED_FORWARD_BAD, 0); /* no host of ours does */
+			return REFUSED;
+		}
 		return append_rest(worker, partition, bytes, header, duplicates) ? PARTLY : NO_ROOM;
 	case MR_SEQUENCE_GAP:
 		refuse(taken, header, MR_FEED_FORWARD_GAP, expected);
@@ -318,9 +411,7 @@ static enum taken take_batch(struct mr_worker *worker, struct mr_worker_partitio
 	case MR_SEQUENCE_BASE:
 		break;
 	}
-	placed.base_offset = partition->state.log_end;
-	placed.leader_epoch = partition->state.leader_epoch;
-	return mr_worker_replica_append(worker, partition, bytes, &placed) ? TAKEN : NO_ROOM;
+	return append_whole(worker, partition, bytes, header) ? TAKEN : NO_ROOM;
 }
 
 /* The other host is believed no more than a client. */
@@ -334,7 +425,7 @@ static int check_forwarded(const struct mr_worker_partition *partition,
 		return -EBADMSG;
 	}
 	if (header->total_bytes > partition->log_options.batch_bytes_max ||
-	    header->producer_id < 0 || (header->attributes & MR_BATCH_CODEC_MASK))
+	    header->producer_id < 0 || mr_compress_check(header) < 0)
 		return -EBADMSG;
 	return mr_batch_check(item->batches, header->total_bytes, false, header, &err);
 }

@@ -35,11 +35,33 @@ void mr_answers_drop(struct mr_answers *answers)
 		answers->slots[answers->tail & (MR_ANSWERS_MAX - 1)].lane->unanswered--;
 }
 
+/* What was taken is taken once more, in batches that may end elsewhere. */
+static void note_again(struct mr_worker_lane *lane)
+{
+	uint32_t index = mr_lane_reader_index(&lane->reader);
+
+	if (lane->again && (int32_t)(lane->again_index - index) > 0)
+		return; /* that was further */
+	lane->again = true;
+	lane->again_index = index;
+}
+
+/* Whether the next batch may be one that another log has a part of. */
+static bool may_be_known(struct mr_worker_lane *lane)
+{
+	uint32_t index = mr_lane_reader_index(&lane->reader);
+
+	if (lane->again && (int32_t)(lane->again_index - index) <= 0)
+		lane->again = false;
+	return lane->again || lane->repeats;
+}
+
 void mr_worker_rewind(struct mr_worker_lane *lane)
 {
 	mr_assert(lane->unanswered == 0);
 	if (lane->reason != MR_LANE_OPEN)
 		return;
+	note_again(lane);
 	mr_lane_reader_rewind(&lane->reader);
 	lane->resumed = true;
 	lane->forwarded = 0;
@@ -529,12 +551,14 @@ static bool may_forward(struct mr_worker_partition *partition, struct mr_worker_
 }
 
 struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *partition,
-						struct mr_worker_lane *lane, uint8_t *at,
-						uint32_t room, uint64_t offset, uint32_t *bytes)
+						struct mr_worker_lane *lane,
+						const struct mr_worker_letter *letter,
+						uint32_t *bytes)
 {
 	struct mr_answers *answers = answers_of(lane);
-	struct mr_batch_identity identity = {.base_offset = offset,
+	struct mr_batch_identity identity = {.base_offset = letter->offset,
 					     .producer_id = lane->producer_id};
+	struct place place = {.at = letter->at, .room = letter->room};
 	struct mr_lane_drain drain = {0};
 	struct mr_batch_writer writer;
 	struct mr_error err;
@@ -542,7 +566,7 @@ struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *part
 	int status;
 
 	*bytes = 0;
-	if (lane->reason != MR_LANE_OPEN || lane->stopped || room < MR_BATCH_HEADER_BYTES)
+	if (lane->reason != MR_LANE_OPEN || lane->stopped || place.room < MR_BATCH_HEADER_BYTES)
 		return drain;
 	available = slots_waiting(lane);
 	if (!available || (answers && mr_answers_full(answers)))
@@ -555,16 +579,17 @@ struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *part
 		resume_for_leader(partition, lane);
 	if (!may_forward(partition, lane, available, &drain))
 		return drain;
-	if (room > partition->log_options.batch_bytes_max)
-		room = partition->log_options.batch_bytes_max; /* as the leader's, one hopes */
-	mr_batch_begin(&writer, at, room);
-	slots = encode_frames(lane, available, &writer, &status, &err);
+	if (place.room > partition->log_options.batch_bytes_max)
+		place.room =
+			partition->log_options.batch_bytes_max; /* as the leader's, one hopes */
+	place.by_staging = compresses(partition) && letter->compressed && !may_be_known(lane);
+	slots = encode_batch(lane, available, &place, &writer, &status, &err);
 	drain.frames = (uint32_t)writer.record_count;
 	drain.bytes = slots * MR_SLOT_BYTES;
 	if (drain.frames) {
 		identity.producer_epoch = lane->producer_epoch;
 		identity.base_sequence = (int32_t)(lane->reader.next_number & INT32_MAX);
-		*bytes = (uint32_t)mr_batch_end(&writer, &identity);
+		*bytes = end_batch(partition, &writer, &place, &identity);
 		mr_lane_reader_take(&lane->reader, slots, drain.frames);
 	}
 	if (status < 0)

@@ -299,6 +299,21 @@ mr_worker_partition_replica(const struct mr_worker_partition *partition)
 	return partition->replica ? &partition->replica->view : NULL;
 }
 
+/*
+ * What was published before a lane was handed back may have been taken by the engine before, in
+ * batches that ended elsewhere.
+ */
+static void note_handed_back(struct mr_worker_lane *lane)
+{
+	struct mr_error err;
+	int64_t waiting = mr_lane_reader_poll(&lane->reader, &err);
+
+	if (waiting <= 0)
+		return; /* nothing, or its worker finds out what is wrong */
+	lane->again = true;
+	lane->again_index = mr_lane_reader_index(&lane->reader) + (uint32_t)waiting;
+}
+
 struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *options)
 {
 	struct mr_worker_lane *lane = calloc(1, sizeof(*lane));
@@ -312,6 +327,9 @@ struct mr_worker_lane *mr_worker_lane_new(const struct mr_worker_lane_options *o
 	lane->acks = options->identity.acks;
 	lane->resumed = options->resumed;
 	lane->raised = options->resumed && lane->acks != MR_ACKS_COMMITTED;
+	lane->repeats = options->repeats;
+	if (options->resumed)
+		note_handed_back(lane);
 	lane->owner = options->owner;
 	lane->poisoned.kind = MR_WORKER_LANE_POISONED;
 	lane->poisoned.lane = lane;

@@ -174,7 +174,8 @@ static int check_batch(const struct mr_worker_partition *partition, const struct
 	    header->total_bytes > partition->log_options.batch_bytes_max ||
 	    header->base_offset != partition->state.log_end ||
 	    header->leader_epoch > item->entry.leader_epoch ||
-	    header->leader_epoch < mr_epochs_last(&partition->state.epochs))
+	    header->leader_epoch < mr_epochs_last(&partition->state.epochs) ||
+	    mr_compress_check(header) < 0)
 		return -EBADMSG;
 	return mr_batch_check(item->batches, header->total_bytes, true, header, &err);
 }
@@ -382,8 +383,8 @@ static void connected(struct mr_worker *worker, const struct mr_feed_delivery *d
 
 	mr_assert(delivery->node < MR_NODES_MAX);
 	worker->connected |= UINT64_C(1) << delivery->node;
-	worker->nodes[delivery->node] =
-		(struct mr_worker_node){delivery->connection, delivery->incarnation};
+	worker->nodes[delivery->node] = (struct mr_worker_node){
+		delivery->connection, delivery->incarnation, delivery->capabilities};
 	for (i = 0; i < worker->partition_count; i++)
 		if (is_replica(worker->partitions[i], delivery->node))
 			mr_replica_connected(&worker->partitions[i]->replica->machine,

@@ -50,7 +50,10 @@ struct mr_worker_lane {
 	bool raised;	    /* when it was handed back, its producer epoch was */
 	bool stopped;	    /* nothing more is taken from it */
 	bool asleep;	    /* as its engine page says: the producer rings when it publishes */
-	uint32_t place;	    /* in partition->lanes */
+	bool repeats;	    /* whatever it publishes may have been taken of another lane before */
+	bool again;	    /* what lies before 'again_index' may have been taken before */
+	uint32_t again_index;
+	uint32_t place; /* in partition->lanes */
 	struct mr_worker_lane *next_answered;
 	void *owner;
 };
@@ -104,6 +107,7 @@ struct mr_worker_taken {
 struct mr_worker_node {
 	uint64_t connection;
 	uint64_t incarnation;
+	uint64_t capabilities;
 };
 
 /* One pinned thread; worker.c owns it, worker_calls.c the part that is the control thread's. */
@@ -149,13 +153,22 @@ struct mr_lane_drain {
 /* worker_lane.c: one drain of one lane: at most one batch. The clock is read if there is one. */
 struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 				     struct mr_worker_lane *lane, const struct mr_clock *clock);
+/* Where a batch for another host's log is put. */
+struct mr_worker_letter {
+	uint8_t *at;
+	uint32_t room;
+	uint64_t offset;
+	bool compressed; /* it may be */
+};
 /*
- * One batch of a lane for another host's log: at 'at', of at most 'room' bytes, with offsets from
- * 'offset' on; *bytes: its size, 0: none. What our own log has is dropped and answered.
+ * One batch of a lane for another host's log; *bytes: its size, 0: none. What our own log has is
+ * dropped and answered. What that host may know a part of is not compressed: it drops that record
+ * by record.
  */
 struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *partition,
-						struct mr_worker_lane *lane, uint8_t *at,
-						uint32_t room, uint64_t offset, uint32_t *bytes);
+						struct mr_worker_lane *lane,
+						const struct mr_worker_letter *letter,
+						uint32_t *bytes);
 /*
  * What was sent to the leader came back into our own log: it is answered as the lane's level says,
  * from here on. False: not in it yet, or no more can wait for their answers now.

@@ -26,6 +26,8 @@
 
 /* No reader expands more (ringbuf/expand.h). */
 #define EXPANDED_BYTES_MAX (UINT32_C(64) << 20)
+/* Of a record: its length, attributes, deltas, three lengths. */
+#define RECORD_BYTES_MIN 7
 
 /* Of an LZ4 frame: what precedes the content's size, and the flag that says that it is there. */
 #define LZ4_SIZE_AT    6u
@@ -148,8 +150,7 @@ uint16_t mr_compressor_place(struct mr_compressor *compressor,
 	uint8_t *to = at + MR_BATCH_HEADER_BYTES;
 	size_t bytes = (size_t)(writer->at - from), made = 0;
 
-	mr_assert(writer->bytes == compressor->staging);
-	mr_assert(room <= compressor->staging_bytes);
+	mr_assert(writer->bytes != at);
 	mr_assert(bytes <= room - MR_BATCH_HEADER_BYTES);
 	if (bytes >= MR_COMPRESS_BYTES_MIN && bytes <= EXPANDED_BYTES_MAX) {
 		size_t most = room - MR_BATCH_HEADER_BYTES;
@@ -185,6 +186,18 @@ static uint64_t size_in_zstd(const uint8_t *frame, size_t bytes)
 	unsigned long long size = ZSTD_getFrameContentSize(frame, bytes);
 
 	return size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ? 0 : size;
+}
+
+int mr_compress_check(const struct mr_batch_header *header)
+{
+	uint16_t codec = header->attributes & MR_BATCH_CODEC_MASK;
+
+	if (!codec)
+		return 0; /* its records were counted */
+	if (codec != CODEC_LZ4 && codec != CODEC_ZSTD)
+		return -EBADMSG;
+	return (uint32_t)header->record_count <= EXPANDED_BYTES_MAX / RECORD_BYTES_MIN ? 0
+										       : -EBADMSG;
 }
 
 uint64_t mr_compress_plain_bytes(const uint8_t *batch, const struct mr_batch_header *header)

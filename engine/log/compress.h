@@ -35,9 +35,9 @@ void mr_compressor_free(struct mr_compressor *compressor); /* takes NULL */
 void mr_compressor_begin(struct mr_compressor *compressor, enum mr_config_compression compression,
 			 struct mr_batch_writer *writer, uint32_t room);
 /*
- * Puts the records that were added since to 'at', behind the header's place: compressed if they are
- * smaller then. The writer stands there as if it had begun there. Returns what the batch's
- * attributes say of it, for mr_batch_end().
+ * Puts the records that were added since, or to any other writer, to 'at', behind the header's
+ * place: compressed if they are smaller then. The writer stands there as if it had begun there.
+ * Returns what the batch's attributes say of it, for mr_batch_end().
  */
 uint16_t mr_compressor_place(struct mr_compressor *compressor,
 			     enum mr_config_compression compression, struct mr_batch_writer *writer,
@@ -45,6 +45,12 @@ uint16_t mr_compressor_place(struct mr_compressor *compressor,
 
 /* How much more room to ask for than a batch of 'bytes' bytes needs: LZ4 tries with it only. */
 uint32_t mr_compress_room(enum mr_config_compression compression, uint32_t bytes);
+
+/*
+ * A batch of another host, whose header was checked: -EBADMSG where it is by no codec that is read
+ * here, or has more records than one of the largest that a reader expands could hold.
+ */
+int mr_compress_check(const struct mr_batch_header *header);
 
 /*
  * What a batch would have without compression, as its own frame says. Of one that does not say it,

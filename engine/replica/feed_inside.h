@@ -42,7 +42,7 @@
 #define FEED_PIECES_MAX	    1024       /* of a message: what one system call takes */
 #define FEED_SAID_BYTES	    320u
 #define FEED_REASONS_MAX    4u /* told to the control thread of one peer in a second */
-#define FEED_CAPABILITIES   0  /* none yet */
+#define FEED_CAPABILITIES   MR_FEED_TAKES_COMPRESSED
 
 /* ---- partitions by name (feed_table.c) ------------------------------------------------------- */
 

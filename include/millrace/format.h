@@ -510,6 +510,11 @@ struct mr_feed_short_header {
 };
 static_assert(sizeof(struct mr_feed_short_header) == 16, "feed short header size");
 
+/* Bits of 'capabilities'. */
+enum mr_feed_capability {
+	MR_FEED_TAKES_COMPRESSED = 1, /* FORWARD may carry batches that are compressed */
+};
+
 /* Behind it the name that people gave the node, printable ASCII. */
 struct mr_feed_hello_head {
 	uint8_t version_min;	/*  0 that the node speaks: the lower of both maxima is spoken */

@@ -2,8 +2,10 @@
 /* See batches.h. Any thread; owns nothing. */
 #include "batches.h"
 
+#include <lz4frame.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "check.h"
 
@@ -72,4 +74,38 @@ void mr_test_clock_init(struct mr_test_clock *clock, int64_t now_ms)
 	clock->clock = (struct mr_clock){monotonic_ns, wall_ms};
 	clock->monotonic_ns = 1;
 	clock->wall_ms = now_ms;
+}
+
+static size_t expand_lz4(const uint8_t *frame, size_t bytes, uint8_t *at, size_t room)
+{
+	size_t made = room, taken = bytes, r;
+	LZ4F_dctx *lz4;
+
+	r = LZ4F_createDecompressionContext(&lz4, LZ4F_VERSION);
+	mr_assert(!LZ4F_isError(r));
+	r = LZ4F_decompress(lz4, at, &made, frame, &taken, NULL);
+	mr_assert(r == 0);	   /* the frame ends */
+	mr_assert(taken == bytes); /* where the batch does */
+	LZ4F_freeDecompressionContext(lz4);
+	return made;
+}
+
+void mr_test_expand(const uint8_t *batch, struct mr_batch_header *header, uint8_t *at, size_t room)
+{
+	const uint8_t *frame = batch + MR_BATCH_HEADER_BYTES;
+	size_t bytes = header->total_bytes - MR_BATCH_HEADER_BYTES, made;
+	uint16_t codec = header->attributes & MR_BATCH_CODEC_MASK;
+
+	mr_assert(codec == 3 || codec == 4);
+	memcpy(at, batch, MR_BATCH_HEADER_BYTES);
+	at += MR_BATCH_HEADER_BYTES;
+	room -= MR_BATCH_HEADER_BYTES;
+	if (codec == 3) {
+		made = expand_lz4(frame, bytes, at, room);
+	} else {
+		made = ZSTD_decompress(at, room, frame, bytes);
+		mr_assert(!ZSTD_isError(made));
+	}
+	header->attributes &= (uint16_t)~MR_BATCH_CODEC_MASK;
+	header->total_bytes = (uint32_t)(MR_BATCH_HEADER_BYTES + made);
 }

@@ -38,4 +38,10 @@ struct mr_test_clock {
 };
 void mr_test_clock_init(struct mr_test_clock *clock, int64_t wall_ms);
 
+/*
+ * A compressed batch as it was before, by the codecs' own libraries: in 'room' bytes at 'at', and
+ * so says *header then, but for the checksum. Aborts when it is none.
+ */
+void mr_test_expand(const uint8_t *batch, struct mr_batch_header *header, uint8_t *at, size_t room);
+
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mailbox.h"
+#include "batches.h"
 #include "doorbell.h"
 #include "io_fake.h"
 #include "log/recover.h"
@@ -23,6 +24,7 @@
 static const uint8_t topic_id[16] = {1}, log_id[16] = {2};
 static struct mr_error err;
 struct pair pair;
+enum mr_config_compression pair_compression;
 
 /* ---- the feed: one worker's end ------------------------------------------------------------- */
 
@@ -67,6 +69,8 @@ void pair_defaults(void)
 	pair.window_bytes = 512u << 10;
 	pair.min_insync = 1;
 	pair.idle = MR_CONFIG_IDLE_PARK;
+	pair.compression = pair_compression;
+	pair.capabilities = MR_FEED_TAKES_COMPRESSED;
 	pair.batches_below = PAIR_NEVER;
 	pair.may_lead = 1;
 	pair.reg = (struct mr_coord_state){.version = 1, .isr = PAIR_BOTH, .leader = MR_NODE_NONE};
@@ -98,6 +102,7 @@ static struct mr_worker_partition *make_part(struct pair_host *host, struct mr_r
 		.log = {32u << 10, 2 * RECORD_MAX, 4, .in_memory = false},
 		.start = found->start,
 		.replica = &replica,
+		.compression = pair.compression,
 		.cut = cut,
 		.owner = host,
 	};
@@ -111,6 +116,10 @@ static struct mr_worker_partition *make_part(struct pair_host *host, struct mr_r
 		     0);
 	mr_partition_start(state, found->log_start, found->start.offset, found->leader_epoch);
 	free(found->segments);
+	if (pair.compression)
+		cr_assert_eq(mr_worker_compressor(host->worker, options.log.batch_bytes_max,
+						  &options.compressor, &err),
+			     0);
 	cr_assert_eq(mr_worker_partition_new(&options, state, &part, &err), 0, "%s", err.what);
 	return part;
 }
@@ -460,6 +469,7 @@ static struct brought *bring(struct pair_host *to, enum mr_feed_delivery_kind wh
 		.node = !to->node,
 		.connection = connection,
 		.incarnation = 1,
+		.capabilities = pair.capabilities,
 		.arrivals = &brought->arrival,
 		.count = what == MR_DELIVERY_ARRIVALS,
 	};
@@ -643,6 +653,19 @@ void pair_check_equal(void)
 	cr_assert_gt(same, 0);
 }
 
+void pair_read_batch(struct mr_batch_reader *reader, const struct pair_batch *batch)
+{
+	static uint8_t expanded[1u << 20];
+	struct mr_batch_header header = batch->header;
+	const uint8_t *bytes = batch->bytes;
+
+	if (header.attributes & MR_BATCH_CODEC_MASK) {
+		mr_test_expand(bytes, &header, expanded, sizeof(expanded));
+		bytes = expanded;
+	}
+	cr_assert_eq(mr_batch_read(reader, bytes, &header), 0);
+}
+
 void pair_end(void)
 {
 	struct pair_host *host;
@@ -678,6 +701,22 @@ void pair_end(void)
 
 /* ---- producers ------------------------------------------------------------------------------ */
 
+static void publish_silently(struct pair_client *client, uint32_t records, uint32_t value_bytes)
+{
+	struct mr_record record = {
+		.key_bytes = MR_NULL_BYTES, .value_bytes = (int32_t)value_bytes, .timestamp_ms = 1};
+	void *payload;
+
+	for (uint32_t i = 0; i < records; i++) {
+		int r = -EAGAIN;
+
+		pair_await(r == 0 ||
+			   (r = mr_lane_reserve(&client->writer, &record, 0, &payload)) == 0);
+		memset(payload, 'a' + (int)(client->writer.number % 26), value_bytes);
+		mr_lane_publish(&client->writer);
+	}
+}
+
 void pair_open_client_at(struct pair_client *client, uint32_t node, int64_t producer_id,
 			 enum mr_acks acks, uint64_t number, bool resumed)
 {
@@ -690,6 +729,7 @@ void pair_open_client_at(struct pair_client *client, uint32_t node, int64_t prod
 			     .lane_bytes = LANE_BYTES,
 			     .format = MR_FORMAT_VERSION},
 		.resumed = resumed,
+		.repeats = pair.repeats,
 	};
 	struct mr_lane_engine_page *engine;
 	uint8_t mac[32] = {0};
@@ -713,6 +753,7 @@ void pair_open_client_at(struct pair_client *client, uint32_t node, int64_t prod
 		mr_doorbell_set_add(mr_worker_bells(host->worker), client->bell_to_worker, &err),
 		0);
 	options.bell_to_client = client->bell_to_client;
+	publish_silently(client, pair.published_before, 100);
 	client->lane = mr_worker_lane_new(&options);
 	client->add.kind = MR_WORKER_ADD_LANE;
 	client->add.lane = client->lane;
@@ -743,18 +784,7 @@ void pair_close_client(struct pair_client *client)
 
 void pair_publish(struct pair_client *client, uint32_t records, uint32_t value_bytes)
 {
-	struct mr_record record = {
-		.key_bytes = MR_NULL_BYTES, .value_bytes = (int32_t)value_bytes, .timestamp_ms = 1};
-	void *payload;
-
-	for (uint32_t i = 0; i < records; i++) {
-		int r = -EAGAIN;
-
-		pair_await(r == 0 ||
-			   (r = mr_lane_reserve(&client->writer, &record, 0, &payload)) == 0);
-		memset(payload, 'a' + (int)(client->writer.number % 26), value_bytes);
-		mr_lane_publish(&client->writer);
-	}
+	publish_silently(client, records, value_bytes);
 	mr_doorbell_ring(client->bell_to_worker);
 }
 

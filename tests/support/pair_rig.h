@@ -78,8 +78,21 @@ struct pair {
 	uint32_t state_padding;	 /* behind a state, so that it has more pieces */
 	uint32_t damaged_states; /* of first pieces, so many */
 	enum mr_config_idle idle;
+	enum mr_config_compression compression;
+	uint64_t capabilities; /* that both have */
+	/* how lanes are opened */
+	uint32_t published_before; /* records of 100 bytes that are in one that is handed back */
+	bool repeats;		   /* it stands in for one before */
 };
 extern struct pair pair;
+extern enum mr_config_compression pair_compression; /* that pair_defaults() takes */
+#ifdef MR_COMPRESSION
+/* All of a test's file once more, of a topic with compression: tests/unit/meson.build. */
+__attribute__((constructor)) static void pair_compress(void)
+{
+	pair_compression = MR_COMPRESSION;
+}
+#endif
 
 /* A batch in a tail, by its number. */
 struct pair_batch {
@@ -122,6 +135,8 @@ void pair_begin(void);
 void pair_begin_as_usual(void);
 uint32_t pair_batches_of(uint32_t node, struct pair_batch *batches, uint32_t max);
 void pair_check_equal(void);
+/* Its records; what was compressed is expanded, until the next one is. */
+void pair_read_batch(struct mr_batch_reader *reader, const struct pair_batch *batch);
 void pair_end(void);
 /* A lane whose first record is 'number'; 'resumed': as one that was handed back. */
 void pair_open_client_at(struct pair_client *client, uint32_t node, int64_t producer_id,

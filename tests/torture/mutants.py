@@ -72,6 +72,10 @@ MUTANTS = {
     "takes-forwarded-batches-twice": (
         FORWARD,
         "		if (duplicates == count)\n			return TAKEN;\n"
+        "		if (header->attributes & MR_BATCH_CODEC_MASK) {\n"
+        "			refuse(taken, header, MR_FEED_FORWARD_BAD, 0); "
+        "/* no host of ours does */\n"
+        "			return REFUSED;\n		}\n"
         "		return append_rest(worker, partition, bytes, header, duplicates) "
         "? PARTLY : NO_ROOM;",
         "		break;",

@@ -247,7 +247,7 @@ Test(feed_refusals, a_newer_engine_is_spoken_to)
 	hello.capabilities = UINT64_MAX;
 	rig_route(b, 1, 2);
 	fd = raw_meet(b, &hello);
-	cr_assert_eq(b->news[0][0].capabilities, 0);
+	cr_assert_eq(b->news[0][0].capabilities, MR_FEED_TAKES_COMPRESSED);
 	raw_send(fd, bytes, make_entries(bytes, sizeof(bytes), true));
 	rig_wait(b->expected == b->arrival_count);
 	rig_send_flushed(b, 0, 1, 2, 9);

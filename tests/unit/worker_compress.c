@@ -6,11 +6,10 @@
  * precedes a bad frame is taken; what the log has is not doubled.
  */
 #include <criterion/criterion.h>
-#include <lz4frame.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 
+#include "batches.h"
 #include "drain_rig.h"
 #include "tail_cursor.h"
 
@@ -78,28 +77,6 @@ static struct mr_lane_drain drain(void)
 	return drained;
 }
 
-/* The batch as it would be without: header and records, in 'expanded'. */
-static void expand(const uint8_t *bytes, struct mr_batch_header *header)
-{
-	const uint8_t *frame = bytes + MR_BATCH_HEADER_BYTES;
-	size_t taken = header->total_bytes - MR_BATCH_HEADER_BYTES;
-	size_t made = sizeof(expanded) - MR_BATCH_HEADER_BYTES;
-	uint8_t *to = expanded + MR_BATCH_HEADER_BYTES;
-	LZ4F_dctx *lz4;
-
-	if ((header->attributes & MR_BATCH_CODEC_MASK) == 4) {
-		made = ZSTD_decompress(to, made, frame, taken);
-		cr_assert_not(ZSTD_isError(made));
-	} else {
-		cr_assert_eq(header->attributes & MR_BATCH_CODEC_MASK, 3);
-		LZ4F_createDecompressionContext(&lz4, LZ4F_VERSION);
-		cr_assert_eq(LZ4F_decompress(lz4, to, &made, frame, &taken, NULL), 0);
-		LZ4F_freeDecompressionContext(lz4);
-	}
-	header->attributes &= (uint16_t)~MR_BATCH_CODEC_MASK;
-	header->total_bytes = MR_BATCH_HEADER_BYTES + (uint32_t)made;
-}
-
 /* The batch holds records 'first' and on, of such values; returns how it was compressed. */
 static uint16_t check_batch(const uint8_t *bytes, struct mr_batch_header header, uint64_t first,
 			    uint32_t value_bytes, bool noise)
@@ -117,7 +94,7 @@ static uint16_t check_batch(const uint8_t *bytes, struct mr_batch_header header,
 	cr_assert_eq((uint64_t)header.base_sequence, first);
 	cr_assert_eq(header.producer_id, 1);
 	if (codec)
-		expand(bytes, &header);
+		mr_test_expand(bytes, &header, expanded, sizeof(expanded));
 	cr_assert_eq(mr_batch_read(&reader, codec ? expanded : bytes, &header), 0);
 	while (mr_batch_next(&reader, &message) > 0) {
 		fill(value, value_bytes, number, noise);
