@@ -69,8 +69,10 @@ void mr_control_catalog_tell_all(struct mr_control_peers *peers, uint32_t node)
 
 void mr_control_topic_made(struct mr_control *control, const struct mr_topic *topic)
 {
-	if (control->peers)
+	if (control->peers && mr_topic_replicated(topic))
 		tell_topic(control->peers, others(control, topic->replicas), topic);
+	if (control->peers)
+		mr_control_names_made(control->peers, topic);
 }
 
 void mr_control_topic_deleted(struct mr_control *control, const struct mr_topic *topic)
@@ -79,8 +81,10 @@ void mr_control_topic_deleted(struct mr_control *control, const struct mr_topic 
 					   .deleted_ms = mr_clock_wall_ms(control->clock)};
 
 	memcpy(deleted.id, topic->id, 16);
-	if (control->peers)
+	if (control->peers && mr_topic_replicated(topic))
 		tell_deleted(control->peers, others(control, topic->replicas), &deleted);
+	if (control->peers)
+		mr_control_names_gone(control->peers, topic);
 }
 
 /* ---- hearing --------------------------------------------------------------------------------- */

@@ -29,6 +29,20 @@ const char *mr_control_node_name(const struct mr_control *control, uint32_t node
 	return room;
 }
 
+const char *mr_control_node_list(const struct mr_control *control, uint64_t nodes, char *text,
+				 size_t bytes)
+{
+	size_t used = 0;
+	char room[16];
+
+	snprintf(text, bytes, "none");
+	for (; nodes && used < bytes; nodes &= nodes - 1)
+		used += (size_t)snprintf(
+			text + used, bytes - used, "%s%s", used ? ", " : "",
+			mr_control_node_name(control, (uint32_t)__builtin_ctzll(nodes), room));
+	return text;
+}
+
 int mr_control_node_number(const struct mr_control *control, const char *name, uint32_t *node)
 {
 	const struct mr_config_peer *peer = mr_config_peer_find(control->config, name);
@@ -76,6 +90,7 @@ static void heard(struct mr_control_peers *peers, const struct mr_feed_event *ev
 		r = mr_coord_static_heard(peers->coord, event->node, event->text, event->bytes,
 					  &err);
 	else if (!mr_control_catalog_heard(peers, event->node, json) &&
+		 !mr_control_names_heard(peers, event->node, json) &&
 		 !mr_control_commits_heard(peers, event->node, json) &&
 		 !mr_control_disk_heard(peers, event->node, json) &&
 		 !mr_control_pipelines_heard(peers, event->node, json))
@@ -98,6 +113,7 @@ static void connected(struct mr_control_peers *peers, const struct mr_feed_event
 	mr_diag_notice("a peer is connected", "peer=%s start=%" PRIu64,
 		       mr_control_node_name(peers->control, event->node, room), event->incarnation);
 	mr_control_catalog_tell_all(peers, event->node);
+	mr_control_names_tell_all(peers, event->node);
 	mr_coord_static_connected(peers->coord, event->node, event->incarnation);
 	mr_control_commits_tell_all(peers, event->node);
 	mr_control_pipelines_tell_all(peers, event->node);
@@ -226,6 +242,7 @@ void mr_control_peers_second(struct mr_control *control)
 	mr_control_coord_second(peers);
 	mr_control_routes_second(peers);
 	mr_control_catalog_second(peers);
+	mr_control_names_second(peers);
 	mr_control_commits_second(peers);
 	mr_control_disk_second(peers);
 	mr_control_waits_second(peers);
@@ -311,6 +328,7 @@ int mr_control_peers_open(struct mr_control *control, struct mr_error *err)
 		return mr_error_set(err, -ENOMEM, "no memory for peers");
 	peers->control = control;
 	control->peers = peers;
+	mr_control_names_open(peers);
 	r = mr_control_coord_open(peers, err);
 	if (r == 0)
 		r = start_feed(peers, err);
@@ -333,6 +351,7 @@ void mr_control_peers_close(struct mr_control *control)
 		return;
 	mr_feed_stop(peers->feed);
 	mr_control_coord_close(peers);
+	mr_control_names_close(peers);
 	free(peers->heard);
 	free(peers);
 	control->peers = NULL;

@@ -3,10 +3,10 @@
  * This host among its peers, as the control thread sees it: the feed, the coordinator, and what
  * hosts tell each other of topics. Parts of it: control_peers.c starts the feed and takes its
  * events; control_coord.c stands between coordinator and workers; control_catalog.c exchanges
- * topics, control_commits.c groups' positions, control_disk.c how their disks are; control_sync.c
- * says who is in sync no longer;
- * control_cut.c routes partitions, cuts their logs and takes them away; control_report.c tells
- * people. All of it runs on the control thread.
+ * topics, control_names.c names of those that are elsewhere, control_commits.c groups' positions,
+ * control_disk.c how their disks are; control_sync.c says who is in sync no longer; control_cut.c
+ * routes partitions, cuts their logs and takes them away; control_report.c tells people. All of it
+ * runs on the control thread.
  */
 #ifndef MR_CONTROL_PEERS_H
 #define MR_CONTROL_PEERS_H
@@ -42,6 +42,12 @@ struct mr_disk_state {
 	char why[320];
 };
 
+/* Of topics that a peer keeps and this host does not. */
+struct mr_peer_names {
+	char **names;
+	uint32_t count, room;
+};
+
 struct mr_peer_samples {
 	uint64_t at_ns;
 	uint32_t count;
@@ -62,12 +68,15 @@ struct mr_control_peers {
 	uint32_t clash_count;
 	struct mr_heard_topic *heard; /* begun, not settled: within one turn only */
 	uint32_t heard_count, heard_room;
+	bool names_due;
 	bool catalogue_due; /* what was heard is not in the file yet */
 	struct mr_trouble topic_trouble, catalogue_trouble, coord_trouble;
 	struct mr_disk_state own_disk; /* as it was told last */
 	struct mr_disk_state disks[MR_NODES_MAX];
-	struct mr_link_trust_ends ends;		 /* of certificates; 0: none */
-	int64_t ends_told_ms;			 /* when people were last warned of that */
+	struct mr_link_trust_ends ends; /* of certificates; 0: none */
+	int64_t ends_told_ms;		/* when people were last warned of that */
+	struct mr_peer_names names[MR_NODES_MAX];
+	uint64_t named;				 /* bit i: node i said which, since the start */
 	uint64_t record_bytes_max[MR_NODES_MAX]; /* as peers said; 0: not yet */
 	struct mr_peer_samples sampled[2];	 /* now, and a second ago: for rates */
 };
@@ -79,6 +88,9 @@ static inline uint64_t mr_node_bit(uint32_t node)
 
 /* "b", or "7" of a host that the configuration does not know (any more). */
 const char *mr_control_node_name(const struct mr_control *control, uint32_t node, char room[16]);
+/* "a, c"; "none". */
+const char *mr_control_node_list(const struct mr_control *control, uint64_t nodes, char *text,
+				 size_t bytes);
 /* -ENOENT: the configuration knows no such host. */
 int mr_control_node_number(const struct mr_control *control, const char *name, uint32_t *node);
 
@@ -104,6 +116,24 @@ void mr_control_catalog_turn(struct mr_control_peers *peers);
 void mr_control_catalog_settle(struct mr_control_peers *peers);
 /* What a peer said. False: that is no word about topics. */
 bool mr_control_catalog_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
+
+/* control_names.c */
+void mr_control_names_tell_all(struct mr_control_peers *peers, uint32_t node);
+void mr_control_names_made(struct mr_control_peers *peers, const struct mr_topic *topic);
+void mr_control_names_gone(struct mr_control_peers *peers, const struct mr_topic *topic);
+bool mr_control_names_heard(struct mr_control_peers *peers, uint32_t node, const json_t *json);
+/* What was known before this start; and what is new goes into the file. */
+void mr_control_names_open(struct mr_control_peers *peers);
+void mr_control_names_second(struct mr_control_peers *peers);
+void mr_control_names_close(struct mr_control_peers *peers);
+/* Who has a topic of that name, as far as was heard: bit i is node i. */
+uint64_t mr_control_names_keepers(const struct mr_control_peers *peers, const char *name);
+/* -EEXIST: one that is to keep a copy of 'topic' has another one of that name. */
+int mr_control_names_check(const struct mr_control_peers *peers, const struct mr_topic *topic,
+			   struct mr_error *err);
+/* Of a topic that is not here: where it is, or where it may be. */
+void mr_control_names_explain(const struct mr_control_peers *peers, const char *name,
+			      struct mr_error *err);
 
 /* control_commits.c */
 void mr_control_commits_tell_all(struct mr_control_peers *peers, uint32_t node);

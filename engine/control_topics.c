@@ -15,7 +15,7 @@
 
 #include "base/config_table.h"
 #include "check.h"
-#include "control.h"
+#include "control_peers.h"
 
 #define AT_WORK_NS UINT64_C(300000000) /* much less than a client waits */
 
@@ -227,6 +227,11 @@ static int install_topic(struct mr_control *control, struct mr_topic *topic, str
 {
 	int r;
 
+	r = control->peers ? mr_control_names_check(control->peers, topic, err) : 0;
+	if (r < 0) {
+		free(topic);
+		return r;
+	}
 	mr_control_begin_work(control);
 	r = mr_control_begin_topic(control, topic, err);
 	if (r < 0)
@@ -248,8 +253,7 @@ int mr_control_create_topic(struct mr_control *control, const struct mr_config_t
 	r = install_topic(control, topic, err);
 	if (r < 0)
 		return r;
-	if (mr_topic_replicated(topic))
-		mr_control_topic_made(control, topic);
+	mr_control_topic_made(control, topic);
 	*out = topic;
 	return 0;
 }
@@ -279,43 +283,21 @@ int mr_control_create_like(struct mr_control *control, const char *name,
 	r = install_topic(control, topic, err);
 	if (r < 0)
 		return r;
-	if (mr_topic_replicated(topic))
-		mr_control_topic_made(control, topic);
+	mr_control_topic_made(control, topic);
 	*out = topic;
 	return 0;
-}
-
-/* A host knows the topics of which it keeps a copy, no others. */
-static void elsewhere(const struct mr_config *config, const char *name, struct mr_error *err)
-{
-	char hosts[200] = "";
-	size_t used = 0;
-
-	for (size_t i = 0; i < config->peer_count && used < sizeof(hosts); i++)
-		used += (size_t)snprintf(hosts + used, sizeof(hosts) - used, "%s%s",
-					 used ? ", " : "", config->peers[i].name);
-	mr_error_why(err,
-		     "host %s knows only topics that it keeps a copy of; its peers may have "
-		     "this one: %s",
-		     config->node, hosts);
-	mr_error_hint(err,
-		      "look there: millrace topic list; and read it there, or make it "
-		      "here with enough --replicas, under a name that no host has: "
-		      "millrace topic create %s",
-		      name);
 }
 
 int mr_control_no_topic(const struct mr_control *control, const char *name, struct mr_error *err)
 {
 	mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
-	if (control->config->peer_count)
-		elsewhere(control->config, name, err);
-	else
-		mr_error_hint(err,
-			      "see what there is: millrace topic list; or make it: millrace "
-			      "topic create %s",
-			      name);
+	mr_error_hint(err,
+		      "see what there is: millrace topic list; or make it: millrace topic create "
+		      "%s",
+		      name);
 	(void)mr_topics_hint_nearest(&control->topics, name, err); /* says more than that */
+	if (control->peers)
+		mr_control_names_explain(control->peers, name, err);
 	return -ENOENT;
 }
 
@@ -342,6 +324,10 @@ int mr_control_open_topic(struct mr_control *control, const char *name, bool cre
 		return mr_error_set(err, -EACCES,
 				    "topic '%s': names that begin with __ are the engine's", name);
 	row = mr_config_topic_find(config, name);
+	/* else there were two of it, unless the configuration says that each host has its own */
+	if (!(row && row->replicas == 1) && control->peers &&
+	    mr_control_names_keepers(control->peers, name))
+		return mr_control_no_topic(control, name, err);
 	if (row)
 		return mr_control_create_topic(control, row, out, err);
 	mr_config_topic_defaults(config, name, &wanted);
@@ -480,8 +466,7 @@ int mr_control_delete_topic(struct mr_control *control, struct mr_topic *topic,
 		return r;
 	}
 	mr_control_catalog_name_free(control, topic->name);
-	if (mr_topic_replicated(topic))
-		mr_control_topic_deleted(control, topic);
+	mr_control_topic_deleted(control, topic);
 	take_down(control, topic, ticket);
 	return 0;
 }

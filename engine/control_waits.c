@@ -126,19 +126,6 @@ static struct wait look(const struct mr_hosted *hosted)
 
 /* ---- in words -------------------------------------------------------------------------------- */
 
-static const char *list(const struct mr_control *control, uint64_t nodes, char *text, size_t bytes)
-{
-	size_t used = 0;
-	char room[16];
-
-	snprintf(text, bytes, "none");
-	for (; nodes && used < bytes; nodes &= nodes - 1)
-		used += (size_t)snprintf(
-			text + used, bytes - used, "%s%s", used ? ", " : "",
-			mr_control_node_name(control, (uint32_t)__builtin_ctzll(nodes), room));
-	return text;
-}
-
 #define REACH                                                                                      \
 	"start %s, or make it reachable: millrace peers says what is wrong. Is it gone for good: " \
 	"millrace promote TOPIC/PARTITION --accept-loss --old-leader-is-stopped"
@@ -150,8 +137,8 @@ static void words_of_sync(const struct mr_hosted *hosted, const struct wait *wai
 	bool away = wait->kind == WAIT_IN_SYNC_AWAY;
 	char isr[200], hosts[200];
 
-	list(control, wait->isr, isr, sizeof(isr));
-	list(control, wait->hosts, hosts, sizeof(hosts));
+	mr_control_node_list(control, wait->isr, isr, sizeof(isr));
+	mr_control_node_list(control, wait->hosts, hosts, sizeof(hosts));
 	mr_error_why(out, "in sync: %s; min_insync_replicas is %u; %s %s", isr,
 		     mr_topic_least_in_sync(hosted->topic),
 		     away ? "not connected:" : "not in sync yet:", hosts);
@@ -175,14 +162,14 @@ static void words_of_change(const struct mr_hosted *hosted, const struct wait *w
 	uint64_t away = wait->hosts & ~control->peers->connected;
 	char isr[200], hosts[200];
 
-	list(control, wait->isr, isr, sizeof(isr));
-	list(control, wait->hosts, hosts, sizeof(hosts));
+	mr_control_node_list(control, wait->isr, isr, sizeof(isr));
+	mr_control_node_list(control, wait->hosts, hosts, sizeof(hosts));
 	mr_error_why(out,
 		     "in sync from now on: %s; min_insync_replicas is %u; that is not written down "
 		     "yet by: %s",
 		     isr, least, hosts);
 	if (away)
-		list(control, away, hosts, sizeof(hosts));
+		mr_control_node_list(control, away, hosts, sizeof(hosts));
 	if (!away)
 		mr_error_hint(out, "look at the disk and the messages of: %s", hosts);
 	else if ((uint32_t)__builtin_popcountll(wait->isr & ~away) >= least)
@@ -205,7 +192,7 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 				     ? mr_control_node_name(control, (uint32_t)wait->leader, room)
 				     : "nobody";
 
-	list(control, wait->hosts, hosts, sizeof(hosts));
+	mr_control_node_list(control, wait->hosts, hosts, sizeof(hosts));
 	switch (wait->kind) {
 	case WAIT_NONE:
 		break;

@@ -4,6 +4,7 @@
  * may say of topics, and what it is told when it may not.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,59 @@ Test(peer, deletes_what_it_keeps_a_copy_of_only, .init = setup, .fini = teardown
 	say(DELETED_OF(ID, "[0,1]"));
 	settle();
 	cr_expect(!is_there("t"));
+}
+
+/* A producer of 'topic', which would make it. */
+static int publish(const char *topic, struct mr_error *err)
+{
+	struct mr_producer_options options = {.size = sizeof(options), .topic = topic};
+	struct mr_producer *producer;
+	int r = mr_producer_open(connection, &options, &producer, err);
+
+	if (r == 0)
+		mr_producer_close(producer, 1000);
+	return r;
+}
+
+/* A name that another host has is not given twice; nonsense is none. */
+Test(peer, names_of_other_hosts_are_known, .init = setup, .fini = teardown)
+{
+	struct mr_error err = {0};
+	char *said;
+
+	said = hear("\"keeps\":[]");
+	cr_expect(strstr(said, "\"anew\":true") != NULL, "%s", said);
+	free(said);
+	say("{\"keeps\":[\"far\",7,\"..\",\"\",null,\"far\",\"away\"],\"anew\":true}");
+	say("{\"keeps\":7,\"anew\":true}");
+	say("{\"keeps_no_more\":[\"far\"]}");
+	settle();
+	cr_expect_eq(publish("far", &err), -ENOENT);
+	cr_expect_str_eq(err.what, "topic 'far' does not exist on host a: it is on b");
+	cr_expect_eq(publish("near", &err), 0, "%s", err.what);
+	free(hear("{\"keeps\":[\"near\"]}"));
+	say("{\"keeps_no_more\":\"far\"}");
+	settle();
+	cr_expect_eq(publish("far", &err), 0, "%s", err.what);
+	cr_expect_eq(publish("away", &err), -ENOENT);
+	say("{\"keeps\":[],\"anew\":true}");
+	settle();
+	cr_expect_eq(publish("away", &err), 0, "%s", err.what);
+	said = mr_test_engine_ask(connection, "{\"do\":\"topic.delete\",\"name\":\"far\"}", NULL);
+	free(said);
+	free(hear("{\"keeps_no_more\":\"far\"}"));
+	/* what both keep is no news to the other */
+	said = mr_test_engine_ask(
+		connection, "{\"do\":\"topic.create\",\"name\":\"both\",\"replicas\":2}", NULL);
+	cr_assert(said != NULL);
+	free(said);
+	said = hear("\"both\"");
+	cr_expect(strstr(said, "\"topic\"") != NULL, "%s", said);
+	free(said);
+	publish("last", &err);
+	said = hear("\"keeps\"");
+	cr_expect_str_eq(said, "{\"keeps\":[\"last\"]}");
+	free(said);
 }
 
 /* A host that refuses is not answered with a refusal. */

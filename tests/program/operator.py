@@ -259,16 +259,57 @@ class Operator(hosts.TwoHosts):
             self.a.stop()
             self.file(self.b.config, before)
 
-    def test_a_topic_that_other_hosts_have_is_looked_for_there(self):
-        self.start_both()
-        self.a.good("topic", "create", "own")
+    def test_a_topic_that_another_host_has_is_not_made_a_second_time(self):
+        self.b.start()
         ran = self.b.run("tail", "own")
-        self.assertNotEqual(ran.code, 0, ran)
-        said = re.sub(r"\s+", " ", ran.err)
-        self.assertIn("topic 'own' does not exist", said)
-        self.assertIn("host b knows only topics that it keeps a copy of", said)
-        self.assertIn("its peers may have this one: a", said)
-        self.assertIn("look there: millrace topic list", said)
+        self.assertIn("what these have is not heard yet: a", ran.err)
+        self.a.start()
+        self.wait_for(lambda: self.b.peer()["connected"], "b to find a")
+        self.a.good("put", "own", stdin="1\n")
+        for words in (("tail", "own"), ("put", "own"), ("topic", "describe", "own")):
+            self.wait_for(lambda words=words: "on host b: it is on a" in
+                          self.b.run(*words, stdin="2\n").err, f"{words} to say where it is")
+            self.assertRegex(self.b.run(*words, stdin="2\n").err,
+                             r"\A.* does not exist on host b: it is on a \(ENOENT\)\n"
+                             r"  why: b keeps no copy of it\n"
+                             r"  do:  publish and read it on a; .*millrace topic create own\n\Z")
+        ran = self.b.run("topic", "create", "own", "--replicas", "2")
+        self.assertRegex(ran.err, r"topic 'own' is there already: on a \(EEXIST\)")
+        self.assertEqual(self.b.topics(), [])
+        # it stays known when a is away, and also after a start that hears of nobody
+        file = os.path.join(self.b.data, "elsewhere")
+        self.wait_for(lambda: os.path.exists(file), "b to write it down")
+        self.a.kill()
+        self.wait_for(lambda: not self.b.peer()["connected"], "b to notice")
+        self.assertIn("it is on a", self.b.run("put", "own", stdin="2\n").err)
+        self.b.kill()
+        self.b.start()
+        self.assertIn("it is on a", self.b.run("put", "own", stdin="2\n").err)
+        # without it the engine starts, too
+        self.b.stop()
+        with open(file, "ab") as damaged:
+            damaged.write(b"x")
+        self.b.start()
+        self.assertIn("to be heard anew", self.b.log())
+        self.a.start()
+        self.a.good("topic", "delete", "own")
+        self.wait_for(lambda: self.b.run("put", "own", stdin="3\n").code == 0,
+                      "b to hear that the name is free")
+        self.assertEqual(self.b.values("own"), ["3"])
+
+    def test_who_means_a_topic_of_its_own_gets_one(self):
+        with open(self.b.config, encoding="utf-8") as file:
+            self.file(self.b.config, file.read() + "topics:\n  - {name: mine}\n")
+        self.start_both()
+        self.a.good("put", "host", stdin="1\n")
+        self.a.good("put", "mine", stdin="1\n")
+        self.wait_for(lambda: "it is on a" in self.b.run("tail", "host").err and
+                      "it is on a" in self.b.run("tail", "mine").err, "b to hear of them")
+        self.b.good("topic", "create", "host")
+        self.b.good("put", "host", stdin="2\n")
+        self.b.good("put", "mine", stdin="2\n")
+        self.assertEqual([host.values(topic) for host in (self.a, self.b)
+                          for topic in ("host", "mine")], [["1"], ["1"], ["2"], ["2"]])
 
     # ---- promote and create ----------------------------------------------------------------
 
