@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "keys.h"
 #include "pipe_rig.h"
 
@@ -146,5 +147,49 @@ Test(pipeline_keys, the_hand_spares_who_was_used)
 	mr_keys_remove(&keys, entry[2]);
 	cr_assert_null(mr_keys_victim(&keys, entry[3]), "who is spared stays");
 	cr_assert_eq(mr_keys_victim(&keys, NULL), entry[3]);
+	close_keys();
+}
+
+/* As if the hash were bad: only their bytes tell them apart, whichever slot is guessed. */
+Test(pipeline_keys, keys_of_one_hash_are_told_apart)
+{
+	static const char *const names[] = {"",
+					    "a",
+					    "b",
+					    "ab",
+					    "abc",
+					    "axc",
+					    "abcd",
+					    "abcx",
+					    "xbcd",
+					    "abcdefg",
+					    "abxdefg",
+					    "abcdexg",
+					    "abcdefgh",
+					    "abcdefgx",
+					    "abcdefghijk",
+					    "abcdefghixk",
+					    "abxdefghijk",
+					    "abcdefghijklmnop",
+					    "abcdefghijklmnox",
+					    "abcdefghijklmnopq",
+					    "abcdefghijklmnopx"};
+	const uint32_t count = mr_array_count(names), hash = 7;
+
+	open_keys();
+	for (uint32_t i = 0; i < count; i++) {
+		int32_t bytes = (int32_t)strlen(names[i]);
+
+		for (uint32_t slot = 0; slot <= keys.slot_mask; slot++)
+			cr_assert_null(mr_keys_find_at(&keys, slot, hash, names[i], bytes));
+		cr_assert_not_null(
+			mr_keys_add(&keys, hash, names[i], bytes, rig.program->capacity));
+		for (uint32_t slot = 0; slot <= keys.slot_mask; slot++)
+			cr_assert_eq(mr_keys_find_at(&keys, slot, hash, names[i], bytes),
+				     keys.ring[i]);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		cr_assert_eq(mr_keys_find(&keys, hash, names[i], (int32_t)strlen(names[i])),
+			     keys.ring[i]);
 	close_keys();
 }
