@@ -7,10 +7,9 @@
  * that was stored before is answered: reading, checking, parsing, cleaning, windows and writing of
  * the output, which is packed and kept in memory. Checkpoints fall into it as they do.
  *
- * By stage: this thread reads the same records again with the later stages cut off, each time one
- * less: reading alone, with parsing, with all of the pipeline's core and a sink that does nothing.
- * A stage is the difference to the one before; what the engine's thread took beyond the last is
- * putting, checkpoints, and two threads' sharing of lines.
+ * By stage: this thread reads the same records again and again (stages.h), each time with a stage
+ * more; a stage is the difference to the one that it is more than. What the engine's thread takes
+ * beyond the last is putting, checkpoints, and two threads' sharing of lines.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,7 +25,7 @@
 #include "engine_process.h"
 #include "histogram.h"
 #include "now.h"
-#include "pipeline.h"
+#include "stages.h"
 
 #define BAR_NUMBERS   125.0
 #define BAR_JSON      500.0
@@ -47,7 +46,9 @@ struct bench {
 	struct mr_connection *connection;
 	/* of the present case */
 	const char *input;
-	const char *rule; /* all but pipeline, input and output */
+	const char *parse; /* of the rule: how a record is read */
+	const char *rule;  /* the rest, but for pipeline, input and output */
+	const struct stages *stages;
 	uint64_t records;
 	double key_bytes; /* of state, as the last sample saw it */
 };
@@ -95,9 +96,10 @@ static int add_rule(struct bench *bench, bool in_memory, const char *from, struc
 	char text[2048];
 
 	snprintf(text, sizeof(text),
-		 "pipeline: bench\ninput: %s\n%s\noutput: {topic: %s.knowledge, format: packed, "
-		 "storage: %s}\n",
-		 bench->input, bench->rule, bench->input, in_memory ? "memory" : "log");
+		 "pipeline: bench\ninput: %s\n%s\n%s\noutput: {topic: %s.knowledge, format: "
+		 "packed, storage: %s}\n",
+		 bench->input, bench->parse, bench->rule, bench->input,
+		 in_memory ? "memory" : "log");
 	return tell(bench,
 		    json_pack("{s:s, s:s, s:s, s:s}", "do", "rule.add", "text", text, "file",
 			      "bench", "from", from),
@@ -224,154 +226,183 @@ static int sample_cpu(struct mr_bench_run *run, void *arg, struct mr_bench_sampl
 /* ---- by stage -----------------------------------------------------------------------------------
  */
 
-enum cut { READ, PARSE, CORE, CUTS };
-static const char *const cut_names[CUTS] = {"read", "parse", "key, clean, windows, render"};
+#define WINDOWS                                                                                    \
+	"windows: {a: {fn: weighted_average, last: 16, weights: linear}, m: {fn: max, last: "      \
+	"16}}\n"
+#define ALL_DROPPED "clean: {range: [1e300, 1e301]}"
+#define ALL_CLEANED                                                                                \
+	"clean: {range: [-1e300, 1e300], drop: [missing, duplicate, unchanged], max_late: 5s, "    \
+	"spike: 1e9mad}"
+#define ONE_COMPARISON "alert: [{name: n, when: \"a > 1000\"}]"
+/* Each one more takes four operations: two numbers, the comparison, the 'or'. */
+#define MORE_OPERATIONS 16
+#define FIVE_COMPARISONS                                                                           \
+	"alert: [{name: n, when: \"a > 1000 or m > 1001 or value > 1002 or a > 1003 or m > 1004"   \
+	"\"}]"
+#define OFTEN "alert: [{name: n, when: \"value > 50\"}]"
 
-struct core {
-	struct mr_rule *rule;
-	struct mr_program *program;
-	struct mr_pipeline *pipeline;
-	struct mr_parser *parser;
+#define NOTHING_LESS (-1)
+
+enum { ENGINE = MR_BENCH_STAGE_FEED + 1 }; /* beside enum mr_bench_stage_cut: the engine's thread */
+
+struct stage {
+	const char *name;
+	int cut;
+	const char *rule;
+	const char *format;
+	int than;    /* the stage that it is more than */
+	double each; /* how often a record has what is told; 0: as often as it has alerts */
 };
 
-static void close_core(struct core *core)
-{
-	mr_parser_free(core->parser);
-	mr_pipeline_free(core->pipeline);
-	mr_program_free(core->program);
-	mr_rule_free(core->rule);
-}
+struct stages {
+	const struct stage *list;
+	uint32_t count;
+};
 
-/* close_core() in any case. */
-static int open_core(const struct bench *bench, struct core *core, struct mr_error *err)
+static const struct stage number_stages[] = {
+	{"read", MR_BENCH_STAGE_READ, "", "packed", NOTHING_LESS, 1},
+	{"parse", MR_BENCH_STAGE_PARSE, "", "packed", 0, 1},
+	{"look the key up", MR_BENCH_STAGE_FEED, ALL_DROPPED, "packed", 1, 1},
+	{"keep, render", MR_BENCH_STAGE_FEED, "", "packed", 2, 1},
+	{"windows", MR_BENCH_STAGE_FEED, WINDOWS, "packed", 3, 1},
+	{"put, checkpoints", ENGINE, "", "packed", 4, 1},
+	{"more for all cleaning", MR_BENCH_STAGE_FEED, WINDOWS ALL_CLEANED, "packed", 4, 1},
+	{"more for JSON out", MR_BENCH_STAGE_FEED, WINDOWS, "json", 4, 1},
+	{"more for a condition", MR_BENCH_STAGE_FEED, WINDOWS ONE_COMPARISON, "packed", 4, 1},
+	{"more for each operation", MR_BENCH_STAGE_FEED, WINDOWS FIVE_COMPARISONS, "packed", 8,
+	 MORE_OPERATIONS},
+	{"more for an alert's line", MR_BENCH_STAGE_FEED, WINDOWS OFTEN, "packed", 8, 0},
+};
+
+static const struct stage text_stages[] = {
+	{"read", MR_BENCH_STAGE_READ, "", "packed", NOTHING_LESS, 1},
+	{"parse", MR_BENCH_STAGE_PARSE, "", "packed", 0, 1},
+	{"key, windows, render", MR_BENCH_STAGE_FEED, WINDOWS, "packed", 1, 1},
+	{"put, checkpoints", ENGINE, "", "packed", 2, 1},
+};
+
+static int time_stage(struct mr_bench_run *run, struct bench *bench, const struct stage *stage,
+		      struct mr_bench_stage_cost *cost, struct mr_error *err)
 {
-	char text[2048];
+	const struct mr_bench_stage_input input = {.connection = bench->connection,
+						   .topic = bench->input,
+						   .records = bench->records,
+						   .parse = bench->parse};
+	struct mr_bench_sample sample;
 	int r;
 
-	snprintf(text, sizeof(text),
-		 "pipeline: bench\ninput: %s\n%s\noutput: {topic: o, format: "
-		 "packed}\n",
-		 bench->input, bench->rule);
-	*core = (struct core){0};
-	r = mr_rule_read(text, strlen(text), "bench", &core->rule, err);
-	if (r == 0)
-		r = mr_program_new(core->rule, &core->program, err);
-	if (r == 0)
-		r = mr_pipeline_new(core->program, 0, &core->pipeline, err);
-	if (r == 0)
-		r = mr_parser_new(&core->rule->parse, &core->parser, err);
+	if (stage->cut != ENGINE)
+		return mr_bench_stage_time(&input, (enum mr_bench_stage_cut)stage->cut, stage->rule,
+					   stage->format, cost, err);
+	r = sample_cpu(run, bench, &sample, err);
+	cost->ns = sample.values[0];
+	cost->alerts = 0;
 	return r;
 }
 
-static void swallow(void *arg, const struct mr_pipeline_record *record)
+/* [i]: ns of stage i */
+static int sample_stages(struct mr_bench_run *run, void *arg, struct mr_bench_sample *sample,
+			 struct mr_error *err)
 {
-}
+	struct bench *bench = arg;
+	struct mr_bench_stage_cost costs[MR_BENCH_VALUES_MAX];
+	int r = 0;
 
-static int work_up_to(const struct core *core, enum cut cut, const struct mr_message *messages,
-		      uint32_t count)
-{
-	const struct mr_pipeline_sink sink = {.put = swallow};
-	struct mr_parsed parsed;
+	sample->disturbed = 0;
+	for (uint32_t i = 0; i < bench->stages->count && r == 0; i++) {
+		const struct stage *stage = &bench->stages->list[i];
+		double less = stage->than == NOTHING_LESS ? 0 : costs[stage->than].ns;
 
-	for (uint32_t i = 0; cut == PARSE && i < count; i++)
-		(void)mr_parser_parse(core->parser, &messages[i], &parsed); /* its time counts */
-	return cut == CORE ? mr_pipeline_feed(core->pipeline, messages, count, &sink) : 0;
-}
-
-static uint64_t own_cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-/* Nanoseconds of this thread's CPU a record, in '*ns'. */
-static int time_cut(struct bench *bench, const struct core *core, enum cut cut, double *ns,
-		    struct mr_error *err)
-{
-	struct mr_consumer_options from = {
-		.size = sizeof(from), .topic = bench->input, .from = MR_FROM_EARLIEST};
-	const struct mr_message *messages;
-	struct mr_consumer *consumer;
-	uint64_t began, done = 0;
-	int r = mr_consumer_open(bench->connection, &from, &consumer, err);
-
-	if (r < 0)
-		return r;
-	began = own_cpu_ns();
-	while (r >= 0 && done < bench->records) {
-		r = mr_consumer_poll(consumer, POLL_MS, &messages);
-		if (r < 0)
-			mr_consumer_error(consumer, err);
-		else if (r == 0)
-			r = mr_error_set(err, -ETIMEDOUT, "stored records do not come");
-		if (r < 0)
-			break;
-		done += (uint64_t)r;
-		r = work_up_to(core, cut, messages, (uint32_t)r);
-		if (r < 0)
-			mr_error_set(err, r, "no memory for keys");
+		r = time_stage(run, bench, stage, &costs[i], err);
+		sample->values[i] =
+			(costs[i].ns - less) / (stage->each > 0 ? stage->each : costs[i].alerts);
 	}
-	*ns = (double)(own_cpu_ns() - began) / (double)bench->records;
-	mr_consumer_close(consumer);
-	return r < 0 ? r : 0;
-}
-
-static int measure_stages(struct bench *bench, const char *name, struct mr_error *err)
-{
-	struct mr_bench_figure figure = {.unit = "ns"};
-	char text[MR_BENCH_NAME_BYTES];
-	double before = 0, now = 0;
-	struct core core;
-	int r = open_core(bench, &core, err);
-
-	figure.name = text;
-	for (int cut = 0; r == 0 && cut < CUTS; cut++) {
-		r = time_cut(bench, &core, (enum cut)cut, &now, err);
-		snprintf(text, sizeof(text), "%s: %s", name, cut_names[cut]);
-		if (r == 0)
-			mr_bench_add(bench->run, &figure, now - before, 0);
-		before = now;
-	}
-	close_core(&core);
 	return r;
 }
+
+static int measure_stages(struct bench *bench, struct mr_error *err)
+{
+	struct mr_bench_measure ours = {sample_stages, bench};
+	struct mr_bench_figure figures[MR_BENCH_VALUES_MAX];
+	char names[MR_BENCH_VALUES_MAX][MR_BENCH_NAME_BYTES];
+	uint32_t count = bench->stages->count;
+
+	mr_assert(count <= MR_BENCH_VALUES_MAX);
+	for (uint32_t i = 0; i < count; i++) {
+		snprintf(names[i], sizeof(names[i]), "%s: %s", bench->input,
+			 bench->stages->list[i].name);
+		figures[i] = (struct mr_bench_figure){.name = names[i], .unit = "ns", .value = i};
+	}
+	mr_bench_progress(bench->run, "%s, by stage", bench->input);
+	return mr_bench_pairs(bench->run, PAIRS, &ours, NULL, figures, count, err);
+}
+
+/* ---- the cases ----------------------------------------------------------------------------------
+ */
 
 struct cpu_case {
 	const char *input;
 	const char *name;
+	const char *parse;
 	const char *rule;
 	uint32_t (*make)(uint64_t i, char *value);
 	uint32_t keys;
 	uint32_t records;
 	double bar; /* 0: none */
+	struct stages stages;
 };
 
 #define RAW "parse: {format: raw, fields: [\"v: f64 @ 0\"]}\nvalue: v\n"
 
 static const struct cpu_case cases[] = {
-	{"numbers", "pipeline CPU, packed numbers, 100,000 keys",
-	 RAW "windows: {a: {fn: weighted_average, last: 16, weights: linear}, "
-	     "m: {fn: max, last: 16}}",
-	 make_numbers, MANY_KEYS, RECORDS, BAR_NUMBERS},
-	{"texts", "pipeline CPU, JSON of 100 B, two fields",
-	 "parse: json\ntime: $.ts\nvalue: $.temp\n"
-	 "windows: {a: {fn: weighted_average, last: 16, weights: linear}, "
-	 "m: {fn: max, last: 16}}",
-	 make_json, MANY_KEYS, RECORDS, BAR_JSON},
-	{"k4", "max, min, sum, mean of the last 4",
-	 RAW "windows: {a: {fn: max, last: 4}, b: {fn: min, last: 4}, c: {fn: sum, last: 4}, "
-	     "d: {fn: mean, last: 4}}",
-	 make_numbers, SOME_KEYS, FEW_RECORDS, 0},
-	{"k64", "max, min, sum, mean of the last 64",
-	 RAW "windows: {a: {fn: max, last: 64}, b: {fn: min, last: 64}, c: {fn: sum, last: 64}, "
-	     "d: {fn: mean, last: 64}}",
-	 make_numbers, SOME_KEYS, FEW_RECORDS, 0},
-	{"k4096", "max, min, sum, mean of the last 4,096",
-	 RAW "windows: {a: {fn: max, last: 4096}, b: {fn: min, last: 4096}, "
-	     "c: {fn: sum, last: 4096}, d: {fn: mean, last: 4096}}",
-	 make_numbers, 64, FEW_RECORDS, 0},
+	{"numbers",
+	 "pipeline CPU, packed numbers, 100,000 keys",
+	 RAW,
+	 WINDOWS,
+	 make_numbers,
+	 MANY_KEYS,
+	 RECORDS,
+	 BAR_NUMBERS,
+	 {number_stages, mr_array_count(number_stages)}},
+	{"texts",
+	 "pipeline CPU, JSON of 100 B, two fields",
+	 "parse: json\ntime: $.ts\nvalue: $.temp\n",
+	 WINDOWS,
+	 make_json,
+	 MANY_KEYS,
+	 RECORDS,
+	 BAR_JSON,
+	 {text_stages, mr_array_count(text_stages)}},
+	{"k4",
+	 "max, min, sum, mean of the last 4",
+	 RAW,
+	 "windows: {a: {fn: max, last: 4}, b: {fn: min, last: 4}, c: {fn: sum, last: 4}, "
+	 "d: {fn: mean, last: 4}}",
+	 make_numbers,
+	 SOME_KEYS,
+	 FEW_RECORDS,
+	 0,
+	 {0}},
+	{"k64",
+	 "max, min, sum, mean of the last 64",
+	 RAW,
+	 "windows: {a: {fn: max, last: 64}, b: {fn: min, last: 64}, c: {fn: sum, last: 64}, "
+	 "d: {fn: mean, last: 64}}",
+	 make_numbers,
+	 SOME_KEYS,
+	 FEW_RECORDS,
+	 0,
+	 {0}},
+	{"k4096",
+	 "max, min, sum, mean of the last 4,096",
+	 RAW,
+	 "windows: {a: {fn: max, last: 4096}, b: {fn: min, last: 4096}, "
+	 "c: {fn: sum, last: 4096}, d: {fn: mean, last: 4096}}",
+	 make_numbers,
+	 64,
+	 FEW_RECORDS,
+	 0,
+	 {0}},
 };
 
 static int measure_cpu(struct bench *bench, const struct cpu_case *one, struct mr_error *err)
@@ -386,7 +417,9 @@ static int measure_cpu(struct bench *bench, const struct cpu_case *one, struct m
 	int r;
 
 	bench->input = one->input;
+	bench->parse = one->parse;
 	bench->rule = one->rule;
+	bench->stages = &one->stages;
 	bench->records = one->records;
 	mr_bench_progress(bench->run, "%s", one->name);
 	r = make_topic(bench, one->input, false, err);
@@ -397,8 +430,8 @@ static int measure_cpu(struct bench *bench, const struct cpu_case *one, struct m
 	if (r == 0)
 		mr_bench_note(bench->run, "%.0f bytes of state a key, %u keys", bench->key_bytes,
 			      one->keys);
-	if (r == 0 && one->bar > 0)
-		r = measure_stages(bench, one->input, err);
+	if (r == 0 && one->stages.count > 0)
+		r = measure_stages(bench, err);
 	return r;
 }
 
@@ -469,7 +502,8 @@ static int measure_alerts(struct bench *bench, const char *input, bool in_memory
 	int r;
 
 	bench->input = input;
-	bench->rule = RAW "alert: [{name: high, when: \"value > 10\", clear: \"value < 5\"}]";
+	bench->parse = RAW;
+	bench->rule = "alert: [{name: high, when: \"value > 10\", clear: \"value < 5\"}]";
 	snprintf(alerts, sizeof(alerts), "%s.alerts", input);
 	mr_bench_progress(bench->run, "publish to alert readable, %s", input);
 	r = make_topic(bench, input, in_memory, err);

@@ -125,9 +125,9 @@ const struct mr_bench_question mr_bench_questions[] = {
 		.details =
 			"CPU of the pipeline's thread a record, over a stored topic, with packed "
 			"output kept in memory: numbers of 100,000 keys through a weighted "
-			"average and a maximum of the last 16; the same of JSON; maximum, "
-			"minimum, sum and mean of the last 4, 64 and 4,096 values. Then from "
-			"the publishing of a record until the alert that it raises can be "
+			"average and a maximum of the last 16; the same of JSON; both by stage; "
+			"maximum, minimum, sum and mean of the last 4, 64 and 4,096 values. Then "
+			"from the publishing of a record until the alert that it raises can be "
 			"read, one at a time, with all topics in memory and with all of them "
 			"durable.",
 		.run = mr_bench_knowledge,
