@@ -57,77 +57,109 @@ def count(valgrind, program):
                     for stage, counts in stages.items()} for shape, stages in found.items()}
 
 
-def text_of(compiler, counts):
-    """The table as it is committed."""
-    lines = ["# Instructions per record, written by instructions.py --record.",
-             "# Bytes of value and of key (-1: none), records per publish; then the stages.",
-             "compiler " + compiler,
-             "%5s %4s %7s" % ("value", "key", "publish") + "".join("%8s" % s for s in STAGES)]
-    for shape, stages in sorted(counts.items()):
-        lines.append("%5d %4d %7d" % shape + "".join("%8.1f" % stages[s] for s in STAGES))
-    return "\n".join(lines) + "\n"
-
-
-def parse(text):
-    """(compiler, counts) of a table."""
-    compiler, counts = None, {}
-    for line in text.splitlines():
-        words = line.split()
-        if not words or words[0] in ("#", "value"):
-            continue
-        if words[0] == "compiler":
-            compiler = " ".join(words[1:])
-            continue
-        counts[tuple(int(word) for word in words[:3])] = dict(
-            zip(STAGES, (float(word) for word in words[3:])))
-    return compiler, counts
-
-
-def compare(counts, recorded):
-    """(passed, failed): prints each bound that does not hold, and each that could be lower."""
+def judge(bounds, allowed):
+    """(passed, failed): prints each (what, now, recorded) that does not hold or could be lower."""
     passed = failed = 0
-    for shape, stages in sorted(counts.items()):
-        before = recorded.get(shape)
-        for name, parts in BOUNDS:
-            now = sum(stages[part] for part in parts)
-            then = sum(before[part] for part in parts) if before else 0.0
-            what = "value %d, key %d, %d per publish: %s" % (*shape, name)
-            if now > then * ALLOWED:
-                failed += 1
-                print("FAILED: %s: %.1f instructions per record, recorded are %.1f" %
-                      (what, now, then))
-                continue
-            passed += 1
-            if now * ALLOWED < then:
-                print("note: %s: %.1f, recorded are %.1f: record it anew" % (what, now, then))
+    for what, now, then in bounds:
+        if now > then * allowed:
+            failed += 1
+            print("FAILED: %s: %.1f instructions per record, recorded are %.1f" %
+                  (what, now, then))
+            continue
+        passed += 1
+        if now * allowed < then:
+            print("note: %s: %.1f, recorded are %.1f: record it anew" % (what, now, then))
     return passed, failed
 
 
-def main():
-    parser = argparse.ArgumentParser(description="instructions per record")
+class Table:
+    """What is counted, and how it is written down. A row's shape are its first words."""
+    script = "instructions.py"
+    head = ("# Bytes of value and of key (-1: none), records per publish; then the stages.",)
+    shape_head = "%5s %4s %7s" % ("value", "key", "publish")
+    stages = STAGES
+    allowed = ALLOWED
+    columns = 3  # of a shape
+
+    def arrange(self, found):
+        """Of what count() found: {shape: {stage: instructions}}."""
+        return found
+
+    def is_whole(self, counts):
+        """Every shape has every stage."""
+        return bool(counts) and all(set(row) == set(self.stages) for row in counts.values())
+
+    def shape_text(self, shape):
+        """As it stands in its row."""
+        return "%5d %4d %7d" % shape
+
+    def shape_of(self, words):
+        """Of a row's first words; None: this is no row."""
+        try:
+            return tuple(int(word) for word in words)
+        except ValueError:
+            return None
+
+    def bounds(self, counts, recorded):
+        """(what, now, recorded) of all that may not grow."""
+        for shape, row in sorted(counts.items()):
+            before = recorded.get(shape, {})
+            for name, parts in BOUNDS:
+                yield ("value %d, key %d, %d per publish: %s" % (*shape, name),
+                       sum(row[part] for part in parts),
+                       sum(before.get(part, 0.0) for part in parts))
+
+    def write(self, compiler, counts):
+        """The table as it is committed."""
+        lines = ["# Instructions per record, written by %s --record." % self.script, *self.head,
+                 "compiler " + compiler,
+                 self.shape_head + "".join("%8s" % stage for stage in self.stages)]
+        for shape, row in sorted(counts.items()):
+            lines.append(self.shape_text(shape) +
+                         "".join("%8.1f" % row[stage] for stage in self.stages))
+        return "\n".join(lines) + "\n"
+
+    def read(self, text):
+        """(compiler, counts) of a table."""
+        compiler, counts = None, {}
+        for line in text.splitlines():
+            words = line.split()
+            if words[:1] == ["compiler"]:
+                compiler = " ".join(words[1:])
+                continue
+            shape = self.shape_of(words[:self.columns])
+            if shape is not None and len(words) == self.columns + len(self.stages):
+                counts[shape] = dict(zip(self.stages,
+                                         (float(word) for word in words[self.columns:])))
+        return compiler, counts
+
+
+def main(table, description):
+    """Counts, then records or compares; the exit status."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--valgrind", required=True)
     parser.add_argument("--compiler", required=True)
     parser.add_argument("--table", required=True)
     parser.add_argument("--record", action="store_true")
     parser.add_argument("program")
     given = parser.parse_args()
-    counts = count(given.valgrind, given.program)
-    if len(counts) == 0 or any(set(stages) != set(STAGES) for stages in counts.values()):
+    counts = table.arrange(count(given.valgrind, given.program))
+    if not table.is_whole(counts):
         sys.exit("callgrind counted nothing, or not every stage: %s" % counts)
-    print(text_of(given.compiler, counts), end="")
+    print(table.write(given.compiler, counts), end="")
     if given.record:
-        with open(given.table, "w", encoding="utf-8") as table:
-            table.write(text_of(given.compiler, counts))
+        with open(given.table, "w", encoding="utf-8") as file:
+            file.write(table.write(given.compiler, counts))
         return 0
-    with open(given.table, encoding="utf-8") as table:
-        compiler, recorded = parse(table.read())
+    with open(given.table, encoding="utf-8") as file:
+        compiler, recorded = table.read(file.read())
     if compiler != given.compiler:
         print("skipped: the table was recorded with %s, this is %s" % (compiler, given.compiler))
         return SKIPPED
-    passed, failed = compare(counts, recorded)
+    passed, failed = judge(table.bounds(counts, recorded), table.allowed)
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Table(), "instructions per record"))
