@@ -86,7 +86,8 @@ static struct verdict judge(struct mr_io *io, enum mr_io_fault_kind kind, const 
 
 	pthread_mutex_lock(&fault->lock);
 	fault->seen[kind]++;
-	if (fault->plan.nth && (fault->plan.kind == kind || fault->plan.kind == MR_IO_FAULT_ANY)) {
+	if (fault->plan.nth && (fault->plan.kind == kind || fault->plan.kind == MR_IO_FAULT_ANY) &&
+	    strstr(path, fault->plan.within)) {
 		fault->counted++;
 		if (fault->counted == fault->plan.nth ||
 		    (fault->plan.from_then_on && fault->counted > fault->plan.nth)) {

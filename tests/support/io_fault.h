@@ -48,6 +48,7 @@ struct mr_io_fault_plan {
 	int error;
 	enum mr_io_fault_how how;
 	bool from_then_on; /* the later ones of the kind too */
+	char within[48];   /* only on paths in which this stands */
 };
 
 /* Wraps 'inner', which is borrowed and must be closed after it; aborts without memory. */
