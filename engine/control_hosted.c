@@ -189,12 +189,15 @@ int mr_control_remember_start(struct mr_hosted *hosted, const struct mr_recovere
  * How a replica keeps time and how much may be on its way to it. A follower that was not caught up
  * for LAG_MAX leaves the ISR: longer than a disk's bad moments, shorter than a person waits for a
  * record. What is not answered is said again after ASK_AGAIN; a leader with nothing to send is
- * heard of several times in that. The window is what a follower holds that is not in its log yet: a
- * quarter of its tail, so that it never has to wait for its readers or its disk to make room.
+ * heard of several times in that. What a follower has already is said seldom, though, where the
+ * connection itself is watched (feed.h): thousands of partitions may be idle. The window is what a
+ * follower holds that is not in its log yet: a quarter of its tail, so that it never has to wait
+ * for its readers or its disk to make room.
  */
 #define LAG_MAX_NS   UINT64_C(10000000000)
 #define ASK_AGAIN_NS UINT64_C(500000000)
 #define HEARTBEAT_NS UINT64_C(100000000)
+#define QUIET_NS     UINT64_C(2000000000)
 
 static uint32_t window_bytes(const struct mr_hosted *hosted)
 {
@@ -221,6 +224,7 @@ static struct mr_replica_options replica_options(const struct mr_hosted *hosted)
 		.lag_max_ns = LAG_MAX_NS,
 		.ask_again_ns = ASK_AGAIN_NS,
 		.heartbeat_ns = HEARTBEAT_NS,
+		.quiet_ns = QUIET_NS,
 		.lost_data = hosted->lost,
 	};
 }

@@ -148,6 +148,10 @@ const char *mr_control_peer_hint(const char *why)
 		{"knows it as", "compare 'node' there with its name in 'peers' here"},
 		{"at the address of", "compare the addresses in 'peers'"},
 		{"refused", "start the engine there, or compare 'listen' there with 'peers' here"},
+		{"heard nothing",
+		 "look at the engine there: it may be stopped, or its host overloaded"},
+		{"no hello in time",
+		 "look at the engine there: it may be stopped, or its host overloaded"},
 		{"timed out", "look at the network and its firewalls between the hosts"},
 		{"No route", "look at the network and its firewalls between the hosts"},
 	};

@@ -279,6 +279,12 @@ static json_t *peer_json(const struct mr_control_peers *peers,
 	row_of = mr_config_peer_numbered(peers->control->config, peer->node);
 	if (row_of)
 		json_object_set_new(row, "bytes_per_second_max", number(row_of->bytes_per_second));
+	if (peer->connected && peer->heard_ns)
+		json_object_set_new(row, "heard_ms",
+				    number(since_ms(peers->control, peer->heard_ns)));
+	json_object_set_new(row, "silent", json_boolean(peer->silent));
+	if (peer->silent)
+		json_object_set_new(row, "do", json_string(mr_control_peer_hint("heard nothing")));
 	if (!peer->connected)
 		json_object_set_new(row, "do", json_string(mr_control_peer_hint(peer->last_error)));
 	if (peer->connected && peers->disks[peer->node].kind != MR_DISK_WELL) {

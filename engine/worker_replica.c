@@ -377,6 +377,11 @@ static bool is_replica(const struct mr_worker_partition *partition, uint32_t nod
 	       (partition->replica->machine.options.replicas & UINT64_C(1) << node);
 }
 
+static bool is_watched(const struct mr_worker_node *node)
+{
+	return node->capabilities & MR_FEED_CAN_SAY_ALIVE;
+}
+
 static void connected(struct mr_worker *worker, const struct mr_feed_delivery *delivery)
 {
 	uint32_t i;
@@ -388,7 +393,8 @@ static void connected(struct mr_worker *worker, const struct mr_feed_delivery *d
 	for (i = 0; i < worker->partition_count; i++)
 		if (is_replica(worker->partitions[i], delivery->node))
 			mr_replica_connected(&worker->partitions[i]->replica->machine,
-					     delivery->node, delivery->incarnation);
+					     delivery->node, delivery->incarnation,
+					     is_watched(&worker->nodes[delivery->node]));
 }
 
 static void disconnected(struct mr_worker *worker, const struct mr_feed_delivery *delivery)
@@ -625,6 +631,21 @@ static void set_park(struct mr_worker *worker, const struct mr_replica_options *
 		worker->park_ms = (uint32_t)ms;
 }
 
+uint32_t mr_worker_replica_park_ms(const struct mr_worker *worker, uint32_t most)
+{
+	uint32_t i;
+
+	if (!worker->replica_count || worker->park_ms >= most)
+		return most;
+	for (i = 0; i < worker->partition_count; i++) {
+		const struct mr_worker_partition *partition = worker->partitions[i];
+
+		if (partition->replica && !mr_replica_is_quiet(&partition->replica->machine))
+			return worker->park_ms;
+	}
+	return most;
+}
+
 void mr_worker_replica_added(struct mr_worker *worker, struct mr_worker_partition *partition)
 {
 	struct mr_worker_replica *replica = partition->replica;
@@ -638,7 +659,8 @@ void mr_worker_replica_added(struct mr_worker *worker, struct mr_worker_partitio
 
 		if (is_replica(partition, node))
 			mr_replica_connected(&replica->machine, node,
-					     worker->nodes[node].incarnation);
+					     worker->nodes[node].incarnation,
+					     is_watched(&worker->nodes[node]));
 	}
 }
 

@@ -107,6 +107,9 @@ void mr_worker_replica_free(struct mr_worker_replica *replica); /* takes NULL */
 
 /* ---- worker_replica.c ---- */
 
+/* How long it may park: 'most', or less where a partition has something to say in time. */
+uint32_t mr_worker_replica_park_ms(const struct mr_worker *worker, uint32_t most);
+
 /* The partition is the worker's now; what is connected is told to the protocol. */
 void mr_worker_replica_added(struct mr_worker *worker, struct mr_worker_partition *partition);
 /* partition->cut was let go by this worker: its lanes, watches and replica are the new one's. */

@@ -17,9 +17,10 @@
 #include "doorbell.h"
 #include "worker_replica.h"
 
-#define SPIN_TURNS  200 /* nothing to do: look this often before yielding */
-#define YIELD_TURNS 20	/* then give the core away this often before parking */
-#define PARK_MS	    250
+#define SPIN_TURNS     200 /* nothing to do: look this often before yielding */
+#define YIELD_TURNS    20  /* then give the core away this often before parking */
+#define FEW_PARTITIONS 16  /* a turn over so many is still short */
+#define PARK_MS	       250
 /* A write is out: its completion ends the sleep earlier. What lanes bring meanwhile could not be
  * written before it, so the looks at them get rarer; but who is answered from memory waits less. */
 #define IN_FLIGHT_WAIT_NS	 200000u
@@ -88,11 +89,11 @@ static void tell_awake(struct mr_worker *worker)
 static void park(struct mr_worker *worker)
 {
 	bool quiet = tell_others(worker);
-	uint32_t ms = worker->replica_count ? worker->park_ms : PARK_MS;
 
 	if (tell_lanes(worker) && quiet) {
 		mr_counter_add(worker->options.counters[MR_COUNT_PARKS], 1);
-		worker->rung = mr_doorbell_set_wait(worker->bells, ms < PARK_MS ? ms : PARK_MS);
+		worker->rung = mr_doorbell_set_wait(worker->bells,
+						    mr_worker_replica_park_ms(worker, PARK_MS));
 	} else {
 		mr_doorbell_set_clear(worker->bells);
 	}
@@ -148,10 +149,19 @@ static void wait_for_write(struct mr_worker *worker, uint32_t idle)
 	mr_feed_port_wake(port);
 }
 
+/* A turn looks at each partition: with many of them there are fewer turns in the same time. */
+static uint32_t turns_within(const struct mr_worker *worker, uint32_t turns)
+{
+	return worker->partition_count <= FEW_PARTITIONS
+		       ? turns
+		       : turns * FEW_PARTITIONS / worker->partition_count;
+}
+
 bool mr_worker_wait(struct mr_worker *worker, uint32_t idle)
 {
 	enum mr_config_idle mode = worker->options.idle;
-	uint32_t spins = worker->place.may_spin ? SPIN_TURNS : SPIN_TURNS / 10;
+	uint32_t spins =
+		turns_within(worker, worker->place.may_spin ? SPIN_TURNS : SPIN_TURNS / 10);
 
 	if (!idle) {
 		rest(worker);
@@ -168,7 +178,7 @@ bool mr_worker_wait(struct mr_worker *worker, uint32_t idle)
 		__builtin_ia32_pause();
 		return false;
 	}
-	if (mode == MR_CONFIG_IDLE_PARK || idle > spins + YIELD_TURNS)
+	if (mode == MR_CONFIG_IDLE_PARK || idle > spins + turns_within(worker, YIELD_TURNS))
 		park(worker);
 	else
 		sched_yield();

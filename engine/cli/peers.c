@@ -113,6 +113,8 @@ static void print_peer(const json_t *peer, json_int_t here_max)
 	    mr_ask_number(peer, "feed_version") < MR_FEED_VERSION)
 		printf(", version %" JSON_INTEGER_FORMAT " of the feed (%d is the newest here)",
 		       mr_ask_number(peer, "feed_version"), MR_FEED_VERSION);
+	if (json_is_true(json_object_get(peer, "silent")))
+		printf(", SILENT for %s", mr_ask_span(mr_ask_number(peer, "heard_ms"), room));
 	if (json_object_get(peer, "rtt_us"))
 		printf(", round trip %.2f ms", (double)mr_ask_number(peer, "rtt_us") / 1000);
 	printf("\n");

@@ -195,6 +195,8 @@ struct mr_feed_peer_status {
 	uint64_t incarnation;
 	uint64_t since_ns; /* connected, or not; monotonic */
 	uint32_t version; /* of the feed: what it spoke when it was connected last; 0: never yet */
+	uint64_t heard_ns; /* when it last said anything; 0: never */
+	bool silent;	   /* connected, and it should have said something since */
 	uint32_t rtt_us;
 	uint64_t sent_bytes, received_bytes; /* on the wire, before TLS; since the start */
 	uint64_t sent_messages, received_messages;

@@ -165,6 +165,7 @@ static const struct bounds bounds_of[] = {
 			     .head_bytes_max = MR_FEED_HEAD_BYTES_MAX,
 			     .payload_bytes_max = MR_FEED_PAYLOAD_BYTES_MAX},
 	[MR_FEED_NOTICE] = {.payload_bytes_min = 1, .payload_bytes_max = MR_FEED_NOTICE_MAX},
+	[MR_FEED_ALIVE] = {.payload_bytes_max = 0},
 };
 
 static int check_bounds(const struct mr_feed_header *header, struct mr_error *err)
@@ -231,10 +232,10 @@ int mr_feed_decode_header(const uint8_t *bytes, size_t available, uint8_t agreed
 	if (r < 0)
 		return r;
 	r = mr_feed_check_range("kind", header->kind, MR_FEED_HELLO,
-				agreed ? MR_FEED_NOTICE : MR_FEED_REFUSE, err);
+				agreed ? MR_FEED_ALIVE : MR_FEED_REFUSE, err);
 	if (r < 0)
 		return r;
-	if (header->kind == MR_FEED_ENTRIES || header->kind == MR_FEED_NOTICE)
+	if (header->kind >= MR_FEED_ENTRIES)
 		version = agreed;
 	r = mr_feed_check_range("version", header->version, version, version, err);
 	return r < 0 ? r : check_bounds(header, err);
@@ -435,6 +436,21 @@ int mr_feed_decode_notice(const struct mr_feed_header *header, const uint8_t *bo
 				    "feed message has a zero at %td of its notice, expected text",
 				    zero - body);
 	return 0;
+}
+
+/* ---- signs of life ---- */
+
+void mr_feed_encode_alive(uint8_t version, uint8_t bytes[MR_FEED_HEADER_BYTES])
+{
+	struct mr_feed_header header = {.version = version, .kind = MR_FEED_ALIVE};
+
+	mr_assert(version > 0);
+	put_header(&header, bytes);
+}
+
+int mr_feed_decode_alive(const struct mr_feed_header *header, struct mr_error *err)
+{
+	return check_body(header, MR_FEED_ALIVE, (const uint8_t *)"", 0, err);
 }
 
 /* ---- writing ---- */

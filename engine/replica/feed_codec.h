@@ -72,6 +72,12 @@ void mr_feed_encode_notice(uint8_t version, const char *text, size_t count,
 int mr_feed_decode_notice(const struct mr_feed_header *header, const uint8_t *body, size_t count,
 			  struct mr_error *err);
 
+/* ---- signs of life ---- */
+
+/* A whole message. */
+void mr_feed_encode_alive(uint8_t version, uint8_t bytes[MR_FEED_HEADER_BYTES]);
+int mr_feed_decode_alive(const struct mr_feed_header *header, struct mr_error *err);
+
 /* ---- entries ---- */
 
 /* What was said last on a channel, one way: entries under the same one do not say it again. */
@@ -91,10 +97,10 @@ struct mr_feed_terms {
 struct mr_feed_item {
 	uint32_t channel;
 	struct mr_feed_entry entry;
-	uint8_t topic_id[16];	/* OPEN: what the channel is */
-	int32_t partition;	/* OPEN */
-	const uint8_t *batches; /* BATCHES, decoded: entry.bytes of them, borrowed; STATE: the
-				   piece's */
+	uint8_t topic_id[16];	   /* OPEN: what the channel is */
+	int32_t partition;	   /* OPEN */
+	const uint8_t *batches;	   /* BATCHES, decoded: entry.bytes of them, borrowed; STATE: the
+				      piece's */
 	struct mr_feed_term *term; /* to be said: the channel's, which may change. NULL: as if
 				      nothing had been said there */
 };

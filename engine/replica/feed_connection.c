@@ -184,9 +184,13 @@ static void come_up(struct feed_connection *connection, struct mr_feed_peer *pee
 	connection->number = news.connection = ++feed->last_number;
 	connection->stage = FEED_STAGE_UP;
 	connection->due_ns = 0;
+	connection->watched = capabilities & MR_FEED_CAN_SAY_ALIVE;
+	connection->said_ns = feed->now_ns;
 	peer->attempt = connection->ours ? NULL : peer->attempt;
 	peer->connection = connection;
 	feed_peer_up(feed, peer, hello, connection->version);
+	atomic_store_explicit(&peer->figures.watched, connection->watched, memory_order_relaxed);
+	feed_connection_heard(connection);
 	feed_peer_say(feed, peer, mr_link_security(connection->link), NULL);
 	memcpy(event.log_id, hello->log_id, sizeof(event.log_id));
 	feed_deliver_news(feed, &news);
@@ -310,7 +314,8 @@ static void unpause(struct feed_connection *connection)
 		return;
 	connection->paused = false;
 	connection->readable = true;
-	if (receiving->due_ns) /* it could not come on */
+	connection->heard_ns = connection->feed->now_ns; /* nobody listened */
+	if (receiving->due_ns)				 /* it could not come on */
 		receiving->due_ns = connection->feed->now_ns + connection->feed->patience_ns;
 }
 
@@ -336,6 +341,36 @@ bool feed_connection_serve(struct feed_connection *connection)
 
 /* ---- time ---- */
 
+void feed_connection_heard(struct feed_connection *connection)
+{
+	connection->heard_ns = connection->feed->now_ns;
+	if (connection->stage == FEED_STAGE_UP)
+		atomic_store_explicit(&connection->peer->figures.heard_ns, connection->heard_ns,
+				      memory_order_relaxed); /* a number for people */
+}
+
+/* When a peer that says nothing is given up; 0: TCP says when it is gone (link.h). */
+static uint64_t silent_ns(const struct feed_connection *connection)
+{
+	if (!connection->watched || connection->stage != FEED_STAGE_UP || connection->paused)
+		return 0;
+	return connection->heard_ns + connection->feed->patience_ns;
+}
+
+/* It may have been this host that was stopped: what came meanwhile is looked at first. */
+static void refuse_silent(struct feed_connection *connection)
+{
+	const struct mr_feed *feed = connection->feed;
+	char why[2 * MR_FEED_NAME_MAX + 64];
+
+	(void)receive(connection);
+	if (!silent_ns(connection) || feed->now_ns < silent_ns(connection))
+		return;
+	snprintf(why, sizeof(why), "'%s' heard nothing from '%s' for %.1f s", feed->hello.name,
+		 connection->peer->name, (double)feed->patience_ns / (double)FEED_SECOND_NS);
+	feed_connection_refuse(connection, MR_FEED_REFUSED_SILENT, why);
+}
+
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
 	return b && b < a ? b : a;
@@ -345,19 +380,25 @@ uint64_t feed_connection_time(struct feed_connection *connection)
 {
 	uint64_t now_ns = connection->feed->now_ns;
 	uint64_t message_ns = connection->paused ? 0 : connection->receiving.due_ns;
+	uint64_t silence_ns = silent_ns(connection);
 	uint64_t next_ns = sooner(UINT64_MAX, connection->due_ns);
 
 	next_ns = sooner(next_ns, message_ns);
 	next_ns = sooner(next_ns, connection->stuck_ns);
-	if (now_ns < next_ns)
-		return connection->stage == FEED_STAGE_UP
-			       ? sooner(next_ns, feed_send_next_ns(connection))
-			       : next_ns;
+	next_ns = sooner(next_ns, silence_ns);
+	if (now_ns < next_ns) {
+		if (connection->stage != FEED_STAGE_UP)
+			return next_ns;
+		next_ns = sooner(next_ns, feed_send_next_ns(connection));
+		return sooner(next_ns, feed_send_sign_ns(connection));
+	}
 	if (connection->stage == FEED_STAGE_LEAVING)
 		connection->stage = FEED_STAGE_OVER;
 	else if (message_ns && now_ns >= message_ns)
 		feed_connection_refuse(connection, MR_FEED_REFUSED_MESSAGE,
 				       "a message did not come to its end in time");
+	else if (silence_ns && now_ns >= silence_ns)
+		refuse_silent(connection);
 	else if (connection->stuck_ns && now_ns >= connection->stuck_ns)
 		feed_connection_end(connection, "it takes nothing any more");
 	else if (connection->stage == FEED_STAGE_LINK)

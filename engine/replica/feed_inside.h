@@ -42,7 +42,9 @@
 #define FEED_PIECES_MAX	    1024       /* of a message: what one system call takes */
 #define FEED_SAID_BYTES	    320u
 #define FEED_REASONS_MAX    4u /* told to the control thread of one peer in a second */
-#define FEED_CAPABILITIES   MR_FEED_TAKES_COMPRESSED
+#define FEED_CAPABILITIES   (MR_FEED_TAKES_COMPRESSED | MR_FEED_CAN_SAY_ALIVE)
+#define FEED_SIGNS	    10u /* a message at least so often: each second */
+#define FEED_SIGNS_MISSING  3u	/* so many, and people hear of it */
 
 /* ---- partitions by name (feed_table.c) ------------------------------------------------------- */
 
@@ -164,7 +166,8 @@ struct feed_route {
 /* What another thread reads: each by itself, relaxed; it orders nothing. */
 struct feed_figures {
 	_Atomic bool connected;
-	_Atomic uint64_t incarnation, since_ns;
+	_Atomic uint64_t incarnation, since_ns, heard_ns;
+	_Atomic bool watched;
 	_Atomic uint32_t rtt_us, version;
 	_Atomic uint64_t sent_bytes, received_bytes;
 	_Atomic uint64_t sent_messages, received_messages;
@@ -299,8 +302,10 @@ struct feed_connection {
 	} stage;
 	uint64_t due_ns; /* LINK, HELLO, LEAVING: or it is over */
 	uint8_t version;
-	int fd;		 /* in epoll; -1: none */
-	uint32_t events; /* asked for */
+	bool watched;		    /* both say something each second */
+	uint64_t said_ns, heard_ns; /* when bytes last went, and came; from UP on */
+	int fd;			    /* in epoll; -1: none */
+	uint32_t events;	    /* asked for */
 	bool readable, writable, paused, hung_up;
 	uint64_t stuck_ns; /* when a send that takes nothing is given up; 0: it takes */
 	struct feed_table flows;
@@ -406,6 +411,8 @@ void feed_read_back(struct feed_reading *reading);
 void feed_readings_free(struct mr_feed *feed); /* after the reader was stopped */
 /* Sends what there is. 1: it did something; 0; or the connection's end. */
 int feed_send_turn(struct feed_connection *connection, struct mr_error *err);
+/* When something must be said, if only that this host is there. */
+uint64_t feed_send_sign_ns(const struct feed_connection *connection);
 bool feed_send_idle(const struct feed_connection *connection);
 uint64_t feed_send_next_ns(const struct feed_connection *connection);
 
@@ -421,6 +428,7 @@ void feed_deliver_news(struct mr_feed *feed, const struct mr_feed_delivery *news
 void feed_deliver_back(struct mr_feed *feed, struct mr_feed_delivery *delivery);
 
 /* feed_connection.c: of what was received */
+void feed_connection_heard(struct feed_connection *connection);
 void feed_connection_hello(struct feed_connection *connection, const struct mr_feed_hello *hello);
 void feed_connection_refused(struct feed_connection *connection,
 			     const struct mr_feed_refusal *refusal);

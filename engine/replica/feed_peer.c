@@ -62,6 +62,7 @@ void feed_peer_lost(struct mr_feed *feed, struct mr_feed_peer *peer, bool was_up
 		atomic_store_explicit(&peer->figures.connected, false, memory_order_relaxed);
 		atomic_store_explicit(&peer->figures.since_ns, feed->now_ns, memory_order_relaxed);
 		atomic_store_explicit(&peer->figures.rtt_us, 0, memory_order_relaxed);
+		atomic_store_explicit(&peer->figures.watched, false, memory_order_relaxed);
 	}
 	retry_later(peer, feed->now_ns);
 }
@@ -215,6 +216,16 @@ void feed_peer_refused(struct mr_feed *feed, struct mr_feed_peer *peer, const ch
 	feed_tell_text(feed, MR_FEED_EVENT_REFUSED, peer ? peer->node : UINT32_MAX, why, 0);
 }
 
+/* It says something each second: a few that did not come are no chance. */
+static bool is_silent(const struct mr_feed *feed, const struct feed_figures *figures)
+{
+	uint64_t heard_ns = atomic_load_explicit(&figures->heard_ns, memory_order_relaxed);
+	uint64_t now_ns = mr_clock_monotonic_ns(feed->clock);
+
+	return atomic_load_explicit(&figures->watched, memory_order_relaxed) && now_ns > heard_ns &&
+	       now_ns - heard_ns > FEED_SIGNS_MISSING * (feed->patience_ns / FEED_SIGNS);
+}
+
 /* The control thread's. */
 static void describe(struct mr_feed *feed, const struct mr_feed_peer *peer,
 		     struct mr_feed_peer_status *out)
@@ -228,7 +239,9 @@ static void describe(struct mr_feed *feed, const struct mr_feed_peer *peer,
 		.since_ns = atomic_load_explicit(&figures->since_ns, memory_order_relaxed),
 		.version = atomic_load_explicit(&figures->version, memory_order_relaxed),
 		.rtt_us = atomic_load_explicit(&figures->rtt_us, memory_order_relaxed),
+		.heard_ns = atomic_load_explicit(&figures->heard_ns, memory_order_relaxed),
 		.refused = atomic_load_explicit(&figures->refused, memory_order_relaxed),
+		.silent = is_silent(feed, figures),
 	};
 	const struct {
 		uint64_t *to;

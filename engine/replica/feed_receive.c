@@ -213,6 +213,16 @@ static int take_notice(struct feed_connection *connection, struct mr_error *err)
 	return 0;
 }
 
+/* That something came was noted with its bytes. */
+static int take_alive(struct feed_connection *connection, struct mr_error *err)
+{
+	int r = mr_feed_decode_alive(&connection->receiving.header, err);
+
+	if (r == 0 && !connection->watched)
+		return mr_error_set(err, -EBADMSG, "a sign of life, which was not agreed on");
+	return r;
+}
+
 static int take_hello(struct feed_connection *connection, struct mr_error *err)
 {
 	struct feed_receiving *receiving = &connection->receiving;
@@ -250,6 +260,8 @@ static int take_message(struct feed_connection *connection, struct mr_error *err
 		return take_refusal(connection, err);
 	case MR_FEED_NOTICE:
 		return take_notice(connection, err);
+	case MR_FEED_ALIVE:
+		return take_alive(connection, err);
 	default:
 		return take_entries(connection, err);
 	}
@@ -408,6 +420,7 @@ int feed_receive_turn(struct feed_connection *connection, struct mr_error *err)
 		if (got < 0)
 			return (int)got;
 		turn += (size_t)got;
+		feed_connection_heard(connection);
 		if (connection->peer)
 			feed_count(&connection->peer->figures.received_bytes, (uint64_t)got);
 		else

@@ -470,6 +470,27 @@ static bool make_urgent(struct feed_connection *connection)
 	return true;
 }
 
+/* ---- signs of life ---- */
+
+uint64_t feed_send_sign_ns(const struct feed_connection *connection)
+{
+	if (!connection->watched || connection->stage != FEED_STAGE_UP || connection->sending.bytes)
+		return UINT64_MAX;
+	return connection->said_ns + connection->feed->patience_ns / FEED_SIGNS;
+}
+
+static bool make_sign(struct feed_connection *connection)
+{
+	struct feed_sending *sending = &connection->sending;
+
+	if (connection->feed->now_ns < feed_send_sign_ns(connection))
+		return false;
+	mr_feed_encode_alive(connection->version, sending->heads);
+	sending->piece_count = 1;
+	begin_sending(connection, MR_FEED_HEADER_BYTES, 0);
+	return true;
+}
+
 /* The next message, if there is one. Notices and entries take turns. */
 static bool make_message(struct feed_connection *connection)
 {
@@ -484,7 +505,7 @@ static bool make_message(struct feed_connection *connection)
 		return true;
 	}
 	connection->notice_was_last = false;
-	return make_entries(connection) || make_notice(connection);
+	return make_entries(connection) || make_notice(connection) || make_sign(connection);
 }
 
 void feed_send_urgent(struct feed_connection *connection, size_t encoded, bool last)
@@ -607,6 +628,7 @@ static int send_some(struct feed_connection *connection, struct mr_error *err)
 	if (sent < 0)
 		return (int)sent;
 	connection->stuck_ns = 0;
+	connection->said_ns = connection->feed->now_ns;
 	if (connection->peer)
 		feed_count(&connection->peer->figures.sent_bytes, (uint64_t)sent);
 	advance(connection, (size_t)sent);

@@ -5,7 +5,8 @@
  * drives the partition and the epoch table that it was given.
  *
  * In order: the register and our claims on it; the leader; the follower; what to do next. What one
- * replica hands to another that begins anew is in protocol_state.c.
+ * replica hands to another that begins anew is in protocol_state.c, how often one says again what
+ * the other knows in protocol_quiet.c.
  */
 #include "protocol.h"
 
@@ -70,6 +71,7 @@ static void lead(struct mr_replica *replica)
 
 		*peer = (struct mr_replica_peer){
 			.connected = peer->connected,
+			.watched = peer->watched,
 			.incarnation = peer->incarnation,
 			.mark_offset = replica->partition->log_end,
 			.mark_ns = replica->now_ns,
@@ -710,7 +712,7 @@ static bool follower_says(struct mr_replica *replica, struct mr_feed_entry *entr
 		if (!again || flushed < replica->partition->log_end)
 			return false;
 		*entry = follower_entry(replica, MR_FEED_FETCH);
-	} else if (flushed > replica->told_flushed || again ||
+	} else if (flushed > replica->told_flushed || mr_replica_flushed_due(replica) ||
 		   credit(replica) - replica->told_credit >= replica->options.window_bytes / 2) {
 		*entry = follower_entry(replica, MR_FEED_FLUSHED);
 		entry->offset = flushed;
@@ -727,12 +729,14 @@ static bool follower_says(struct mr_replica *replica, struct mr_feed_entry *entr
 /* ---- from the others
  * ---------------------------------------------------------------------------- */
 
-void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation)
+void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation,
+			  bool watched)
 {
 	struct mr_replica_peer *peer = &replica->peers[node];
 
 	mr_assert(node < MR_NODES_MAX);
 	peer->connected = true;
+	peer->watched = watched && replica->options.quiet_ns;
 	peer->fetching = false;
 	peer->answer_due = false;
 	peer->watermark_due = false;
@@ -832,7 +836,7 @@ static bool leader_says(struct mr_replica *replica, uint32_t node, struct mr_fee
 		return true;
 	if (!peer->fetching ||
 	    !(peer->watermark_due || replica->partition->high_watermark > peer->told_watermark ||
-	      passed(replica, peer->told_ns, replica->options.heartbeat_ns)))
+	      mr_replica_heartbeat_due(replica, node)))
 		return false;
 	*entry = (struct mr_feed_entry){
 		.kind = MR_FEED_WATERMARK,
@@ -952,10 +956,9 @@ void mr_replica_time(struct mr_replica *replica, uint64_t now_ns)
 
 	mr_assert(now_ns >= replica->now_ns);
 	replica->now_ns = now_ns;
-	/* a leader that says nothing has let go of this agreement, or lost it in a new life */
 	if (replica->role == MR_ROLE_FOLLOWER && replica->step == MR_FOLLOW_FETCH &&
 	    replica->fetch_heard &&
-	    passed(replica, replica->heard_ns, replica->options.ask_again_ns))
+	    passed(replica, replica->heard_ns, mr_replica_silence_max_ns(replica)))
 		mr_replica_begin_asking(replica);
 	if (replica->role != MR_ROLE_LEADER)
 		return;

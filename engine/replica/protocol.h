@@ -79,6 +79,8 @@ struct mr_replica_options {
 	uint64_t ask_again_ns; /* what is not answered is said again */
 	uint64_t heartbeat_ns; /* a leader with nothing to send says where it is; well below
 				  ask_again_ns */
+	uint64_t quiet_ns;     /* on a watched connection what both know is said again so seldom; 0:
+				  as on any other */
 	bool lost_data;	       /* R7: leaves every ISR, and leads nothing, before it answers; then
 				  it begins anew. So it is for whoever has no entry in the
 				  checkpoint (checkpoint.h), and its log counts as empty, from 0 to
@@ -103,6 +105,7 @@ enum mr_follow_step {
 /* A leader's view of another replica. */
 struct mr_replica_peer {
 	bool connected;
+	bool watched;	 /* its connection: as mr_replica_connected() was told */
 	bool fetching;	 /* agreed in this epoch, on this connection */
 	bool answer_due; /* ASK came: ANSWER is to be sent */
 	bool watermark_due;
@@ -196,8 +199,12 @@ void mr_replica_init(struct mr_replica *replica, const struct mr_replica_options
 void mr_replica_time(struct mr_replica *replica, uint64_t now_ns);
 /* Any event of the coordinator for this partition. */
 void mr_replica_coordinated(struct mr_replica *replica, const struct mr_coord_event *event);
-/* A connection with a node is there (its handshake done), or gone. */
-void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation);
+/*
+ * A connection with a node is there (its handshake done), or gone. 'watched': it ends by itself
+ * when the other host falls silent, so a partition of which there is nothing new may be silent.
+ */
+void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation,
+			  bool watched);
 void mr_replica_disconnected(struct mr_replica *replica, uint32_t node);
 /* All kinds but BATCHES and OPEN. What fits nothing is counted and dropped. */
 void mr_replica_received(struct mr_replica *replica, uint32_t node,
@@ -274,6 +281,12 @@ uint64_t mr_replica_sendable(const struct mr_replica *replica, uint32_t node, ui
 void mr_replica_describe(const struct mr_replica *replica, uint32_t node,
 			 struct mr_feed_entry *entry); /* BATCHES: all but offset, end and bytes */
 void mr_replica_sent(struct mr_replica *replica, uint32_t node, const struct mr_feed_entry *entry);
+
+/*
+ * Whether nothing is due but what is said every quiet_ns, or when members of the ISR are late:
+ * until something happens, nobody has to look often.
+ */
+bool mr_replica_is_quiet(const struct mr_replica *replica);
 
 /* Whether producers may append. What consumers may see is partition->high_watermark. */
 bool mr_replica_leads(const struct mr_replica *replica);

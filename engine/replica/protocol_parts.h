@@ -31,6 +31,15 @@ static inline bool passed(const struct mr_replica *replica, uint64_t since_ns, u
 void mr_replica_begin_asking(struct mr_replica *replica);
 void mr_replica_truncate_to(struct mr_replica *replica, uint64_t offset, bool reset, bool state);
 
+/* ---- protocol_quiet.c ------------------------------------------------------------------------ */
+
+/* A leader says where it is, though the follower was told. */
+bool mr_replica_heartbeat_due(const struct mr_replica *replica, uint32_t node);
+/* A follower says what it has flushed, though that did not change. */
+bool mr_replica_flushed_due(const struct mr_replica *replica);
+/* A leader that says nothing for so long let go of this agreement, or lost it in a new life. */
+uint64_t mr_replica_silence_max_ns(const struct mr_replica *replica);
+
 /* ---- protocol_state.c ------------------------------------------------------------------------ */
 
 /* Nothing here is known to be the leader's, whose log begins at 'log_start'. */

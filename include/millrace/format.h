@@ -483,6 +483,7 @@ enum mr_feed_message {
 	MR_FEED_REFUSE = 2,  /* the last: struct mr_feed_refuse_head and a sentence */
 	MR_FEED_ENTRIES = 3, /* entries' heads, then the batches of all of them in the same order */
 	MR_FEED_NOTICE = 4,  /* no heads; text: 1 to MR_FEED_NOTICE_MAX bytes, none of them 0 */
+	MR_FEED_ALIVE = 5,   /* nothing else; only where both have MR_FEED_CAN_SAY_ALIVE */
 };
 
 struct mr_feed_header {
@@ -513,6 +514,8 @@ static_assert(sizeof(struct mr_feed_short_header) == 16, "feed short header size
 /* Bits of 'capabilities'. */
 enum mr_feed_capability {
 	MR_FEED_TAKES_COMPRESSED = 1, /* FORWARD may carry batches that are compressed */
+	MR_FEED_CAN_SAY_ALIVE = 2,    /* it says something each second, so that its silence is
+					 known; then silence of a partition means nothing */
 };
 
 /* Behind it the name that people gave the node, printable ASCII. */
@@ -536,6 +539,7 @@ enum mr_feed_refusal_code {
 	MR_FEED_REFUSED_TWIN = 4,     /* a newer incarnation, or a second one, of that node */
 	MR_FEED_REFUSED_MESSAGE = 5,  /* what it said is no message, or not its turn */
 	MR_FEED_REFUSED_STOPPING = 6, /* the engine ends */
+	MR_FEED_REFUSED_SILENT = 7,   /* it said nothing for too long */
 };
 
 /* Behind it one sentence, printable ASCII. */

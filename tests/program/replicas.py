@@ -64,6 +64,28 @@ class Replicas(hosts.TwoHosts):
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
         self.assertEqual(self.a.batches("t"), self.b.batches("t"))
 
+    def test_a_host_that_hangs_is_said_to_be_silent_and_left(self):
+        """Its kernel goes on taking bytes, so TCP has no complaint. It takes ten seconds, which
+        are waited for only."""
+        self.start_both()
+        self.create("t", "--leaders", "a")
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.assertFalse(self.a.peer()["silent"])
+        self.b.engine.send_signal(signal.SIGSTOP)
+        self.wait_for(lambda: self.a.peer()["silent"], "a to miss it")
+        self.assertTrue(self.a.peer()["connected"])
+        self.assertRegex(self.a.good("peers").out, r"connected for .*plain, SILENT for \d")
+        self.assertRegex(self.a.good("peers").out, r"do: look at the engine there: it may be")
+        self.wait_for(lambda: not self.a.peer()["connected"], "a to let go of it")
+        self.assertRegex(self.a.good("peers").out, r"'a' heard nothing from 'b' for 10\.0 s")
+        self.b.engine.send_signal(signal.SIGCONT)
+        for host in (self.a, self.b):
+            self.wait_for(lambda host=host: host.peer()["connected"], f"{host.name} to be back")
+            self.assertIn("'a' heard nothing from 'b' for 10.0 s", host.log())
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.a.put("t", range(10))
+        self.wait_for_values(self.b, "t", [str(i) for i in range(10)])
+
     def test_leaders_change_places_on_a_persons_word(self):
         self.start_both()
         self.create("t", "--leaders", "a")

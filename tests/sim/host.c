@@ -32,6 +32,7 @@ void sim_host_start(struct sim *sim, uint32_t node)
 		.lag_max_ns = MS(120),
 		.ask_again_ns = MS(50),
 		.heartbeat_ns = MS(12),
+		.quiet_ns = MS(40),
 	};
 
 	mr_assert(!host->alive);

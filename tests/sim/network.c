@@ -130,13 +130,14 @@ static void connect_hosts(struct sim *sim, uint32_t a, uint32_t b)
 {
 	struct sim_network *network = sim->network;
 	struct link *link = link_of(sim, a, b);
+	bool watched = (sim->seed / 2 + a + b) % 4 > 0; /* one of them may be of an older version */
 
 	if (link->connection || link->retry_ns > sim->now_ns || !sim->hosts[a].alive ||
 	    !sim->hosts[b].alive || network->cut[a][b] || network->cut[b][a])
 		return;
 	link->connection = ++network->connections;
-	mr_replica_connected(&sim->hosts[a].replica, b, sim->hosts[b].incarnation);
-	mr_replica_connected(&sim->hosts[b].replica, a, sim->hosts[a].incarnation);
+	mr_replica_connected(&sim->hosts[a].replica, b, sim->hosts[b].incarnation, watched);
+	mr_replica_connected(&sim->hosts[b].replica, a, sim->hosts[a].incarnation, watched);
 	sim_coordinator_connected(sim, a, b);
 }
 

@@ -670,9 +670,11 @@ Test(feed_codec, refuses_headers_out_of_bounds)
 	cr_assert_eq(mr_feed_decode_header(bytes, SHORT - 1, VERSION, &header, &err), -EAGAIN);
 	REFUSED_LONG(bytes[4] = 0, "version 0, expected 1");
 	REFUSED_LONG(bytes[4] = VERSION + 1, "version 2, expected 1");
-	REFUSED_LONG(bytes[5] = 0, "kind 0, expected 1 to 4");
+	REFUSED_LONG(bytes[5] = 0, "kind 0, expected 1 to 5");
 	REFUSED_LONG(bytes[5] = 4, "entry_count 300, expected 0");
-	REFUSED_LONG(bytes[5] = 5, "kind 5");
+	REFUSED_LONG(bytes[5] = 5, "entry_count 300, expected 0");
+	REFUSED_LONG((bytes[5] = 5, put_u16(6, 0)), "head_bytes 600, expected 0");
+	REFUSED_LONG(bytes[5] = 6, "kind 6");
 	REFUSED_LONG(bytes[5] = 255, "kind 255");
 	REFUSED_LONG(put_u16(6, 0), "entry_count 0");
 	REFUSED_LONG(bytes[5] = MR_FEED_HELLO, "entry_count 300, expected 0");

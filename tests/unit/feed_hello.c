@@ -287,6 +287,26 @@ Test(feed_hello, refuses_a_notice_that_was_changed)
 	cr_assert_not_null(strstr(err.what, "a zero at 7"), "%s", err.what);
 }
 
+/* ---- signs of life ---- */
+
+Test(feed_hello, a_sign_of_life_says_nothing_else)
+{
+	mr_feed_encode_alive(2, bytes);
+	cr_assert_eq(mr_feed_decode_header(bytes, 24, 2, &header, &err), 0);
+	cr_assert_eq(header.kind, MR_FEED_ALIVE);
+	cr_assert_eq(mr_feed_body_bytes(&header), 0);
+	cr_assert_eq(mr_feed_decode_alive(&header, &err), 0);
+	cr_assert_eq(mr_feed_decode_header(bytes, 24, 0, &header, &err), -EBADMSG, "before hello");
+	cr_assert_eq(mr_feed_decode_header(bytes, 24, 1, &header, &err), -EBADMSG, "version");
+	for (uint32_t bit = 0; bit < 24 * 8; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		cr_assert(mr_feed_decode_header(bytes, 24, 2, &header, &err) < 0 ||
+				  mr_feed_decode_alive(&header, &err) < 0,
+			  "bit %u", bit);
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+}
+
 /* ---- versions ---- */
 
 Test(feed_hello, the_lower_of_the_highest_versions_is_spoken)

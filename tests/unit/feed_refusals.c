@@ -3,7 +3,8 @@
  * What must hold of who may connect, and of peers that are hostile or broken: who is not whom the
  * configuration names, or not alone in being it, or speaks no common version, is told why not, on
  * both sides; bytes that are no messages end their connection with a refusal and nothing else: the
- * peers that keep to the rules do not notice.
+ * peers that keep to the rules do not notice. A peer that stands and says nothing any more is found
+ * out.
  *
  * 'a' (node 0) is a raw socket of the test's here, unless both are feeds.
  */
@@ -103,6 +104,17 @@ static int raw_message(int fd)
 	cr_assert_eq(r, 0, "%s", err.what);
 	cr_assert_leq(mr_feed_body_bytes(&head), sizeof(body));
 	return raw_receive(fd, body, mr_feed_body_bytes(&head)) ? head.kind : 0;
+}
+
+/* As raw_message(), of those that say more than that somebody is there. */
+static int raw_news(int fd)
+{
+	int kind;
+
+	do
+		kind = raw_message(fd);
+	while (kind == MR_FEED_ALIVE);
+	return kind;
 }
 
 static void raw_hello(int fd, const struct mr_feed_hello *hello)
@@ -247,11 +259,11 @@ Test(feed_refusals, a_newer_engine_is_spoken_to)
 	hello.capabilities = UINT64_MAX;
 	rig_route(b, 1, 2);
 	fd = raw_meet(b, &hello);
-	cr_assert_eq(b->news[0][0].capabilities, MR_FEED_TAKES_COMPRESSED);
+	cr_assert_eq(b->news[0][0].capabilities, MR_FEED_TAKES_COMPRESSED | MR_FEED_CAN_SAY_ALIVE);
 	raw_send(fd, bytes, make_entries(bytes, sizeof(bytes), true));
 	rig_wait(b->expected == b->arrival_count);
 	rig_send_flushed(b, 0, 1, 2, 9);
-	cr_assert_eq(raw_message(fd), MR_FEED_ENTRIES);
+	cr_assert_eq(raw_news(fd), MR_FEED_ENTRIES);
 	cr_assert_eq(head.version, MR_FEED_VERSION);
 	close(fd);
 	rig_stop(b);
@@ -631,7 +643,7 @@ Test(feed_refusals, who_cannot_be_reached_is_called_again_soon)
 Test(feed_refusals, half_a_message_and_silence)
 {
 	struct rig_tuning tuning = {.patience_ms = 300};
-	struct rig *c = rig_start(2, NULL), *b = rig_start(1, &tuning);
+	struct rig *c = rig_start(2, &tuning), *b = rig_start(1, &tuning);
 	uint8_t bytes[256];
 	size_t count = make_entries(bytes, sizeof(bytes), true);
 	uint64_t connection;
@@ -743,5 +755,105 @@ Test(feed_refusals, options_that_cannot_be)
 	cr_assert_not_null(strstr(err.what, address), "%s", err.what);
 	taken.address = "nowhere";
 	cr_assert_eq(rig_try(2, &taken, &err), -EINVAL);
+	rig_stop(b);
+}
+
+/* ---- silence ---- */
+
+static struct mr_feed_hello watched(void)
+{
+	struct mr_feed_hello hello = usual;
+
+	hello.capabilities = MR_FEED_CAN_SAY_ALIVE;
+	return hello;
+}
+
+/* A stopped process: its host still takes bytes, and TCP has no complaint. */
+Test(feed_refusals, a_peer_that_falls_silent_is_told_so_and_left)
+{
+	struct rig_tuning tuning = {.patience_ms = 300};
+	struct rig *b = rig_start(1, &tuning);
+	struct mr_feed_hello hello = watched();
+	const struct mr_feed_event *event;
+	struct mr_feed_refusal refusal;
+	uint64_t met_ms;
+	int fd = raw_meet(b, &hello);
+
+	met_ms = rig_now_ms();
+	rig_wait(rig_status(b, 0).silent);
+	cr_assert(rig_status(b, 0).connected, "people hear of it before it is ended");
+	event = rig_event(b, MR_FEED_EVENT_DISCONNECTED);
+	cr_assert_geq(rig_now_ms() - met_ms, 250);
+	cr_assert_str_eq(event->text, "'b' heard nothing from 'a' for 0.3 s");
+	cr_assert_not(rig_status(b, 0).silent, "it is not connected");
+	cr_assert_not(rig_status(b, 0).connected);
+	cr_assert_eq(raw_news(fd), MR_FEED_REFUSE);
+	cr_assert_eq(mr_feed_decode_refusal(&head, body, mr_feed_body_bytes(&head), &refusal, NULL),
+		     0);
+	cr_assert_eq(refusal.code, MR_FEED_REFUSED_SILENT);
+	cr_assert_eq(raw_message(fd), 0);
+	close(fd);
+	fd = raw_meet(b, &hello); /* it goes on, and comes back */
+	close(fd);
+	rig_stop(b);
+}
+
+Test(feed_refusals, whoever_has_nothing_to_say_gives_signs_of_life)
+{
+	struct rig_tuning tuning = {.patience_ms = 500};
+	struct rig *b = rig_start(1, &tuning);
+	struct mr_feed_hello hello = watched();
+	uint64_t began_ms, took_ms;
+	uint8_t bytes[MR_FEED_HEADER_BYTES];
+	int fd = raw_meet(b, &hello);
+
+	began_ms = rig_now_ms();
+	for (int i = 0; i < 20; i++) { /* the time of two patiences */
+		cr_assert_eq(raw_message(fd), MR_FEED_ALIVE, "sign %d", i);
+		mr_feed_encode_alive(MR_FEED_VERSION, bytes);
+		raw_send(fd, bytes, sizeof(bytes));
+	}
+	took_ms = rig_now_ms() - began_ms;
+	cr_assert_geq(took_ms, 900, "20 signs in %u ms: a tenth of the patience apart",
+		      (unsigned int)took_ms);
+	cr_assert(b->connection[0], "it was heard");
+	cr_assert_not(rig_status(b, 0).silent);
+	close(fd);
+	rig_stop(b);
+}
+
+/* Two feeds that have nothing to tell each other stay connected. */
+Test(feed_refusals, silence_of_partitions_is_no_silence)
+{
+	struct rig_tuning tuning = {.patience_ms = 200};
+	struct rig *b = rig_start(1, &tuning), *a = rig_start(0, &tuning);
+	uint64_t until_ms;
+
+	rig_meet(a, b);
+	for (until_ms = rig_now_ms() + 1000; rig_now_ms() < until_ms;)
+		rig_turn();
+	cr_assert_eq(a->news_count[0], 1, "connected once, and never lost");
+	cr_assert_eq(b->news_count[0], 1);
+	rig_stop(a);
+	rig_stop(b);
+}
+
+/* Of a host that cannot say that it is there silence says nothing, and it is not bothered. */
+Test(feed_refusals, an_older_engine_may_be_silent)
+{
+	struct rig_tuning tuning = {.patience_ms = 100};
+	struct rig *b = rig_start(1, &tuning);
+	int fd = raw_meet(b, &usual);
+	uint8_t bytes[MR_FEED_HEADER_BYTES];
+	uint64_t until_ms;
+
+	for (until_ms = rig_now_ms() + 500; rig_now_ms() < until_ms;)
+		rig_turn();
+	cr_assert(b->connection[0]);
+	cr_assert_not(rig_status(b, 0).silent);
+	cr_assert_eq(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT), -1, "nothing was said");
+	mr_feed_encode_alive(MR_FEED_VERSION, bytes);
+	raw_send(fd, bytes, sizeof(bytes));
+	raw_refused(fd, MR_FEED_REFUSED_MESSAGE, "not agreed on");
 	rig_stop(b);
 }

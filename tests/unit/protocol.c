@@ -29,6 +29,7 @@ static void begin_with(uint64_t log_start, uint64_t log_end, bool lost_data)
 		.lag_max_ns = MS(1000),
 		.ask_again_ns = MS(200),
 		.heartbeat_ns = MS(50),
+		.quiet_ns = MS(1000),
 		.lost_data = lost_data,
 		.state_bytes_max = 10 * MR_FEED_STATE_PIECE_MAX,
 	};
@@ -89,7 +90,7 @@ static struct mr_feed_entry follow_and_ask(void)
 {
 	(void)next(MR_ACTION_READ);
 	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL);
-	mr_replica_connected(&replica, LEADER, 9);
+	mr_replica_connected(&replica, LEADER, 9, false);
 	return next_said(LEADER, MR_FEED_ASK);
 }
 
@@ -135,13 +136,18 @@ static void receive(uint32_t node, enum mr_feed_kind kind, uint32_t session, uin
 	mr_replica_received(&replica, node, &entry);
 }
 
-/* A follower in a life of its own agrees with us up to 'offset', under 'session'. */
-static void let_fetch(uint64_t incarnation, uint32_t session, uint64_t offset)
+static void let_fetch_on(bool watched, uint64_t incarnation, uint32_t session, uint64_t offset)
 {
-	mr_replica_connected(&replica, LEADER, incarnation);
+	mr_replica_connected(&replica, LEADER, incarnation, watched);
 	receive(LEADER, MR_FEED_ASK, session, offset);
 	(void)next_said(LEADER, MR_FEED_ANSWER);
 	receive(LEADER, MR_FEED_FETCH, session, offset);
+}
+
+/* A follower in a life of its own agrees with us up to 'offset', under 'session'. */
+static void let_fetch(uint64_t incarnation, uint32_t session, uint64_t offset)
+{
+	let_fetch_on(false, incarnation, session, offset);
 }
 
 /* ---- following ----------------------------------------------------------- */
@@ -214,7 +220,7 @@ static uint32_t ask_for_state(void)
 	note_epoch(2, 0);
 	(void)next(MR_ACTION_READ);
 	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
-	mr_replica_connected(&replica, LEADER, 9);
+	mr_replica_connected(&replica, LEADER, 9, false);
 	entry = next_said(LEADER, MR_FEED_ASK);
 	answer(&entry, 2, 40, 50);
 	entry = next_said(LEADER, MR_FEED_ASK_STATE);
@@ -324,7 +330,7 @@ Test(protocol, records_of_epochs_that_the_leader_forgot_are_not_kept)
 	note_epoch(2, 0);
 	(void)next(MR_ACTION_READ);
 	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
-	mr_replica_connected(&replica, LEADER, 9);
+	mr_replica_connected(&replica, LEADER, 9, false);
 	entry = next_said(LEADER, MR_FEED_ASK);
 	answer(&entry, MR_EPOCH_NONE, 50, 50);
 	(void)next_said(LEADER, MR_FEED_ASK_STATE);
@@ -459,7 +465,7 @@ Test(protocol, who_lost_its_data_begins_anew)
 	begin_with(0, 0, true);
 	(void)next(MR_ACTION_READ);
 	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
-	mr_replica_connected(&replica, LEADER, 9);
+	mr_replica_connected(&replica, LEADER, 9, false);
 	entry = next_said(LEADER, MR_FEED_ASK);
 	answer(&entry, MR_EPOCH_NONE, 90, 0);
 	action = next(MR_ACTION_TRUNCATE);
@@ -511,7 +517,7 @@ static void be_asked_for_state(void)
 {
 	begin(20, 40);
 	lead();
-	mr_replica_connected(&replica, LEADER, 9);
+	mr_replica_connected(&replica, LEADER, 9, false);
 	receive(LEADER, MR_FEED_ASK, 7, 0);
 	(void)next_said(LEADER, MR_FEED_ANSWER);
 	ask_piece(6, 0, 0);
@@ -634,7 +640,7 @@ Test(protocol, a_newer_epoch_is_looked_up_and_an_older_one_told)
 
 	begin(0, 40);
 	lead();
-	mr_replica_connected(&replica, LEADER, 9);
+	mr_replica_connected(&replica, LEADER, 9, false);
 	mr_replica_time(&replica, MS(300));
 	mr_replica_received(&replica, LEADER, &entry);
 	(void)next(MR_ACTION_READ);
@@ -660,5 +666,107 @@ Test(protocol, who_resigns_does_not_lead_that_epoch_again)
 	mr_replica_time(&replica, MS(300));
 	action = next(MR_ACTION_PROPOSE);
 	cr_assert_eq(action.proposal.wanted.leader_epoch, 128);
+	end();
+}
+
+/* ---- what is said again -------------------------------------------------- */
+
+/* Times from 'from_ms' to 'to_ms', a look each 10 ms, at which this node says 'kind' to LEADER. */
+static uint32_t count_said(uint64_t from_ms, uint64_t to_ms, enum mr_feed_kind kind)
+{
+	uint32_t count = 0;
+
+	for (uint64_t ms = from_ms; ms < to_ms; ms += 10) {
+		struct mr_replica_action action;
+
+		mr_replica_time(&replica, MS(ms));
+		action = mr_replica_next(&replica, SENDABLE);
+		count += action.kind == MR_ACTION_SEND && action.entry.kind == kind;
+	}
+	return count;
+}
+
+static void lead_one_follower(bool watched)
+{
+	begin(0, 40);
+	(void)mr_partition_flushed(&partition, 40);
+	lead();
+	let_fetch_on(watched, 9, 1, 40);
+	receive(LEADER, MR_FEED_FLUSHED, 1, 40);
+	(void)next_said(LEADER, MR_FEED_WATERMARK);
+	(void)next(MR_ACTION_NOTHING);
+}
+
+/* Thousands of idle partitions cost next to nothing; a follower that lacks something is told. */
+Test(protocol, a_leader_says_seldom_again_what_is_known)
+{
+	lead_one_follower(true);
+	cr_assert(mr_replica_is_quiet(&replica));
+	cr_assert_eq(count_said(10, 900, MR_FEED_WATERMARK), 0);
+	cr_assert_eq(count_said(900, 4900, MR_FEED_WATERMARK), 4, "once in each round");
+	(void)mr_partition_append(&partition, -1, 0, 0, 1, 1);
+	cr_assert_not(mr_replica_is_quiet(&replica), "it lacks a record");
+	cr_assert_geq(count_said(4900, 5500, MR_FEED_WATERMARK), 10, "each 50 ms");
+	end();
+}
+
+Test(protocol, a_leader_says_it_often_where_silence_is_taken_for_its_end)
+{
+	lead_one_follower(false);
+	cr_assert_not(mr_replica_is_quiet(&replica));
+	cr_assert_geq(count_said(10, 910, MR_FEED_WATERMARK), 17, "each 50 ms");
+	end();
+}
+
+static struct mr_feed_entry watermark(uint32_t session, uint64_t offset)
+{
+	return (struct mr_feed_entry){.kind = MR_FEED_WATERMARK,
+				      .leader_epoch = 65,
+				      .session = session,
+				      .offset = offset,
+				      .high_watermark = offset};
+}
+
+/* It fetches from 40 on, has told that it flushed 40, and has heard of it at 1 ms. */
+static uint32_t follow_at_40(bool watched)
+{
+	struct mr_feed_entry entry;
+
+	begin(0, 40);
+	note_epoch(2, 0);
+	(void)mr_partition_flushed(&partition, 40);
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL);
+	mr_replica_connected(&replica, LEADER, 9, watched);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, 2, 40, 0);
+	(void)next_said(LEADER, MR_FEED_FETCH);
+	entry = watermark(entry.session, 40);
+	mr_replica_received(&replica, LEADER, &entry);
+	return entry.session;
+}
+
+Test(protocol, a_follower_says_seldom_again_what_is_known)
+{
+	struct mr_feed_entry heard;
+	uint32_t session = follow_at_40(true);
+
+	heard = watermark(session, 40);
+	cr_assert(mr_replica_is_quiet(&replica));
+	cr_assert_eq(count_said(10, 1000, MR_FEED_FLUSHED), 0);
+	cr_assert_eq(count_said(1000, 1100, MR_FEED_FLUSHED), 1, "a new round");
+	mr_replica_received(&replica, LEADER, &heard);
+	cr_assert_eq(count_said(1100, 2200, MR_FEED_FLUSHED), 1);
+	cr_assert_eq(count_said(2200, 2290, MR_FEED_ASK), 0, "nothing was heard for 1.2 s");
+	cr_assert_eq(count_said(2290, 2400, MR_FEED_ASK), 1, "it has let go of this agreement");
+	end();
+}
+
+Test(protocol, a_follower_of_an_older_engine_expects_to_hear_of_it)
+{
+	(void)follow_at_40(false);
+	cr_assert_not(mr_replica_is_quiet(&replica));
+	cr_assert_eq(count_said(10, 190, MR_FEED_ASK), 0);
+	cr_assert_eq(count_said(190, 300, MR_FEED_ASK), 1);
 	end();
 }
