@@ -249,6 +249,8 @@ static bool act(struct sim *sim, uint32_t node)
 		sim_coordinator_read(sim, node);
 		return true;
 	case MR_ACTION_PROPOSE:
+		if (!(action.proposal.wanted.isr >> node & 1))
+			sim->hosts[node].leaves_until_ns = sim->now_ns + MS(400);
 		sim_coordinator_propose(sim, node, &action.proposal);
 		return true;
 	case MR_ACTION_TRUNCATE:

@@ -88,7 +88,8 @@ static uint32_t alive_count(const struct sim *sim)
 /*
  * A disk may go for good where the promise is kept without it: of those in sync,
  * min_insync_replicas
- * - 1 at a time, and the next when the last is back in sync.
+ * - 1 at a time, and the next when the last is back in sync. One that begins anew leaves the ISR,
+ * too, and a proposal of its earlier life may still be under way.
  */
 static bool may_lose_disk(const struct sim *sim, uint32_t node)
 {
@@ -96,7 +97,7 @@ static bool may_lose_disk(const struct sim *sim, uint32_t node)
 	uint64_t all = (UINT64_C(1) << sim->hosts_count) - 1;
 
 	for (uint32_t i = 0; i < sim->hosts_count; i++)
-		if (sim->hosts[i].lost_data)
+		if (sim->hosts[i].lost_data || sim->hosts[i].leaves_until_ns > sim->now_ns)
 			return false;
 	if (!(state.isr >> node & 1))
 		return true;

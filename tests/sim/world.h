@@ -65,7 +65,8 @@ struct sim_host {
 	size_t noted;		   /* batches of its log that the observer knows to be durable */
 	uint64_t log_start;	   /* the highest that the observer saw, of any life and disk */
 	bool alive;
-	bool lost_data; /* it lost what it had, and holds nothing yet that counts */
+	uint64_t leaves_until_ns; /* what it proposed to leave the ISR may be carried out so late */
+	bool lost_data;		  /* it lost what it had, and holds nothing yet that counts */
 };
 
 struct sim_coverage {
