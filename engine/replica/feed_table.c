@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Partitions by topic id and number: a hash table with linear probing, at most half full; an entry
- * that goes is closed up by moving those behind it. Topic ids are random, so that they are their
- * own hash; only what this host made up stands here, never what a peer said.
+ * that goes is closed up by moving those behind it. Topic ids are random, so that little more is
+ * done with them than to mix the number in. Partitions of this host's catalogue stand here; a topic
+ * may have been made by a peer, under an id that the peer chose: ids that fall on one place cost
+ * time, no more, and a peer has this cluster's certificate.
  */
 #include <errno.h>
 #include <stdlib.h>
