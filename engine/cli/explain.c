@@ -429,8 +429,10 @@ static int check_found(const struct explanation *explanation, const struct mr_re
 	if (!explanation->found) {
 		mr_error_set(err, -ERANGE, "%s/%d has no record at offset %" PRIu64, topic,
 			     arguments->partition, arguments->offset);
+		if (replay->first == replay->end)
+			return mr_error_why(err, "it has none that can be read");
 		return mr_error_why(err, "what can be read are offsets %" PRIu64 " to %" PRIu64,
-				    replay->first, replay->end);
+				    replay->first, replay->end - 1);
 	}
 	if (explanation->trace.reason != MR_PARSE_OK)
 		return mr_error_set(err, -EINVAL,

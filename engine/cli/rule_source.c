@@ -14,6 +14,8 @@
 #include "base/nearest.h"
 #include "connection.h"
 
+#define QUOTED_BYTES_MAX (56u << 10) /* beside a path and weights in a message of 64 KiB */
+
 static int refuse_file(const char *path, int error, struct mr_error *err)
 {
 	mr_error_set(err, -error, "cannot read the rule '%.160s'", path);
@@ -42,6 +44,34 @@ static int read_all(FILE *file, const char *path, char **text, size_t *bytes, st
 	return 0;
 }
 
+/* Bytes that jansson makes of 'text'. */
+static size_t quoted_bytes(const char *text)
+{
+	size_t count = 0;
+
+	for (; *text; text++)
+		if (strchr("\"\\\n\r\t\b\f", *text))
+			count += 2;
+		else
+			count += (unsigned char)*text < 0x20 ? 6 : 1;
+	return count;
+}
+
+/* Else it is good until somebody wants to run it. */
+static int check_quoted(const char *path, const char *text, struct mr_error *err)
+{
+	size_t bytes = quoted_bytes(text);
+
+	if (bytes <= QUOTED_BYTES_MAX)
+		return 0;
+	mr_error_set(err, -EINVAL, "%.160s: the rule has %zu bytes quoted, expected at most %u",
+		     path, bytes, QUOTED_BYTES_MAX);
+	mr_error_why(err,
+		     "it goes to the engine in one message, in which each quote, backslash and "
+		     "end of a line is two");
+	return mr_error_hint(err, "shorten its comments");
+}
+
 int mr_rule_source_file(const char *path, struct mr_rule **out, char **text, struct mr_error *err)
 {
 	bool standard = strcmp(path, "-") == 0;
@@ -55,8 +85,12 @@ int mr_rule_source_file(const char *path, struct mr_rule **out, char **text, str
 	r = read_all(file, path, &buffer, &bytes, err);
 	if (!standard)
 		(void)fclose(file); /* only read */
+	if (standard)
+		path = "standard input";
 	if (r == 0)
-		r = mr_rule_read(buffer, bytes, standard ? "standard input" : path, out, err);
+		r = check_quoted(path, buffer, err);
+	if (r == 0)
+		r = mr_rule_read(buffer, bytes, path, out, err);
 	if (r == 0 && text)
 		*text = buffer;
 	else

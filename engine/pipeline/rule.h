@@ -39,7 +39,7 @@
 #define MR_RULE_NAME_MAX   63
 #define MR_RULE_ALERTS_MAX 32
 #define MR_RULE_TEXT_MAX   1023	       /* of a condition, a command, an address */
-#define MR_RULE_FILE_MAX   (48u << 10) /* quoted as JSON it goes to the engine in one message */
+#define MR_RULE_FILE_MAX   (48u << 10) /* to the engine it goes in one message */
 #define MR_RULE_EXEC_WORDS 32
 
 enum mr_rule_weights {

@@ -93,7 +93,8 @@ class Knowledge(support.Program):
         self.assertIn("peak = 98", only)
         self.assertNotIn("avg =", only)
         self.refused("explain", "press-9@0:6", says="is of another key: 'other'")
-        self.refused("explain", "press-9@0:77", says="no record at offset 77")
+        self.refused("explain", "press-9@0:77",
+                     says=r"no record at offset 77 .*\n  why: what can be read are offsets 0 to 6")
         self.refused("explain", "press-9@4:1", says="1 partitions, none is number 4")
         self.refused("explain", "press-9@0:5", "--rule", "cold", says="no pipeline 'cold'")
         self.refused("explain", "press-9@0:5", "--rule", "hott", says="did you mean 'hot'?")
@@ -120,6 +121,22 @@ class Knowledge(support.Program):
             self.refused(*words, says="do:  .*millrace rule list")
         for words in (("rule", "test", far), ("rule", "add", far), ("tail", "windmills")):
             self.refused(*words, says="millrace topic create windmills")
+
+    def test_a_rule_that_is_taken_for_good_fits_into_a_request(self):
+        """Quoted as JSON it is longer, and the request has room for so much."""
+        self.put([70])
+        for letter, fits in (("x", 48900), ('"', 28000), ("\\", 28000), ("\n", 28000)):
+            good = RULE + "#" + letter * (fits - len(RULE) - 400)
+            self.assertEqual(self.run_command("rule", "check", self.rule(good)).code, 0)
+            self.good("rule", "add", self.rule(good))
+            self.good("rule", "remove", "hot")
+            if letter == "x":
+                continue
+            bad = self.rule(RULE + "#" + letter * 29000)
+            says = r"has \d+ bytes quoted, expected at most 57344"
+            self.assertRegex(self.run_command("rule", "check", bad).err, says)
+            for word in ("add", "test"):
+                self.refused("rule", word, bad, says=says)
 
     def test_an_explanation_follows_the_versions(self):
         self.put([70, 80, 90])
