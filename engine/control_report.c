@@ -272,6 +272,8 @@ static json_t *peer_json(const struct mr_control_peers *peers,
 		json_object_set_new(row, "feed_version", json_integer(peer->version));
 	if (peer->connected && peer->rtt_us)
 		json_object_set_new(row, "rtt_us", json_integer(peer->rtt_us));
+	json_object_set_new(row, "sent_plain_bytes", number(peer->sent_plain_bytes));
+	json_object_set_new(row, "received_plain_bytes", number(peer->received_plain_bytes));
 	add_per_record(row, "sent_bytes_per_record", peer->sent_bytes, peer->sent_records);
 	add_per_record(row, "received_bytes_per_record", peer->received_bytes,
 		       peer->received_records);

@@ -91,8 +91,9 @@ static void begin_session(struct mr_worker *worker, struct mr_worker_partition *
 
 /* One lane's next batch behind those in the buffer. */
 static void add_batch(struct mr_worker *worker, struct mr_worker_partition *partition,
-		      struct mr_worker_lane *lane, uint8_t *buffer, struct mr_feed_entry *entry)
+		      struct mr_worker_lane *lane, uint8_t *buffer, struct mr_feed_parcel *parcel)
 {
+	struct mr_feed_entry *entry = &parcel->entry;
 	struct mr_replica_forwarder *forwarder = &partition->replica->forwarder;
 	const struct mr_worker_node *leader =
 		&worker->nodes[partition->replica->machine.known.leader];
@@ -113,6 +114,7 @@ static void add_batch(struct mr_worker *worker, struct mr_worker_partition *part
 	if (!bytes)
 		return;
 	entry->bytes += bytes;
+	parcel->plain_bytes += letter.plain_bytes;
 	entry->end_offset += drain.frames;
 	sent.next_number = lane->reader.next_number;
 	sent.index = mr_lane_reader_index(&lane->reader);
@@ -122,7 +124,7 @@ static void add_batch(struct mr_worker *worker, struct mr_worker_partition *part
 }
 
 static void add_batches(struct mr_worker *worker, struct mr_worker_partition *partition,
-			uint8_t *buffer, struct mr_feed_entry *entry)
+			uint8_t *buffer, struct mr_feed_parcel *parcel)
 {
 	uint32_t count = partition->lane_count, place, i;
 
@@ -130,7 +132,7 @@ static void add_batches(struct mr_worker *worker, struct mr_worker_partition *pa
 		partition->next_lane = 0; /* lanes have gone */
 	place = partition->next_lane++;
 	for (i = 0; i < count && !mr_answers_full(&partition->replica->forwarder.waiting); i++) {
-		add_batch(worker, partition, partition->lanes[place], buffer, entry);
+		add_batch(worker, partition, partition->lanes[place], buffer, parcel);
 		place = place + 1 < count ? place + 1 : 0;
 	}
 }
@@ -156,7 +158,8 @@ void mr_worker_forward(struct mr_worker *worker, struct mr_worker_partition *par
 		.leader_epoch = forwarder->epoch,
 		.session = forwarder->session,
 	};
-	add_batches(worker, partition, forwarder->buffers[at], entry);
+	parcel->parcel.plain_bytes = 0;
+	add_batches(worker, partition, forwarder->buffers[at], &parcel->parcel);
 	if (!entry->bytes)
 		return;
 	parcel->parcel.piece_count = 1;

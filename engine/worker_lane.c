@@ -552,8 +552,7 @@ static bool may_forward(struct mr_worker_partition *partition, struct mr_worker_
 
 struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *partition,
 						struct mr_worker_lane *lane,
-						const struct mr_worker_letter *letter,
-						uint32_t *bytes)
+						struct mr_worker_letter *letter, uint32_t *bytes)
 {
 	struct mr_answers *answers = answers_of(lane);
 	struct mr_batch_identity identity = {.base_offset = letter->offset,
@@ -589,6 +588,7 @@ struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *part
 	if (drain.frames) {
 		identity.producer_epoch = lane->producer_epoch;
 		identity.base_sequence = (int32_t)(lane->reader.next_number & INT32_MAX);
+		letter->plain_bytes = (uint64_t)(writer.at - writer.bytes);
 		*bytes = end_batch(partition, &writer, &place, &identity);
 		mr_lane_reader_take(&lane->reader, slots, drain.frames);
 	}

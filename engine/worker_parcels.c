@@ -174,18 +174,20 @@ static void fill(const struct mr_worker_partition *partition, const struct mr_ta
 	if (most > PARCEL_BYTES_MAX)
 		most = PARCEL_BYTES_MAX;
 	parcel->piece_count = 0;
+	parcel->plain_bytes = 0;
 	parcel->catch_up = false;
 	while (mr_tail_cursor_next(&link->cursor, view, end, &header) == 1) {
 		uint64_t bytes = (uint64_t)parcel->entry.bytes + header.total_bytes;
+		const uint8_t *batch = mr_tail_view_at(view, link->cursor.position);
 
 		if (bytes > limit || (parcel->entry.bytes && bytes > most))
 			break;
-		if (!add_piece(parcel, mr_tail_view_at(view, link->cursor.position),
-			       header.total_bytes))
+		if (!add_piece(parcel, batch, header.total_bytes))
 			break;
 		if (!parcel->entry.bytes)
 			filled->position = link->cursor.position;
 		parcel->entry.bytes = (uint32_t)bytes;
+		parcel->plain_bytes += mr_compress_plain_bytes(batch, &header);
 		parcel->entry.end_offset =
 			header.base_offset + (uint32_t)header.last_offset_delta + 1;
 		mr_tail_cursor_pass(&link->cursor, &header);

@@ -159,16 +159,17 @@ struct mr_worker_letter {
 	uint32_t room;
 	uint64_t offset;
 	bool compressed; /* it may be */
+	uint64_t plain_bytes;
 };
 /*
- * One batch of a lane for another host's log; *bytes: its size, 0: none. What our own log has is
+ * One batch of a lane for another host's log; *bytes: its size, 0: none; letter->plain_bytes: what
+ * it would have without compression. What our own log has is
  * dropped and answered. What that host may know a part of is not compressed: it drops that record
  * by record.
  */
 struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *partition,
 						struct mr_worker_lane *lane,
-						const struct mr_worker_letter *letter,
-						uint32_t *bytes);
+						struct mr_worker_letter *letter, uint32_t *bytes);
 /*
  * What was sent to the leader came back into our own log: it is answered as the lane's level says,
  * from here on. False: not in it yet, or no more can wait for their answers now.

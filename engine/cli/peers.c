@@ -55,6 +55,19 @@ static const struct argp argp = {
 	       "  millrace peers --json",
 };
 
+/* Batches travel as they lie in the log: it is the topics that are compressed, or are not. */
+static void print_compression(const json_t *peer)
+{
+	char sent[48];
+	char received[48];
+
+	printf("  batches, of what they would be without compression: %s there, %s back\n",
+	       mr_ask_ratio(mr_ask_number(peer, "sent_batch_bytes"),
+			    mr_ask_number(peer, "sent_plain_bytes"), sent),
+	       mr_ask_ratio(mr_ask_number(peer, "received_batch_bytes"),
+			    mr_ask_number(peer, "received_plain_bytes"), received));
+}
+
 static void print_traffic(const json_t *peer)
 {
 	const json_t *per_record = json_object_get(peer, "sent_bytes_per_record");
@@ -69,8 +82,7 @@ static void print_traffic(const json_t *peer)
 		       mr_ask_bytes(mr_ask_number(peer, "received_bytes_per_second"), received));
 	if (most > 0)
 		printf("  sent at most: %s/s (bytes_per_second)\n", mr_ask_bytes(most, sent));
-	/* the feed compresses nothing, nor does anything before it: batches are sent as they lie */
-	printf("  since the start: %s there, %s back, not compressed",
+	printf("  since the start: %s there, %s back",
 	       mr_ask_bytes(mr_ask_number(peer, "sent_bytes"), sent),
 	       mr_ask_bytes(mr_ask_number(peer, "received_bytes"), received));
 	if (per_record && json_integer_value(batches) > 0)
@@ -82,6 +94,7 @@ static void print_traffic(const json_t *peer)
 					json_integer_value(batches)) /
 			       (double)json_integer_value(batches));
 	printf("\n");
+	print_compression(peer);
 }
 
 static void print_disk(const json_t *host, const char *heading)

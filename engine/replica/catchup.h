@@ -39,6 +39,7 @@ struct mr_catchup_request {
 	uint8_t *bytes;	     /* the batches, back to back; belongs to the request */
 	uint32_t capacity;   /* of 'bytes'; kept from one use to the next */
 	uint32_t byte_count;
+	uint64_t plain_bytes; /* what they would be without compression */
 	uint32_t record_count;
 	uint64_t base_offset, end_offset;
 	void *owner;

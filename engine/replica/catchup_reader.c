@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "log/compress.h"
 #include "log/scan.h"
 
 #define BYTES_MAX	(16u << 20)  /* that one request may ask for */
@@ -474,6 +475,7 @@ static int give_batch(struct mr_catchup_request *request, const uint8_t *bytes,
 		request->base_offset = batch->base_offset;
 	memcpy(request->bytes + request->byte_count, bytes, batch->total_bytes);
 	request->byte_count += batch->total_bytes;
+	request->plain_bytes += mr_compress_plain_bytes(bytes, batch);
 	request->record_count += (uint32_t)batch->record_count;
 	request->end_offset = batch->base_offset + (uint64_t)batch->record_count;
 	return 0;
@@ -552,6 +554,7 @@ static void begin_request(struct mr_catchup_request *request)
 		request->capacity = 0;
 	}
 	request->byte_count = 0;
+	request->plain_bytes = 0;
 	request->record_count = 0;
 	request->base_offset = request->end_offset = request->offset;
 	request->err = (struct mr_error){0};

@@ -68,6 +68,7 @@ struct mr_feed_parcel {
 	   how much at most, entry.end_offset what is flushed (0: not known); on return
 	   entry.offset, end_offset and bytes are what was sent */
 	bool catch_up;
+	uint64_t plain_bytes; /* what entry.bytes would be without compression */
 	int status;  /* back: 0: sent; -ENOTCONN: not; -EPROTONOSUPPORT: the peer's version knows no
 			such kind; catch_up: -ERANGE: no longer kept, -ENODATA: nothing whole there
 			yet, -EIO, -EBADMSG */
@@ -194,13 +195,14 @@ struct mr_feed_peer_status {
 	bool connected;
 	uint64_t incarnation;
 	uint64_t since_ns; /* connected, or not; monotonic */
-	uint32_t version; /* of the feed: what it spoke when it was connected last; 0: never yet */
+	uint32_t version;  /* of the feed: what it spoke when it was connected last; 0: never yet */
 	uint64_t heard_ns; /* when it last said anything; 0: never */
 	bool silent;	   /* connected, and it should have said something since */
 	uint32_t rtt_us;
 	uint64_t sent_bytes, received_bytes; /* on the wire, before TLS; since the start */
 	uint64_t sent_messages, received_messages;
 	uint64_t sent_batch_bytes, received_batch_bytes;
+	uint64_t sent_plain_bytes, received_plain_bytes; /* the same without compression */
 	uint64_t sent_records, received_records;
 	uint64_t refused; /* messages that were none, and refusals */
 	char security[96];

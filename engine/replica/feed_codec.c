@@ -15,6 +15,7 @@
 #include "check.h"
 #include "crc32c.h"
 #include "feed_entry.h"
+#include "log/compress.h"
 
 static_assert(MR_FEED_HELLO_BYTES_MAX == sizeof(struct mr_feed_header) +
 						 sizeof(struct mr_feed_hello_head) +
@@ -559,14 +560,16 @@ static int check_batch(const struct mr_batch_header *batch, uint64_t offset, int
 	return r;
 }
 
-/* Batches fill 'entry->bytes' exactly; their offsets become the entry's. */
-static int walk_batches(const uint8_t *at, struct mr_feed_entry *entry, struct mr_error *err)
+/* Batches fill the entry's bytes exactly; their offsets become the entry's. */
+static int walk_batches(const uint8_t *at, struct mr_feed_item *item, struct mr_error *err)
 {
+	struct mr_feed_entry *entry = &item->entry;
 	const uint8_t *start = at, *end = at + entry->bytes;
 	int32_t epoch_most = entry->kind == MR_FEED_FORWARD ? 0 : entry->leader_epoch;
 	struct mr_batch_header batch;
 	int32_t epoch = 0;
 
+	item->plain_bytes = 0;
 	while (at < end) {
 		int r = mr_batch_decode_header(at, (size_t)(end - at), &batch);
 
@@ -587,6 +590,7 @@ static int walk_batches(const uint8_t *at, struct mr_feed_entry *entry, struct m
 			return r;
 		epoch = batch.leader_epoch;
 		entry->end_offset += (uint64_t)batch.record_count;
+		item->plain_bytes += mr_compress_plain_bytes(at, &batch);
 		at += batch.total_bytes;
 	}
 	return 0;
@@ -604,7 +608,7 @@ static int take_batches(struct mr_feed_reader *reader, struct mr_feed_item *item
 				    reader->payload_end - reader->batches, err);
 
 	if (r == 0 && mr_feed_has_batches(item->entry.kind))
-		r = walk_batches(reader->batches, &item->entry, err);
+		r = walk_batches(reader->batches, item, err);
 	if (r == 0 && item->entry.kind == MR_FEED_FORWARD)
 		r = mr_feed_check_range("base offset of a forwarded batch",
 					(int64_t)item->entry.offset, 0, 0, err);

@@ -99,6 +99,7 @@ struct mr_feed_item {
 	struct mr_feed_entry entry;
 	uint8_t topic_id[16];	   /* OPEN: what the channel is */
 	int32_t partition;	   /* OPEN */
+	uint64_t plain_bytes;	   /* of batches, decoded: what they would be without compression */
 	const uint8_t *batches;	   /* BATCHES, decoded: entry.bytes of them, borrowed; STATE: the
 				      piece's */
 	struct mr_feed_term *term; /* to be said: the channel's, which may change. NULL: as if

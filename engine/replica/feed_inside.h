@@ -172,6 +172,7 @@ struct feed_figures {
 	_Atomic uint64_t sent_bytes, received_bytes;
 	_Atomic uint64_t sent_messages, received_messages;
 	_Atomic uint64_t sent_batch_bytes, received_batch_bytes;
+	_Atomic uint64_t sent_plain_bytes, received_plain_bytes;
 	_Atomic uint64_t sent_records, received_records;
 	_Atomic uint64_t refused;
 };

@@ -253,6 +253,8 @@ static void describe(struct mr_feed *feed, const struct mr_feed_peer *peer,
 		{&out->received_messages, &figures->received_messages},
 		{&out->sent_batch_bytes, &figures->sent_batch_bytes},
 		{&out->received_batch_bytes, &figures->received_batch_bytes},
+		{&out->sent_plain_bytes, &figures->sent_plain_bytes},
+		{&out->received_plain_bytes, &figures->received_plain_bytes},
 		{&out->sent_records, &figures->sent_records},
 		{&out->received_records, &figures->received_records},
 	};

@@ -165,6 +165,7 @@ static void count_items(struct feed_figures *figures, const struct mr_feed_item 
 		if (!mr_feed_has_batches(entry->kind))
 			continue;
 		feed_count(&figures->received_batch_bytes, entry->bytes);
+		feed_count(&figures->received_plain_bytes, items[i].plain_bytes);
 		feed_count(&figures->received_records, entry->end_offset - entry->offset);
 	}
 }

@@ -279,6 +279,7 @@ void feed_read_back(struct feed_reading *reading)
 		parcel->entry.offset = request->base_offset;
 		parcel->entry.end_offset = request->end_offset;
 		parcel->entry.bytes = request->byte_count;
+		parcel->plain_bytes = request->plain_bytes;
 		parcel->pieces[0] = (struct iovec){request->bytes, request->byte_count};
 		parcel->piece_count = 1;
 		reading->used = true;
@@ -550,6 +551,7 @@ static void count_sent(struct feed_figures *figures, const struct mr_feed_parcel
 	if (!mr_feed_has_batches(entry->kind))
 		return;
 	feed_count(&figures->sent_batch_bytes, entry->bytes);
+	feed_count(&figures->sent_plain_bytes, parcel->plain_bytes);
 	if (entry->end_offset > entry->offset)
 		feed_count(&figures->sent_records, entry->end_offset - entry->offset);
 }

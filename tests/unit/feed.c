@@ -87,6 +87,7 @@ Test(feed, sizes_of_all_kinds_arrive_whole)
 	cr_assert_eq(rig_status(a, 1).sent_records, 14);
 	cr_assert_eq(rig_status(b, 0).received_records, 14);
 	cr_assert_eq(rig_status(a, 1).sent_batch_bytes, rig_status(b, 0).received_batch_bytes);
+	cr_assert_eq(rig_status(b, 0).received_plain_bytes, rig_status(b, 0).received_batch_bytes);
 	cr_assert_eq(rig_status(a, 1).sent_bytes, rig_status(b, 0).received_bytes);
 	cr_assert_eq(rig_status(a, 1).sent_messages, rig_status(b, 0).received_messages);
 	rig_stop(a);
