@@ -83,9 +83,9 @@ static void teardown(void)
 /* From now on: of one topic's files. */
 static void fill_disk_of(const char *topic)
 {
-	struct mr_io_fault_plan plan = {
+	const struct mr_io_fault_plan plan = {
 		.kind = MR_IO_FAULT_ALLOCATE, .nth = 1, .error = -ENOSPC, .from_then_on = true};
-	char request[128], *reply;
+	char request[128], within[64], *reply;
 	json_t *json;
 	const char *id;
 
@@ -94,7 +94,8 @@ static void fill_disk_of(const char *topic)
 	json = reply ? json_loads(reply, 0, NULL) : NULL;
 	id = json_string_value(json_object_get(json, "id"));
 	cr_assert(id != NULL, "%s", reply);
-	snprintf(plan.within, sizeof(plan.within), "topics/%.32s/", id);
+	snprintf(within, sizeof(within), "topics/%.32s/", id);
+	mr_io_fault_only(rig.fault, within);
 	mr_io_fault_set(rig.fault, &plan);
 	json_decref(json);
 	free(reply);

@@ -18,6 +18,7 @@ struct fault_io {
 	struct mr_io *inner;
 	pthread_mutex_t lock; /* all below */
 	struct mr_io_fault_plan plan;
+	char within[MR_IO_PATH_BYTES];
 	uint64_t counted; /* for the plan */
 	uint64_t hits;
 	enum mr_io_fault_kind struck;
@@ -87,7 +88,7 @@ static struct verdict judge(struct mr_io *io, enum mr_io_fault_kind kind, const 
 	pthread_mutex_lock(&fault->lock);
 	fault->seen[kind]++;
 	if (fault->plan.nth && (fault->plan.kind == kind || fault->plan.kind == MR_IO_FAULT_ANY) &&
-	    strstr(path, fault->plan.within)) {
+	    strstr(path, fault->within)) {
 		fault->counted++;
 		if (fault->counted == fault->plan.nth ||
 		    (fault->plan.from_then_on && fault->counted > fault->plan.nth)) {
@@ -457,6 +458,15 @@ void mr_io_fault_set(struct mr_io *io, const struct mr_io_fault_plan *plan)
 	fault->counted = 0;
 	fault->hits = 0;
 	fault->struck = MR_IO_FAULT_ANY;
+	pthread_mutex_unlock(&fault->lock);
+}
+
+void mr_io_fault_only(struct mr_io *io, const char *words)
+{
+	struct fault_io *fault = fault_of(io);
+
+	pthread_mutex_lock(&fault->lock);
+	snprintf(fault->within, sizeof(fault->within), "%s", words);
 	pthread_mutex_unlock(&fault->lock);
 }
 

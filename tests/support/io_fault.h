@@ -48,7 +48,6 @@ struct mr_io_fault_plan {
 	int error;
 	enum mr_io_fault_how how;
 	bool from_then_on; /* the later ones of the kind too */
-	char within[48];   /* only on paths in which this stands */
 };
 
 /* Wraps 'inner', which is borrowed and must be closed after it; aborts without memory. */
@@ -57,6 +56,9 @@ struct mr_io *mr_io_fault_new(struct mr_io *inner);
 /* Replaces the plan and begins to count for it; hits are 0 again, the counters of all kinds go on.
  */
 void mr_io_fault_set(struct mr_io *io, const struct mr_io_fault_plan *plan);
+
+/* From now on the plan is for paths in which 'words' stand; "": for all, as at first. */
+void mr_io_fault_only(struct mr_io *io, const char *words);
 
 /* Operations that were made to fail since the plan was set. */
 uint64_t mr_io_fault_hits(struct mr_io *io);
