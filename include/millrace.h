@@ -297,13 +297,15 @@ MR_API int mr_consumer_open(struct mr_connection *connection,
  * (retention; in memory: overwritten, or gone with the engine before); mr_consumer_error() names
  * both offsets and what is gone between; mr_consumer_seek() goes on. -EBADMSG: the log is damaged
  * at that offset. -EPIPE: the topic was deleted.
+ * -ENOTSUP: compressed by a codec whose library (liblz4, libzstd; opened at the first such batch)
+ * is not here, or by gzip or snappy.
  */
 MR_API int mr_consumer_poll(struct mr_consumer *consumer, uint32_t timeout_ms,
 			    const struct mr_message **messages);
 
 /*
- * The same without a copy: the messages lie in the engine's memory and can be overwritten while
- * they are read. What was read counts only if mr_consumer_release() then returns 0. -EOVERFLOW from
+ * The same without a copy: the messages lie in the engine's memory (but those of compressed
+ * batches, which are expanded into the consumer's) and can be overwritten while they are read. What was read counts only if mr_consumer_release() then returns 0. -EOVERFLOW from
  * it: the consumer was overtaken; undo, and call poll again: the same records come once more, from
  * the log's files; of a topic in memory, which has none, poll says -ERANGE.
  */

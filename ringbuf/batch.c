@@ -180,14 +180,12 @@ int mr_batch_check_crc(const uint8_t *bytes, const struct mr_batch_header *heade
 	return crc_of(bytes, header) == header->crc ? 0 : -EBADMSG;
 }
 
-int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
-		  const struct mr_batch_header *header)
+void mr_batch_read_records(struct mr_batch_reader *reader, const struct mr_batch_header *header,
+			   const uint8_t *records, size_t bytes)
 {
-	if (header->attributes & MR_BATCH_CODEC_MASK)
-		return -ENOTSUP;
 	*reader = (struct mr_batch_reader){
-		.at = bytes + MR_BATCH_HEADER_BYTES,
-		.end = bytes + header->total_bytes,
+		.at = records,
+		.end = records + bytes,
 		.base_offset = header->base_offset,
 		.base_timestamp_ms = header->base_timestamp_ms,
 		.append_timestamp_ms = header->max_timestamp_ms,
@@ -196,6 +194,15 @@ int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
 		.last_offset_delta = header->last_offset_delta,
 		.left = header->record_count,
 	};
+}
+
+int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
+		  const struct mr_batch_header *header)
+{
+	if (header->attributes & MR_BATCH_CODEC_MASK)
+		return -ENOTSUP;
+	mr_batch_read_records(reader, header, bytes + MR_BATCH_HEADER_BYTES,
+			      header->total_bytes - MR_BATCH_HEADER_BYTES);
 	return 0;
 }
 

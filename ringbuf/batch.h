@@ -49,7 +49,9 @@ struct mr_batch_header {
 };
 
 enum mr_batch_attribute {
-	MR_BATCH_CODEC_MASK = 0x07, /* 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd */
+	MR_BATCH_CODEC_MASK = 0x07, /* 0 none, 1 gzip, 2 snappy, and: */
+	MR_BATCH_CODEC_LZ4 = 3,
+	MR_BATCH_CODEC_ZSTD = 4,
 	MR_BATCH_APPEND_TIME = 0x08,
 	MR_BATCH_TRANSACTIONAL = 0x10,
 	MR_BATCH_CONTROL = 0x20,
@@ -250,7 +252,7 @@ int mr_batch_decode_header(const uint8_t *bytes, size_t available, struct mr_bat
 /* 0 if the checksum over the whole batch is right, else -EBADMSG. 'header' is its own, decoded. */
 int mr_batch_check_crc(const uint8_t *bytes, const struct mr_batch_header *header);
 
-/* Walks the records of an uncompressed batch, in order. */
+/* Walks the records of a batch, in order. */
 struct mr_batch_reader {
 	const uint8_t *at;
 	const uint8_t *end;
@@ -267,6 +269,9 @@ struct mr_batch_reader {
 /* -ENOTSUP for a compressed batch. 'bytes' must stay until the reading is over. */
 int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,
 		  const struct mr_batch_header *header);
+/* Of one whose records lie elsewhere: expanded (expand.h). */
+void mr_batch_read_records(struct mr_batch_reader *reader, const struct mr_batch_header *header,
+			   const uint8_t *records, size_t bytes);
 /* The next record, whatever it is: what mr_batch_next() falls back to. */
 int mr_batch_next_any(struct mr_batch_reader *reader, struct mr_message *message);
 

@@ -366,6 +366,7 @@ static void free_consumer(struct mr_consumer *consumer)
 	free(consumer->sources);
 	free(consumer->reading.messages);
 	free(consumer->reading.copy);
+	mr_expander_close(&consumer->reading.expander);
 	free(consumer);
 }
 

@@ -203,12 +203,43 @@ static int add_records(struct mr_source *source, struct mr_reading *reading,
 }
 
 /*
- * Checks the batch of 'count' bytes at 'bytes' and adds its records. Nothing is changed unless it
- * returns 0. Bytes in place may change meanwhile: the caller looks afterwards whether they were
- * whole.
+ * Where the batch's records are. 1; 0: a compressed one for which there is no room in this read; or
+ * a negative errno. What may change meanwhile is never expanded.
+ */
+static int open_records(struct mr_source *source, struct mr_reading *reading, const uint8_t *bytes,
+			const struct mr_batch_header *header, bool stable,
+			struct mr_batch_reader *records, struct mr_error *err)
+{
+	const uint8_t *expanded;
+	size_t count;
+	int r;
+
+	if (mr_batch_read(records, bytes, header) == 0)
+		return 1;
+	if (!stable)
+		return damaged(source, reading, "a batch became compressed", err);
+	r = mr_expander_records(&reading->expander, bytes, header, &expanded, &count, err);
+	if (r == -EBADMSG) {
+		struct mr_error why = *err;
+
+		return damaged(source, reading, why.what, err);
+	}
+	if (r < 0)
+		mr_error_prefix(
+			err, "topic '%s' partition %" PRId32 ", the batch at offset %" PRIu64 ": ",
+			reading->topic, source->partition, header->base_offset);
+	if (r > 0)
+		mr_batch_read_records(records, header, expanded, count);
+	return r;
+}
+
+/*
+ * Checks the batch of 'count' bytes at 'bytes' and adds its records: 1; 0: no room left in this
+ * read; nothing is changed unless it returns 1. Bytes that are not 'stable' may change meanwhile:
+ * the caller looks afterwards whether they were whole.
  */
 static int add_batch(struct mr_source *source, struct mr_reading *reading, const uint8_t *bytes,
-		     size_t count, struct mr_error *err)
+		     size_t count, bool stable, struct mr_error *err)
 {
 	struct mr_batch_header header;
 	struct mr_batch_reader records;
@@ -222,16 +253,11 @@ static int add_batch(struct mr_source *source, struct mr_reading *reading, const
 		return damaged(source, reading, "a batch begins before the one in front of it ends",
 			       err);
 	if (header.attributes & MR_BATCH_CONTROL)
-		return 0;
-	if (mr_batch_read(&records, bytes, &header) < 0) {
-		mr_error_set(err, -ENOTSUP,
-			     "topic '%s' partition %" PRId32 " is compressed at offset %" PRIu64,
-			     reading->topic, source->partition, source->place.next);
-		mr_error_hint(err, "use a library that knows codec %d",
-			      header.attributes & MR_BATCH_CODEC_MASK);
-		return -ENOTSUP;
-	}
-	if ((uint32_t)header.record_count > count / RECORD_BYTES_LEAST)
+		return 1;
+	r = open_records(source, reading, bytes, &header, stable, &records, err);
+	if (r <= 0)
+		return r;
+	if ((uint32_t)header.record_count > (size_t)(records.end - records.at) / RECORD_BYTES_LEAST)
 		return damaged(source, reading, "a batch counts more records than fit into it",
 			       err);
 	/* one at least: compaction may have left none, and then there may be no array yet */
@@ -240,7 +266,7 @@ static int add_batch(struct mr_source *source, struct mr_reading *reading, const
 		r = add_records(source, reading, &records, err);
 	if (r < 0)
 		source->place.skipping = skipping;
-	return r;
+	return r < 0 ? r : 1;
 }
 
 /* The batch was added, or holds nothing that is wanted. */
@@ -294,11 +320,10 @@ static int add_copy(struct mr_source *source, struct mr_reading *reading, uint32
 	memcpy(copy, mr_tail_view_at(&source->view, position), bytes);
 	if (!mr_tail_view_valid(&source->view, position))
 		return -EOVERFLOW;
-	r = add_batch(source, reading, copy, bytes, err);
-	if (r < 0)
-		return r;
-	reading->copy_used += bytes;
-	return 1;
+	r = add_batch(source, reading, copy, bytes, true, err);
+	if (r > 0)
+		reading->copy_used += bytes;
+	return r;
 }
 
 static int add_in_place(struct mr_source *source, struct mr_reading *reading, uint32_t bytes,
@@ -306,7 +331,8 @@ static int add_in_place(struct mr_source *source, struct mr_reading *reading, ui
 {
 	uint64_t position = source->place.cursor.position;
 	uint32_t before = reading->message_count;
-	int r = add_batch(source, reading, mr_tail_view_at(&source->view, position), bytes, err);
+	int r = add_batch(source, reading, mr_tail_view_at(&source->view, position), bytes, false,
+			  err);
 
 	if (!mr_tail_view_valid(&source->view, position)) {
 		reading->message_count = before;
@@ -339,8 +365,11 @@ static int fill_from_tail(struct mr_source *source, struct mr_reading *reading, 
 		if (r <= 0)
 			return r;
 		if (is_wanted(source, &header)) {
-			r = in_place ? add_in_place(source, reading, header.total_bytes, err)
-				     : add_copy(source, reading, header.total_bytes, err);
+			bool compressed = header.attributes & MR_BATCH_CODEC_MASK;
+
+			r = in_place && !compressed
+				    ? add_in_place(source, reading, header.total_bytes, err)
+				    : add_copy(source, reading, header.total_bytes, err);
 			if (r <= 0)
 				return r < 0 ? r : 1;
 			read_bytes += header.total_bytes;
@@ -359,6 +388,7 @@ static int read_tail(struct mr_source *source, struct mr_reading *reading, bool 
 	source->before = source->place;
 	source->held = false;
 	reading->copy_used = 0;
+	mr_expander_begin(&reading->expander);
 	r = fill_from_tail(source, reading, in_place, err);
 	if (reading->message_count > 0)
 		return 1; /* an error comes again at the next call */
@@ -473,6 +503,7 @@ static int read_file(struct mr_source *source, struct mr_reading *reading, uint6
 
 	if (caught_up(source))
 		return 1;
+	mr_expander_begin(&reading->expander);
 	do {
 		r = mr_segment_reader_next(&source->file, flushed, limit, source->view.tail_bytes,
 					   &header, &bytes, err);
@@ -482,8 +513,11 @@ static int read_file(struct mr_source *source, struct mr_reading *reading, uint6
 			mr_error_prefix(err, "topic '%s' partition %" PRId32 ": ", reading->topic,
 					source->partition);
 		if (r == 1 && is_wanted(source, &header)) {
-			int added = add_batch(source, reading, bytes, header.total_bytes, err);
+			int added =
+				add_batch(source, reading, bytes, header.total_bytes, true, err);
 
+			if (added == 0)
+				return 1; /* the expander is full: once more */
 			if (added < 0)
 				r = added;
 		}

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "connection.h"
+#include "expand.h"
 #include "segment_reader.h"
 #include "tail_cursor.h"
 
@@ -26,6 +27,7 @@ struct mr_reading {
 	uint8_t *copy; /* of batches out of the tail, for poll */
 	size_t copy_used;
 	size_t copy_capacity;
+	struct mr_expander expander; /* of the compressed batches of this read */
 };
 
 enum mr_source_mode {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expand.h"
 #include "offline.h"
 
 #define GROUP_BYTES_MAX (1u << 30) /* more than any configuration allows */
@@ -23,6 +24,7 @@ struct walk {
 	struct mr_offline_counts *counts;
 	uint8_t *buffer; /* owned, block-aligned */
 	size_t capacity;
+	struct mr_expander expander;
 	bool begun; /* the next three are known */
 	uint64_t group_number;
 	uint32_t previous_crc;
@@ -104,8 +106,29 @@ static int read_group(struct walk *walk, struct mr_segment *segment, const char 
 	return check_chain(walk, header, path, at);
 }
 
-/* Hands out what is in the checked group in the buffer. */
-static void visit_group(struct walk *walk, const struct mr_group_header *group)
+/* Where the records of a batch are: 0; -ENODATA: its codec's frame is damaged, as is noted. */
+static int open_records(struct walk *walk, const uint8_t *batch,
+			const struct mr_batch_header *header, struct mr_batch_reader *reader,
+			struct mr_error *err)
+{
+	const uint8_t *records;
+	size_t bytes;
+	int r;
+
+	if (mr_batch_read(reader, batch, header) == 0)
+		return 0;
+	mr_expander_begin(&walk->expander);
+	r = mr_expander_records(&walk->expander, batch, header, &records, &bytes, err);
+	if (r == 1) {
+		mr_batch_read_records(reader, header, records, bytes);
+		return 0;
+	}
+	mr_error_prefix(err, "the batch at offset %" PRIu64 ": ", header->base_offset);
+	return r == -EBADMSG ? damaged(walk, err) : r;
+}
+
+/* Hands out what is in the checked group in the buffer. -ENODATA: damaged. */
+static int visit_group(struct walk *walk, const struct mr_group_header *group, struct mr_error *err)
 {
 	const struct mr_offline_visitor *visitor = walk->visitor;
 	const uint8_t *at = walk->buffer + sizeof(*group);
@@ -115,15 +138,18 @@ static void visit_group(struct walk *walk, const struct mr_group_header *group)
 	while (at < end && mr_batch_decode_header(at, (size_t)(end - at), &header) == 0) {
 		struct mr_batch_reader reader;
 		struct mr_message message = {0};
+		int r;
 
 		if (visitor->batch)
 			visitor->batch(&header, visitor->arg);
-		if (visitor->record && mr_batch_read(&reader, at, &header) == 0) {
-			while (mr_batch_next(&reader, &message) == 1)
-				visitor->record(&message, visitor->arg);
-		}
+		r = visitor->record ? open_records(walk, at, &header, &reader, err) : 0;
+		if (r < 0)
+			return r;
+		while (visitor->record && mr_batch_next(&reader, &message) == 1)
+			visitor->record(&message, visitor->arg);
 		at += header.total_bytes;
 	}
+	return 0;
 }
 
 static void count_group(struct walk *walk, const struct mr_segment *segment, uint64_t at,
@@ -165,7 +191,9 @@ static int walk_segment(struct walk *walk, struct mr_segment *segment, const cha
 		if (walk->visitor->group)
 			walk->visitor->group(segment->base_position + at, &header,
 					     walk->visitor->arg);
-		visit_group(walk, &header);
+		r = visit_group(walk, &header, err);
+		if (r < 0)
+			break;
 		count_group(walk, segment, at, &header);
 		at += header.bytes;
 	}
@@ -249,6 +277,7 @@ int mr_offline_walk(const struct mr_offline *offline, const struct mr_topic *top
 		walk.until = i + 1 < count ? strtoull(entries[i + 1].name, NULL, 10) : UINT64_MAX;
 		r = walk_file(&walk, directory, entries[i].name, err);
 	}
+	mr_expander_close(&walk.expander);
 	free(walk.buffer);
 	free(entries);
 	return r == -ENODATA ? 0 : r;

@@ -15,17 +15,12 @@
 #include <zstd.h>
 
 #include "check.h"
+#include "expand.h"
 
 /* Decided by measurement: docs/decisions/0024-compression.md. */
 #define LZ4_LEVEL  0
 #define ZSTD_LEVEL 1
 
-/* Kafka's numbers, in a batch's attributes. */
-#define CODEC_LZ4  3u
-#define CODEC_ZSTD 4u
-
-/* No reader expands more (ringbuf/expand.h). */
-#define EXPANDED_BYTES_MAX (UINT32_C(64) << 20)
 /* Of a record: its length, attributes, deltas, three lengths. */
 #define RECORD_BYTES_MIN 7
 
@@ -152,7 +147,7 @@ uint16_t mr_compressor_place(struct mr_compressor *compressor,
 
 	mr_assert(writer->bytes != at);
 	mr_assert(bytes <= room - MR_BATCH_HEADER_BYTES);
-	if (bytes >= MR_COMPRESS_BYTES_MIN && bytes <= EXPANDED_BYTES_MAX) {
+	if (bytes >= MR_COMPRESS_BYTES_MIN && bytes <= MR_BATCH_EXPANDED_BYTES_MAX) {
 		size_t most = room - MR_BATCH_HEADER_BYTES;
 
 		made = compression == MR_CONFIG_COMPRESSION_LZ4
@@ -163,7 +158,8 @@ uint16_t mr_compressor_place(struct mr_compressor *compressor,
 	writer->limit = at + room;
 	if (made > 0 && made < bytes) {
 		writer->at = to + made;
-		return compression == MR_CONFIG_COMPRESSION_LZ4 ? CODEC_LZ4 : CODEC_ZSTD;
+		return compression == MR_CONFIG_COMPRESSION_LZ4 ? MR_BATCH_CODEC_LZ4
+								: MR_BATCH_CODEC_ZSTD;
 	}
 	memcpy(to, from, bytes);
 	writer->at = to + bytes;
@@ -194,10 +190,11 @@ int mr_compress_check(const struct mr_batch_header *header)
 
 	if (!codec)
 		return 0; /* its records were counted */
-	if (codec != CODEC_LZ4 && codec != CODEC_ZSTD)
+	if (codec != MR_BATCH_CODEC_LZ4 && codec != MR_BATCH_CODEC_ZSTD)
 		return -EBADMSG;
-	return (uint32_t)header->record_count <= EXPANDED_BYTES_MAX / RECORD_BYTES_MIN ? 0
-										       : -EBADMSG;
+	return (uint32_t)header->record_count <= MR_BATCH_EXPANDED_BYTES_MAX / RECORD_BYTES_MIN
+		       ? 0
+		       : -EBADMSG;
 }
 
 uint64_t mr_compress_plain_bytes(const uint8_t *batch, const struct mr_batch_header *header)
@@ -206,11 +203,11 @@ uint64_t mr_compress_plain_bytes(const uint8_t *batch, const struct mr_batch_hea
 	size_t bytes = header->total_bytes - MR_BATCH_HEADER_BYTES;
 	uint64_t size = 0;
 
-	if ((header->attributes & MR_BATCH_CODEC_MASK) == CODEC_LZ4)
+	if ((header->attributes & MR_BATCH_CODEC_MASK) == MR_BATCH_CODEC_LZ4)
 		size = size_in_lz4(frame, bytes);
-	else if ((header->attributes & MR_BATCH_CODEC_MASK) == CODEC_ZSTD)
+	else if ((header->attributes & MR_BATCH_CODEC_MASK) == MR_BATCH_CODEC_ZSTD)
 		size = size_in_zstd(frame, bytes);
-	if (size == 0 || size > EXPANDED_BYTES_MAX)
+	if (size == 0 || size > MR_BATCH_EXPANDED_BYTES_MAX)
 		return header->total_bytes;
 	return MR_BATCH_HEADER_BYTES + size;
 }
