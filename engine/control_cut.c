@@ -288,37 +288,15 @@ static void close_log(struct mr_hosted *hosted)
 	hosted->no_space = false;
 }
 
-/*
- * What its producers had sent where the log is to be cut stands in segments that are gone, so the
- * log cannot be kept. Its entry is gone, too: the next start gets all of it again (R7).
- */
-static void begin_anew_later(struct mr_hosted *hosted)
-{
-	struct mr_error err;
-
-	mr_error_set(&err, -ESTALE,
-		     "topic '%s' partition %d: records from offset %" PRIu64
-		     " on, committed here, were given up by a take-over",
-		     hosted->topic->name, hosted->number, hosted->cut_offset);
-	mr_error_why(&err, "what their producers had sent before is no longer in this log");
-	mr_error_hint(&err, "start this engine again: it gets all of it from the leader");
-	give_up(hosted, -ESTALE, &err);
-}
-
 /* Every chore for this log is done, and nobody has it open. */
 static void cut(struct mr_hosted *hosted)
 {
 	struct mr_control *control = hosted->control;
-	bool given_up = cuts_committed(hosted);
 	struct cut_chore *work;
 
 	if (hosted->chores || hosted->snapshot_out || hosted->log_start_out || hosted->cut_waits ||
 	    control->failed || !mr_control_pipelines_forget(hosted) || !leave_checkpoint(hosted))
 		return;
-	if (given_up && mr_log_files_start_offset(hosted->files) > 0) {
-		begin_anew_later(hosted);
-		return;
-	}
 	work = calloc(1, sizeof(*work));
 	if (!work)
 		return; /* in the next round, perhaps */
@@ -384,20 +362,36 @@ static void go_on(struct mr_hosted *hosted)
 	}
 }
 
+/*
+ * What its producers had sent before the cut must stand in the checkpoint or in the log. Where a
+ * person gave up what the checkpoint counts, and the oldest segments are gone, it stands in
+ * neither: all of the log comes from the leader.
+ */
+static bool may_be_cut(const struct mr_hosted *hosted)
+{
+	if (!cuts_committed(hosted) || mr_log_files_start_offset(hosted->files) == 0)
+		return true;
+	mr_diag_warn("a log begins anew: records that were committed here were given up by a "
+		     "take-over, and what their producers had sent before is no longer in it",
+		     "topic=%s partition=%d from=%" PRIu64, hosted->topic->name, hosted->number,
+		     hosted->cut_offset);
+	return false;
+}
+
 void mr_control_truncate(struct mr_hosted *hosted, struct mr_worker_message *message)
 {
 	if (hosted->remove_posted || hosted->cut) { /* it is being taken away */
 		mr_control_drop_state(message);
 		return;
 	}
-	if (message->state && mr_control_take_state(hosted, message) < 0) {
+	hosted->cut_offset = message->offset;
+	hosted->cut_reset = message->reset;
+	if (!may_be_cut(hosted) || (message->state && mr_control_take_state(hosted, message) < 0)) {
 		mr_worker_send(hosted->worker, message);
 		return;
 	}
 	hosted->control->peers->cuts++;
 	hosted->cut = MR_CUT_UNROUTING;
-	hosted->cut_offset = message->offset;
-	hosted->cut_reset = message->reset;
 	hosted->cut_waits = false;
 	hosted->cut_forgotten = false;
 	go_on(hosted);

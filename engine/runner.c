@@ -59,6 +59,7 @@ const char *const mr_runner_number_words[MR_RUNNER_DROPPED] = {
 	[MR_RUNNER_SKIPPED] = "skipped",
 	[MR_RUNNER_FULL] = "waits",
 	[MR_RUNNER_CUT] = "values_cut",
+	[MR_RUNNER_ASTRAY] = "astray",
 };
 
 static void set_state(struct mr_runner *runner, enum mr_runner_state state)

@@ -117,6 +117,7 @@ enum mr_runner_number {
 	MR_RUNNER_SKIPPED, /* gone before they were read */
 	MR_RUNNER_FULL,	   /* times a lane was full */
 	MR_RUNNER_CUT,	   /* values that were longer than an output may be */
+	MR_RUNNER_ASTRAY,  /* 1: in shadow, without some of its input and without a checkpoint */
 	MR_RUNNER_DROPPED, /* by verdict */
 	MR_RUNNER_REJECTED = MR_RUNNER_DROPPED + MR_CLEAN_VERDICTS, /* by reason */
 	/* 0: nothing; 1 + topic: room in that lane; + topics: what was said there is not

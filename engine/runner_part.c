@@ -702,6 +702,7 @@ void mr_runner_part_show(struct mr_runner_part *part)
 		[MR_RUNNER_SKIPPED] = part->skipped,
 		[MR_RUNNER_FULL] = part->full,
 		[MR_RUNNER_CUT] = part->cut,
+		[MR_RUNNER_ASTRAY] = part->astray && !part->saved,
 		[MR_RUNNER_WAITS_FOR] = waits_for(part),
 	};
 	int i;

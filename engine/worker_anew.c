@@ -162,6 +162,6 @@ void mr_worker_anew_returned(struct mr_worker_replica *replica, struct mr_worker
 			mr_replica_keeps_state(&replica->machine, message->offset,
 					       message->state_bytes);
 	} else {
-		mr_replica_refused_state(&replica->machine);
+		mr_replica_not_truncated(&replica->machine);
 	}
 }

@@ -61,6 +61,19 @@ static void print_waits(const json_t *waits)
 	       mr_ask_word(waits, "do"));
 }
 
+/* Where it comes to lead, look_at_input() (engine/runner_part.c) says the same as its reason. */
+static void print_astray(const json_t *partition)
+{
+	if (mr_ask_number(partition, "astray") <= 0)
+		return;
+	printf("%9s in shadow: it cannot go on for the leader\n", "");
+	printf("%9s   why: input was gone before this host had read it, and it has no checkpoint\n",
+	       "");
+	printf("%9s   do:  let the host lead that has one; else remove the pipeline and add it "
+	       "again\n",
+	       "");
+}
+
 static void print_partition(const json_t *one)
 {
 	char records[24], kept[24], dropped[24], rejected[24], keys[24], bytes[24], rate[24],
@@ -77,6 +90,7 @@ static void print_partition(const json_t *one)
 	printf(" %6s %8s\n", mr_ask_amount(mr_ask_number(one, "keys"), keys),
 	       mr_ask_bytes(mr_ask_number(one, "bytes"), bytes));
 	print_waits(json_object_get(one, "waits_for"));
+	print_astray(one);
 	print_counts("dropped", json_object_get(one, "dropped"));
 	print_counts("rejected", json_object_get(one, "rejected"));
 	print_count("gone before they were read", one, "skipped");

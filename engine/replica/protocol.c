@@ -558,8 +558,8 @@ static uint64_t common_end(const struct mr_partition *partition, const struct mr
 static void receive_answer(struct mr_replica *replica, const struct mr_feed_entry *entry)
 {
 	const struct mr_partition *partition = replica->partition;
-	bool reset = parted_before(replica, entry);
-	uint64_t cut = reset ? entry->log_start : common_end(partition, entry);
+	bool parted = parted_before(replica, entry);
+	uint64_t agreed = parted ? entry->log_start : common_end(partition, entry);
 
 	if (replica->step == MR_FOLLOW_TRUNCATE || replica->step == MR_FOLLOW_STATE ||
 	    replica->fetch_heard)
@@ -568,21 +568,37 @@ static void receive_answer(struct mr_replica *replica, const struct mr_feed_entr
 		replica->refused++; /* not asked for */
 		return;
 	}
-	if (cut < partition->high_watermark && !replica->void_log) {
-		replica->refused++; /* I4: what consumers may have read is not cut away */
-		return;
+	if (agreed < partition->high_watermark && !replica->void_log) {
+		if (mr_replica_was_read(replica)) {
+			replica->refused++; /* I4: what consumers may have read is not cut away */
+			return;
+		}
+		replica->uncuttable = true; /* even its oldest record was given up */
 	}
 	replica->leader_log_start = entry->log_start;
-	if (reset) {
-		mr_replica_begin_anew(replica, cut);
+	if (parted || (replica->uncuttable && agreed < partition->log_end)) {
+		mr_replica_begin_anew(replica, entry->log_start);
 		return;
 	}
-	if (cut < partition->log_end) {
-		mr_replica_truncate_to(replica, cut, false, false);
+	if (agreed < partition->log_end) {
+		mr_replica_truncate_to(replica, agreed, false, false);
 		return;
 	}
+	replica->uncuttable = false;
 	replica->step = MR_FOLLOW_FETCH;
 	replica->said_ns = 0;
+}
+
+void mr_replica_not_truncated(struct mr_replica *replica)
+{
+	mr_assert(replica->truncating);
+	replica->truncating = false;
+	if (replica->truncate_state)
+		replica->refused++;
+	else
+		replica->uncuttable = true;
+	if (replica->role == MR_ROLE_FOLLOWER)
+		mr_replica_begin_asking(replica);
 }
 
 void mr_replica_truncated(struct mr_replica *replica, uint64_t log_start, uint64_t log_end)
@@ -592,6 +608,7 @@ void mr_replica_truncated(struct mr_replica *replica, uint64_t log_start, uint64
 	(void)mr_partition_follow_watermark(replica->partition, replica->shown);
 	replica->truncating = false;
 	replica->void_log = false;
+	replica->uncuttable = false;
 	replica->truncations++;
 	if (replica->role == MR_ROLE_FOLLOWER)
 		mr_replica_begin_asking(replica);

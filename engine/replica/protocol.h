@@ -160,6 +160,7 @@ struct mr_replica {
 	bool truncate_reset;
 	bool truncate_state;	   /* with the state that came */
 	bool void_log;		   /* nobody vouches for what is here: it begins anew first */
+	bool uncuttable;	   /* where it parts from the leader's: it begins anew instead */
 	uint64_t shown;		   /* the high watermark before that: it does not go back */
 	bool truncating;	   /* the action was handed out */
 	bool fetch_heard;	   /* the leader answered FETCH */
@@ -238,8 +239,12 @@ void mr_replica_keeps_state(struct mr_replica *replica, uint64_t offset, uint32_
  */
 enum mr_take mr_replica_take_state(struct mr_replica *replica, uint32_t node,
 				   const struct mr_feed_entry *entry);
-/* Instead of mr_replica_truncated(): the state is none (decoding says why); nothing was done. */
-void mr_replica_refused_state(struct mr_replica *replica);
+/*
+ * Instead of mr_replica_truncated(); nothing was done. With a state: it is none (decoding says
+ * why). Else the log cannot be cut there, since what the records before say of producers stands in
+ * segments that are gone: it begins anew.
+ */
+void mr_replica_not_truncated(struct mr_replica *replica);
 
 /* ---- what to do --------------------------------------------------------------------------------
  */

@@ -29,6 +29,13 @@ static inline bool passed(const struct mr_replica *replica, uint64_t since_ns, u
 
 /* A new agreement with the leader begins; one that was under way is void. */
 void mr_replica_begin_asking(struct mr_replica *replica);
+
+/* Whether consumers may have read anything of this log in this life. */
+static inline bool mr_replica_was_read(const struct mr_replica *replica)
+{
+	return replica->partition->high_watermark > replica->partition->log_start;
+}
+
 void mr_replica_truncate_to(struct mr_replica *replica, uint64_t offset, bool reset, bool state);
 
 /* ---- protocol_quiet.c ------------------------------------------------------------------------ */

@@ -110,14 +110,27 @@ enum mr_action_kind mr_replica_about_state(struct mr_replica *replica)
 /* ---- the follower ---------------------------------------------------------------------------- */
 
 /*
- * At the leader's log start, with its state, unless its log has everything. First out of the ISR,
- * as one that lost its data (R7): while it begins anew it is less than it was.
+ * Where a log of which nothing can stay begins: at the leader's log start. One that is only not to
+ * be cut agrees with the leader's as far as consumers have read in this life, if they read
+ * anything, and does not go back there.
+ */
+static uint64_t beginning(const struct mr_replica *replica, uint64_t log_start)
+{
+	uint64_t shown = replica->partition->high_watermark;
+
+	return replica->uncuttable && mr_replica_was_read(replica) && shown > log_start ? shown
+											: log_start;
+}
+
+/*
+ * There, with the leader's state, unless its log has everything. First out of the ISR, as one that
+ * lost its data (R7): while it begins anew it is less than it was.
  */
 void mr_replica_begin_anew(struct mr_replica *replica, uint64_t log_start)
 {
 	if (is_member(replica)) {
 		replica->options.lost_data = true;
-	} else if (log_start == 0) {
+	} else if (beginning(replica, log_start) == 0) {
 		mr_replica_truncate_to(replica, 0, true, false);
 	} else {
 		replica->step = MR_FOLLOW_STATE;
@@ -135,6 +148,8 @@ static uint32_t state_bytes_max(const struct mr_replica *replica)
 enum mr_take mr_replica_take_state(struct mr_replica *replica, uint32_t node,
 				   const struct mr_feed_entry *entry)
 {
+	uint64_t begin = beginning(replica, entry->log_start);
+
 	if (entry->leader_epoch != replica->known.leader_epoch) {
 		mr_replica_received(replica, node, entry);
 		return MR_TAKE_DROP;
@@ -144,8 +159,9 @@ enum mr_take mr_replica_take_state(struct mr_replica *replica, uint32_t node,
 		return MR_TAKE_DROP;
 	if (entry->bytes == 0 || entry->total_bytes > state_bytes_max(replica) ||
 	    entry->at > entry->total_bytes || entry->bytes > entry->total_bytes - entry->at ||
-	    entry->log_start > entry->offset ||
-	    (entry->log_start < replica->partition->high_watermark && !replica->void_log)) {
+	    begin > entry->offset ||
+	    (begin < replica->partition->high_watermark && !replica->void_log &&
+	     !replica->uncuttable)) {
 		replica->refused++;
 		return MR_TAKE_DROP;
 	}
@@ -160,16 +176,6 @@ enum mr_take mr_replica_take_state(struct mr_replica *replica, uint32_t node,
 	replica->coming_got += entry->bytes;
 	replica->said_ns = 0;
 	if (replica->coming_got == replica->coming_bytes)
-		mr_replica_truncate_to(replica, entry->log_start, true, true);
+		mr_replica_truncate_to(replica, begin, true, true);
 	return MR_TAKE_APPEND;
-}
-
-void mr_replica_refused_state(struct mr_replica *replica)
-{
-	mr_assert(replica->truncating);
-	mr_assert(replica->truncate_state);
-	replica->truncating = false;
-	replica->refused++;
-	if (replica->role == MR_ROLE_FOLLOWER)
-		mr_replica_begin_asking(replica);
 }

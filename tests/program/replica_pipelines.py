@@ -189,6 +189,50 @@ class ReplicaPipelines(hosts.TwoHosts):
     def test_nor_where_the_log_is_longer_than_before(self):
         self.given_up(lambda: self.assertEqual(self.a.stop(), 0), 100)
 
+    def test_nothing_is_known_of_a_log_that_begins_anew(self):
+        """As above, and the input has lost its beginning: there is nothing to cut it by, so all of
+        it comes from b, without a restart, and a's pipeline knows that it cannot speak."""
+        self.start_both()
+        self.create("sensors", "--leaders", "a", "--segment-bytes", "16MiB", "--retention-bytes",
+                    "17MiB")
+        self.wait_for_isr(self.a, "sensors", ["a", "b"])
+        self.add(self.a)
+        line = json.dumps({"id": "press", "temp": 10, "more": "x" * 100000}) + "\n"
+        self.a.good("put", "sensors", "--format", "json", "--key", "id", stdin=line * 600)
+        for host in (self.a, self.b):
+            self.wait_for(lambda host=host: host.partition("sensors")["log_start_offset"] > 100,
+                          "retention")
+            self.wait_read(host, 600, checkpoint=True)
+        self.b.kill()
+        self.put(self.a, [95] * 50)
+        self.wait_read(self.a, 650, checkpoint=True)
+        self.assertEqual(self.a.stop(), 0)
+        self.b.start()
+        self.promote(self.b, "--accept-loss", "--old-leader-is-stopped")
+        self.put(self.b, [20] * 60)
+        self.a.start()
+        for topic in ("sensors", *TOPICS):
+            self.wait_for_isr(self.b, topic, ["a", "b"])
+        self.assertIn("a log begins anew: records that were committed here were given up by a "
+                      "take-over", self.a.log())
+        self.wait_read(self.a, 660)
+        self.assertIn("cannot go on for the leader", self.a.good("rule", "list").out)
+        self.promote(self.b, "--to", "a")
+        self.wait_for(lambda: "has no checkpoint of partition 0" in
+                      self.a.good("rule", "list").out, "a to say why it does not speak")
+        self.promote(self.a, "--to", "b")
+        self.put(self.b, [20] * 10)
+        self.wait_answered(self.a, 670)
+        self.assertNotIn("cannot go on for the leader", self.b.good("rule", "list").out)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        ends = [self.ends(host) for host in (self.a, self.b)]
+        self.assertEqual(ends[0], ends[1])
+
+    @staticmethod
+    def ends(host):
+        """Of its log, behind what retention may have left."""
+        return [row for row in host.batches("sensors") if row["base_offset"] >= 590]
+
     def test_both_are_killed_and_go_on(self):
         self.begin()
         self.put(self.a, range(100))

@@ -376,11 +376,25 @@ static bool cut(struct sim *sim, uint32_t node, const struct mr_replica_action *
 	return !power_goes(sim, node);
 }
 
+/* As the engine does where its checkpoint counts what goes: now and then, whatever that says. */
+static bool is_uncuttable(const struct sim_host *host, const struct mr_replica_action *action)
+{
+	const struct mr_partition *partition = &host->rig.partition;
+
+	return !action->reset && partition->log_start > 0 && action->offset % 4 == 0 &&
+	       partition->high_watermark == partition->log_start;
+}
+
 bool sim_disk_truncate(struct sim *sim, uint32_t node, const struct mr_replica_action *action)
 {
 	struct sim_host *host = &sim->hosts[node];
+	bool was_read = host->rig.partition.high_watermark > host->rig.partition.log_start;
 	struct mr_error err = {0};
 
+	if (is_uncuttable(host, action)) {
+		mr_replica_not_truncated(&host->replica);
+		return true;
+	}
 	forget_pending(host);
 	if (!(action->reset ? begin_anew : cut)(sim, node, action, &err))
 		return false;
@@ -391,5 +405,7 @@ bool sim_disk_truncate(struct sim *sim, uint32_t node, const struct mr_replica_a
 			   (unsigned long long)host->rig.recovered.start.offset);
 	mr_replica_truncated(&host->replica, host->rig.recovered.log_start,
 			     host->rig.recovered.start.offset);
+	if (!was_read) /* it may begin before where it began */
+		host->shown = host->rig.partition.high_watermark;
 	return true;
 }

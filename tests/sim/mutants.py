@@ -73,8 +73,8 @@ MUTANTS = {
     ),
     "truncates-by-the-high-watermark": (
         PROTOCOL,
-        "	uint64_t cut = reset ? entry->log_start : common_end(partition, entry);\n",
-        "	uint64_t cut = reset ? entry->log_start : partition->high_watermark;\n",
+        "	uint64_t agreed = parted ? entry->log_start : common_end(partition, entry);\n",
+        "	uint64_t agreed = parted ? entry->log_start : partition->high_watermark;\n",
         "R5, KIP-101 (the first scenario): truncation by the high watermark",
     ),
     "truncates-once": (
@@ -90,8 +90,8 @@ MUTANTS = {
     ),
     "never-truncates": (
         PROTOCOL,
-        "	if (cut < partition->log_end) {\n"
-        "		mr_replica_truncate_to(replica, cut, false, false);\n"
+        "	if (agreed < partition->log_end) {\n"
+        "		mr_replica_truncate_to(replica, agreed, false, false);\n"
         "		return;\n	}\n",
         "",
         "R5, KIP-101 (the second scenario): logs that parted go on as they are",
@@ -156,7 +156,7 @@ MUTANTS = {
     ),
     "begins-anew-without-the-state": (
         STATE,
-        "	} else if (log_start == 0) {\n"
+        "	} else if (beginning(replica, log_start) == 0) {\n"
         "		mr_replica_truncate_to(replica, 0, true, false);",
         "	} else if (log_start + 1 > 0) {\n"
         "		mr_replica_truncate_to(replica, log_start, true, false);",

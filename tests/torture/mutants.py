@@ -54,8 +54,8 @@ MUTANTS = {
         "cut_and_kill,kill_leader,cut_both_ways"),
     "never-truncates": (
         PROTOCOL,
-        "	if (cut < partition->log_end) {\n"
-        "		mr_replica_truncate_to(replica, cut, false, false);\n"
+        "	if (agreed < partition->log_end) {\n"
+        "		mr_replica_truncate_to(replica, agreed, false, false);\n"
         "		return;\n	}\n",
         "",
         "R5: what the new leader does not have stays",

@@ -293,8 +293,96 @@ Test(protocol, a_state_that_cannot_be_is_refused)
 	cr_assert_eq(replica.refused, 5);
 	cr_assert_eq(give_piece(session, 50, 50, 0, 1, 1), MR_TAKE_APPEND);
 	cr_assert(next(MR_ACTION_TRUNCATE).state);
-	mr_replica_refused_state(&replica);
+	mr_replica_not_truncated(&replica);
 	cr_assert_eq(next_said(LEADER, MR_FEED_ASK).offset, 40, "all is as it was");
+	end();
+}
+
+/* A person gave up what was committed here, and the log's beginning is gone. */
+Test(protocol, a_log_that_cannot_be_cut_is_begun_anew)
+{
+	struct mr_replica_action action;
+	struct mr_feed_entry entry;
+
+	begin(20, 40);
+	note_epoch(2, 20);
+	note_epoch(5, 35);
+	mr_partition_follow_watermark(&partition, 30);
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
+	mr_replica_connected(&replica, LEADER, 9, false);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, 2, 35, 10);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert_eq(action.offset, 35);
+	cr_assert_not(action.reset);
+	mr_replica_not_truncated(&replica);
+	cr_assert_eq(replica.refused, 0);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, 2, 25, 10);
+	cr_assert_eq(replica.refused, 1, "what consumers have read is not cut for that");
+	answer(&entry, 2, 35, 10);
+	cr_assert_eq(next_said(LEADER, MR_FEED_ASK_STATE).session, entry.session, "asked before");
+	cr_assert_eq(give_piece(entry.session, 29, 12, 0, 100, 100), MR_TAKE_DROP, "too early");
+	cr_assert_eq(give_piece(entry.session, 70, 12, 0, 100, 100), MR_TAKE_APPEND);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert(action.reset);
+	cr_assert(action.state);
+	cr_assert_eq(action.offset, 30, "not before what consumers have read");
+	mr_epochs_truncate(&partition.epochs, 30);
+	mr_replica_truncated(&replica, 30, 30);
+	cr_assert_eq(partition.high_watermark, 30);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, 2, 35, 12);
+	(void)next_said(LEADER, MR_FEED_FETCH);
+	end();
+}
+
+/* Of all that the leader has nothing is here, and nobody has read any of it in this life. */
+static void check_nothing_in_common(int32_t last_epoch, uint64_t agreed)
+{
+	struct mr_replica_action action;
+	struct mr_feed_entry entry;
+
+	begin(20, 40);
+	note_epoch(2, 20);
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, LEADER, 65, ALL & ~1u);
+	mr_replica_connected(&replica, LEADER, 9, false);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, last_epoch, agreed, 10);
+	cr_assert_eq(replica.refused, 0);
+	(void)next_said(LEADER, MR_FEED_ASK_STATE);
+	cr_assert_eq(give_piece(entry.session, 14, 10, 0, 100, 100), MR_TAKE_APPEND);
+	action = next(MR_ACTION_TRUNCATE);
+	cr_assert(action.reset);
+	cr_assert_eq(action.offset, 10);
+	mr_epochs_truncate(&partition.epochs, 0);
+	mr_replica_truncated(&replica, 10, 10);
+	(void)next_said(LEADER, MR_FEED_ASK);
+	end();
+}
+
+Test(protocol, a_log_whose_oldest_record_was_given_up_is_begun_anew)
+{
+	check_nothing_in_common(2, 15);
+	check_nothing_in_common(MR_EPOCH_NONE, 15);
+}
+
+Test(protocol, nor_is_it_where_the_next_leader_has_all_of_it)
+{
+	struct mr_feed_entry entry;
+
+	begin(20, 40);
+	note_epoch(2, 20);
+	entry = follow_and_ask();
+	answer(&entry, 2, 35, 10);
+	(void)next(MR_ACTION_TRUNCATE);
+	mr_replica_not_truncated(&replica);
+	entry = next_said(LEADER, MR_FEED_ASK);
+	answer(&entry, 2, 50, 10);
+	(void)next_said(LEADER, MR_FEED_FETCH);
+	cr_assert_not(replica.uncuttable, "another one may cut it again");
 	end();
 }
 
