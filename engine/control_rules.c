@@ -585,8 +585,12 @@ static int replace(struct mr_pipeline_host *host, struct mr_admin_request *reque
 	return r;
 }
 
-/* The version and where it begins, durable; 'offsets' by partition. */
-static int add_version(struct mr_pipeline_host *host, const uint64_t *offsets, struct mr_error *err)
+/*
+ * The version and where it begins, durable; 'offsets' by partition. The copy is its thread's, which
+ * must not read on without it: so it is made before.
+ */
+static int add_version(struct mr_pipeline_host *host, const uint64_t *offsets,
+		       struct mr_definition **copy, struct mr_error *err)
 {
 	struct mr_definition *definition = host->definition;
 	int r = mr_definition_add_version(definition, host->text, host->weights, offsets, err);
@@ -595,11 +599,16 @@ static int add_version(struct mr_pipeline_host *host, const uint64_t *offsets, s
 		return r;
 	if (host->alerts[0])
 		memcpy(definition->topics[MR_PIPELINE_ALERTS], host->alerts, sizeof(host->alerts));
-	r = mr_control_pipelines_save(host->control->pipelines, err);
+	*copy = mr_definition_copy(definition);
+	r = *copy ? mr_control_pipelines_save(host->control->pipelines, err)
+		  : mr_error_set(err, -ENOMEM, "no memory for a version of pipeline '%s'",
+				 definition->name);
 	if (r == 0) {
 		mr_control_pipeline_made(host->control, definition);
 		return 0;
 	}
+	mr_definition_free(*copy);
+	*copy = NULL;
 	mr_definition_drop_version(definition);
 	if (host->alerts[0])
 		definition->topics[MR_PIPELINE_ALERTS][0] = '\0';
@@ -629,13 +638,11 @@ void mr_control_rule_held(struct mr_pipeline_host *host, struct mr_runner_messag
 		status = mr_error_set(&err, -ECANCELED, "pipeline '%s' is ending",
 				      host->definition->name);
 	if (status == 0)
-		status = add_version(host, message->offsets, &err);
+		status = add_version(host, message->offsets, &message->definition, &err);
 	free(message->offsets);
 	message->offsets = NULL;
 	message->kind = MR_RUNNER_GO_ON;
 	message->status = 0;
-	message->definition = status == 0 ? mr_definition_copy(host->definition) : NULL;
-	/* no memory for the copy: it learns of the version when it begins the next time */
 	r = mr_runner_send(host->runner, message);
 	mr_assert(r == 0);
 	answer_replaced(host, status, &err);

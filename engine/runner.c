@@ -185,32 +185,20 @@ void mr_runner_refuse_all(struct mr_runner *runner, const char *topic, int32_t p
 
 /* ---- versions -------------------------------------------------------------------------------- */
 
-int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_program **out,
-		      struct mr_error *err)
+static int make_room_for_programs(struct mr_runner *runner, uint32_t count, struct mr_error *err)
 {
-	const struct mr_definition *definition = runner->definition;
-	int r = 0;
-
-	mr_assert(version < runner->program_count);
-	if (!runner->programs[version])
-		r = mr_pipelines_compile(definition->versions[version].text,
-					 definition->versions[version].weights, definition->name,
-					 &runner->rules[version], &runner->programs[version], err);
-	*out = runner->programs[version];
-	return r;
-}
-
-static int make_room_for_programs(struct mr_runner *runner, uint32_t count)
-{
-	struct mr_program **programs = realloc(runner->programs, count * sizeof(*programs));
+	struct mr_program **programs;
 	struct mr_rule **rules;
 
-	if (!programs)
-		return -ENOMEM;
-	runner->programs = programs;
-	rules = realloc(runner->rules, count * sizeof(struct mr_rule *));
+	if (count <= runner->program_count)
+		return 0;
+	programs = realloc(runner->programs, count * sizeof(*programs));
+	if (programs)
+		runner->programs = programs;
+	rules = programs ? realloc(runner->rules, count * sizeof(struct mr_rule *)) : NULL;
 	if (!rules)
-		return -ENOMEM;
+		return mr_error_set(err, -ENOMEM, "no memory for a version of pipeline '%s'",
+				    runner->definition->name);
 	runner->rules = rules;
 	for (; runner->program_count < count; runner->program_count++) {
 		programs[runner->program_count] = NULL;
@@ -219,17 +207,47 @@ static int make_room_for_programs(struct mr_runner *runner, uint32_t count)
 	return 0;
 }
 
+/* It was taken once: by an engine that reads rules otherwise. Nobody but this pipeline waits. */
+static int explain_unread(const struct mr_runner *runner, uint32_t version, struct mr_error *err)
+{
+	mr_error_prefix(err,
+			"version %u of pipeline '%s' is stored here, and this engine does not take "
+			"it: ",
+			version + 1, runner->definition->name);
+	if (!err->why[0])
+		mr_error_why(err, "an engine of another version took it");
+	return mr_error_hint(err,
+			     "run that engine again; or begin anew with a rule that "
+			     "'millrace rule check' takes: millrace rule remove %s",
+			     runner->definition->name);
+}
+
+int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_program **out,
+		      struct mr_error *err)
+{
+	const struct mr_definition *definition = runner->definition;
+	int r = make_room_for_programs(runner, definition->version_count, err);
+
+	if (r < 0)
+		return r;
+	mr_assert(version < runner->program_count);
+	if (!runner->programs[version])
+		r = mr_pipelines_compile(definition->versions[version].text,
+					 definition->versions[version].weights, definition->name,
+					 &runner->rules[version], &runner->programs[version], err);
+	if (r < 0 && r != -ENOMEM)
+		explain_unread(runner, version, err);
+	*out = runner->programs[version];
+	return r;
+}
+
+/* From here on nothing is read by the versions before alone, whatever fails. */
 static int take_definition(struct mr_runner *runner, struct mr_definition *definition,
 			   struct mr_error *err)
 {
 	int32_t p;
-	int r = make_room_for_programs(runner, definition->version_count);
+	int r = 0;
 
-	if (r < 0) {
-		mr_error_set(err, r, "no memory for a version of pipeline '%s'", definition->name);
-		mr_definition_free(definition);
-		return r;
-	}
 	mr_definition_free(runner->definition);
 	runner->definition = definition;
 	for (p = 0; r == 0 && p < definition->partition_count; p++)
@@ -369,18 +387,14 @@ static int go_on(struct mr_runner *runner, struct mr_runner_message *message, st
 }
 
 /* Without partitions: what it held for was saved, it begins with that. */
-static int remember_definition(struct mr_runner *runner, struct mr_runner_message *message)
+static void remember_definition(struct mr_runner *runner, struct mr_runner_message *message)
 {
-	int r = 0;
-
 	if (message->definition) {
 		mr_definition_free(runner->definition);
 		runner->definition = message->definition;
 		message->definition = NULL;
-		r = make_room_for_programs(runner, runner->definition->version_count);
 	}
 	send(runner, message);
-	return r;
 }
 
 /* Without partitions: nothing but its checkpoint knows anything. */
@@ -406,9 +420,10 @@ static int take_requests(struct mr_runner *runner, bool works, struct mr_error *
 		}
 		if (message->kind == MR_RUNNER_FORGET) {
 			forget(runner, message);
+		} else if (message->kind == MR_RUNNER_GO_ON && works) {
+			r = go_on(runner, message, err);
 		} else if (message->kind == MR_RUNNER_GO_ON) {
-			r = works ? go_on(runner, message, err)
-				  : remember_definition(runner, message);
+			remember_definition(runner, message);
 		} else if (!works) {
 			refuse(runner, message);
 		} else if (message->kind == MR_RUNNER_HOLD) {
@@ -677,8 +692,7 @@ static int make_parts(struct mr_runner *runner, struct mr_error *err)
 
 	runner->parts = calloc(count, sizeof(*runner->parts));
 	runner->view.parts = calloc(count, sizeof(*runner->view.parts));
-	if (!runner->parts || !runner->view.parts ||
-	    make_room_for_programs(runner, runner->definition->version_count) < 0)
+	if (!runner->parts || !runner->view.parts)
 		return mr_error_set(err, -ENOMEM, "no memory for a pipeline's thread");
 	r = mr_mailbox_open(REQUESTS_MAX, MR_MAILBOX_BELL_IF_ASLEEP, &runner->to_runner, err);
 	if (r == 0)

@@ -5,8 +5,13 @@ bad records stop nothing; what cannot be is refused in three lines."""
 import json
 import os
 import signal
+import sys
 
-import support
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torture"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import support  # noqa: E402  (the path comes first)
+from pipeline import crc32c  # noqa: E402
 
 RULE = """pipeline: hot
 input: sensors
@@ -246,6 +251,43 @@ class Pipelines(support.Program):
         self.assertEqual(self.pipelines()[0]["version"], 2)
         # it begins without windows, and behind all that was answered
         self.assertEqual(self.said()[-1]["avg"], 7)
+
+    def test_a_stored_rule_that_is_none_to_this_engine_holds_its_pipeline_only(self):
+        """As after an upgrade whose reader takes less."""
+        self.put([1])
+        self.add("--from", "earliest")
+        other = RULE.replace("pipeline: hot", "pipeline: other").replace("sensors.", "others.")
+        self.add("--from", "earliest", text=other)
+        self.wait_for(lambda: len(self.said()) == 1, "its answer")
+        self.stop(self.engine)
+        self.edit_rule("hot", lambda text: text.replace("clean:", "cleen:"))
+        self.engine = self.start_engine(self.config)
+        self.put([2])
+        self.wait_for(lambda: len(self.said("others.knowledge")) == 2, "the other to go on")
+        self.wait_for(lambda: self.row("hot")["state"] == "stopped", "hot to say that it stopped")
+        listed = self.good("rule", "list").out
+        self.assertIn("version 1 of pipeline 'hot' is stored here, and this engine does not take "
+                      "it: hot:5: ", listed)
+        self.assertIn("millrace rule remove hot", listed)
+        self.assertEqual(len(self.said()), 1)
+        self.stop(self.engine)
+        self.edit_rule("hot", lambda text: text.replace("cleen:", "clean:"))
+        self.engine = self.start_engine(self.config)
+        self.wait_for(lambda: [row["offset"] for row in self.said()] == [0, 1], "hot to go on")
+
+    def row(self, name):
+        return next(row for row in self.pipelines() if row["name"] == name)
+
+    def edit_rule(self, name, edit):
+        path = os.path.join(self.data, "pipelines.json")
+        with open(path, encoding="utf-8") as file:
+            catalogue = json.loads(file.readline())
+        for row in catalogue["pipelines"]:
+            if row["name"] == name:
+                row["versions"][0]["text"] = edit(row["versions"][0]["text"])
+        text = json.dumps(catalogue, separators=(",", ":"))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"{text}\n{crc32c(text.encode()):08x}\n")
 
     def test_what_cannot_be_is_refused(self):
         self.refused("rule", "add", self.rule(), says="its input topic 'sensors' does not exist")
