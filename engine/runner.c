@@ -328,17 +328,19 @@ static int save_and_settle(struct mr_runner *runner, struct mr_error *err)
 /* A version that began among records which are answered already would be said to have answered. */
 static int check_repeats(const struct mr_runner *runner, struct mr_error *err)
 {
+	uint64_t said = 0, all = 0;
+	bool repeats = false;
 	int32_t p;
 
 	for (p = 0; p < runner->definition->partition_count; p++)
-		if (mr_runner_part_repeats(&runner->parts[p])) {
-			mr_error_set(err, -EAGAIN,
-				     "pipeline '%s' still reads again what it answered before this "
-				     "start, of partition %d",
-				     runner->definition->name, p);
-			return mr_error_hint(err, "add the new version again in a moment");
-		}
-	return 0;
+		repeats |= mr_runner_part_repeats(&runner->parts[p], &said, &all);
+	if (!repeats)
+		return 0;
+	mr_error_set(err, -EAGAIN,
+		     "pipeline '%s' still says again what it had said before it was stopped: "
+		     "%" PRIu64 " of %" PRIu64 " records",
+		     runner->definition->name, said, all);
+	return mr_error_hint(err, "add the new version again in a moment");
 }
 
 static void hold(struct mr_runner *runner, struct mr_runner_message *message)

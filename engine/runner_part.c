@@ -411,6 +411,7 @@ static int open_lanes(struct mr_runner_part *part, struct mr_error *err)
 	for (t = 0; t < MR_PIPELINE_TOPICS; t++) {
 		uint64_t number = runner->ask.numbers[t], next = part->lanes->next[t];
 
+		part->opened[t] = number;
 		part->known[t] = number;
 		if (part->lanes->used[t] && next != MR_OFFSET_UNKNOWN)
 			part->known[t] =
@@ -571,16 +572,23 @@ void mr_runner_part_end(struct mr_runner_part *part)
 	part->status = 0;
 }
 
-bool mr_runner_part_repeats(const struct mr_runner_part *part)
+bool mr_runner_part_repeats(const struct mr_runner_part *part, uint64_t *said, uint64_t *all)
 {
 	const struct mr_pipeline_counters *counters = mr_pipeline_counters(part->pipeline);
+	bool repeats = false;
 	int t;
 
-	for (t = 0; part->active && t < MR_PIPELINE_TOPICS; t++)
-		if (part->lanes->used[t] &&
-		    (int64_t)(part->known[t] - counters->outputs[t] - part->added[t]) > 0)
-			return true;
-	return false;
+	for (t = 0; part->active && t < MR_PIPELINE_TOPICS; t++) {
+		uint64_t number = counters->outputs[t] + part->added[t];
+		uint64_t known = part->known[t];
+
+		if (!part->lanes->used[t] || (int64_t)(known - part->opened[t]) <= 0)
+			continue;
+		repeats |= (int64_t)(known - number) > 0;
+		*said += ((int64_t)(known - number) > 0 ? number : known) - part->opened[t];
+		*all += known - part->opened[t];
+	}
+	return repeats;
 }
 
 /* Where the logs have more than the state says, it goes on behind that. True if one had. */

@@ -30,7 +30,8 @@ struct mr_runner_part {
 	bool astray;		       /* in shadow, and input was gone: it knows nothing more */
 	uint64_t offset;	       /* of the next input record */
 	uint64_t added[MR_PIPELINE_TOPICS];
-	uint64_t known[MR_PIPELINE_TOPICS]; /* numbers below are in the log since before */
+	uint64_t opened[MR_PIPELINE_TOPICS]; /* the numbers when its lanes were opened */
+	uint64_t known[MR_PIPELINE_TOPICS];  /* numbers below are in the log since before */
 	uint64_t skipped;
 	uint64_t full, cut;
 	uint64_t rate, rated_records;
@@ -109,8 +110,9 @@ int mr_runner_part_skip(struct mr_runner_part *part, uint64_t log_start, uint64_
 int mr_runner_part_save(struct mr_runner_part *part, struct mr_error *err);
 /* Gives what was written its name, if all before it is safe by now. */
 int mr_runner_part_settle(struct mr_runner_part *part, struct mr_error *err);
-/* Whether what it says now is in the logs already, by what it was when it was said. */
-bool mr_runner_part_repeats(const struct mr_runner_part *part);
+/* Whether what it says now is in the logs already, by what it was when it was said. Adds to how
+ * much of that it has said again, and how much there is. */
+bool mr_runner_part_repeats(const struct mr_runner_part *part, uint64_t *said, uint64_t *all);
 /* Whether anything was read since what was written last. */
 bool mr_runner_part_changed(const struct mr_runner_part *part);
 /* Whether it is still what it was: its lanes open, this host leading or not. -ESTALE: not that. */

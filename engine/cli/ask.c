@@ -16,6 +16,8 @@
 
 #define EARLY_MS    50
 #define EARLY_TIMES 40
+#define MOMENT_MS   250
+#define TELL_MS	    1000 /* people are told so often at most */
 
 const struct argp_option mr_ask_options[] = {
 	MR_CLI_OPTION_SOCKET,
@@ -165,6 +167,27 @@ static json_t *ask_once(struct mr_connection *connection, const char *request, s
 	return json;
 }
 
+/* A reason that stays is said once; one that changes is progress. */
+static json_t *ask_patiently(const struct mr_ask *ask, struct mr_connection *connection,
+			     const char *request, struct mr_error *err)
+{
+	const struct timespec pause = {.tv_nsec = MOMENT_MS * 1000000};
+	char told[sizeof(err->what)] = "";
+	uint32_t waited_ms;
+	json_t *reply;
+
+	for (waited_ms = 0;; waited_ms += MOMENT_MS) {
+		reply = ask_once(connection, request, err);
+		if (reply || err->code != -EAGAIN || waited_ms >= ask->patience_ms)
+			return reply;
+		if (waited_ms % TELL_MS == 0 && strcmp(told, err->what) != 0) {
+			fprintf(stderr, "waiting: %s\n", err->what);
+			memcpy(told, err->what, sizeof(told));
+		}
+		(void)nanosleep(&pause, NULL); /* woken early: asked early */
+	}
+}
+
 /* A better answer in place of an early one, if there is one in time. */
 static void ask_again(const struct mr_ask *ask, struct mr_connection *connection, json_t **reply)
 {
@@ -212,7 +235,7 @@ int mr_cli_ask(const struct mr_ask *ask)
 	}
 	code = mr_cli_connect(ask->socket, ask->command, &connection);
 	if (code == MR_EXIT_DONE) {
-		reply = ask_once(connection, request, &err);
+		reply = ask_patiently(ask, connection, request, &err);
 		if (reply)
 			ask_again(ask, connection, &reply);
 		code = reply ? show(ask, reply) : mr_cli_fail(&err);

@@ -8,6 +8,7 @@
 #include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct mr_ask {
 	const char *socket;  /* NULL: the usual places */
@@ -20,6 +21,9 @@ struct mr_ask {
 	 */
 	bool (*early)(const json_t *reply);
 	json_t *again; /* taken; NULL: never */
+	/* What is refused for a moment (-EAGAIN) is asked again for so long, and why it was is said
+	 * meanwhile. */
+	uint32_t patience_ms;
 	const void *arg;
 };
 

@@ -16,6 +16,9 @@
 #include "rule.h"
 #include "rule_source.h"
 
+/* A pipeline that was killed says again what it had said: most are done with that by then. */
+#define ADD_PATIENCE_MS 30000
+
 enum {
 	OPTION_FROM = MR_CLI_FIRST_OWN,
 	OPTION_FIT_KEY,
@@ -85,7 +88,8 @@ static const struct argp add_argp = {
 	       "that keeps its input. It is checked as a whole first. Topics that it writes are "
 	       "made, with as many partitions as its input. Where a pipeline of that name runs, "
 	       "this is its next version: it takes over between two records, and goes on with "
-	       "what is known of each key, as far as the windows are the same."
+	       "what is known of each key, as far as the windows are the same. Where that cannot "
+	       "be at this moment, it is tried for 30 s, and why not is said."
 	       "\vExamples:\n"
 	       "  millrace rule add hot-press.yaml\n"
 	       "  millrace rule add hot-press.yaml --from earliest\n"
@@ -173,7 +177,8 @@ static void print_added(const json_t *reply, const void *arg)
 int mr_command_rule_add(int argc, char **argv)
 {
 	struct arguments arguments = {.wanted = "the rule's file"};
-	struct mr_ask ask = {.command = "rule", .print = print_added};
+	struct mr_ask ask = {
+		.command = "rule", .print = print_added, .patience_ms = ADD_PATIENCE_MS};
 	struct mr_error err;
 	struct mr_rule *rule = NULL;
 	json_t *weights = NULL;
