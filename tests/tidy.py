@@ -226,6 +226,15 @@ def check_words(path, text, findings):
                          f"{match.group(1)}: do it, or write an issue")
 
 
+def check_script_name(path, findings):
+    """Beside a script that has the name of one of Python's own modules nothing else starts."""
+    findings.rule("scripts have names of their own")
+    name = os.path.basename(path).removesuffix(".py")
+    if path.endswith(".py") and name in sys.stdlib_module_names:
+        findings.add("scripts have names of their own", path, 1,
+                     f"'{name}' is a module of Python's: take another name")
+
+
 def check_licence(path, lines, findings):
     findings.rule("licence line")
     if path.endswith((".c", ".h")):
@@ -298,6 +307,7 @@ def check_file(root, path, findings):
         lines.pop()
     check_lines(path, lines, findings)
     check_licence(path, lines, findings)
+    check_script_name(path, findings)
     if path != "tests/tidy.py" and path != "tests/tidy_test.py":
         check_words(path, text, findings)
     if path.endswith((".c", ".h")):

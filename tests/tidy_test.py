@@ -46,6 +46,12 @@ class Tidy(unittest.TestCase):
         files.update({name: HEAD for name in beside})
         self.assertEqual(found(files), {}, code)
 
+    def test_no_script_hides_a_module(self):
+        text = "# SPDX-License-Identifier: Apache-2.0\n"
+        self.assertEqual(found({"tests/program/operator.py": text}),
+                         {"scripts have names of their own": 1})
+        self.assertEqual(found({"tests/program/operators.py": text, "tests/stat.sh": text}), {})
+
     def test_arrows_point_one_way(self):
         rule = "include direction"
         self.breaks(rule, "ringbuf/a.c", '#include "log/b.h"\n', beside=["engine/log/b.h"])
