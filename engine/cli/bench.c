@@ -118,10 +118,10 @@ static char *list_questions(void)
 		return NULL;
 	fprintf(out, "Questions:\n");
 	for (size_t i = 0; i < mr_bench_question_count; i++)
-		fprintf(out, "  %-8s %s%s\n", mr_bench_questions[i].name,
+		fprintf(out, "  %-9s %s%s\n", mr_bench_questions[i].name,
 			mr_bench_questions[i].asks,
 			mr_bench_questions[i].long_running ? "; not in all" : "");
-	fprintf(out, "  %-8s each of these in turn\n\n", "all");
+	fprintf(out, "  %-9s each of these in turn\n\n", "all");
 	fprintf(out, "Every figure is paired with a limit of this machine, measured in the same\n"
 		     "run; what counts is the median of the ratios. 'millrace bench QUESTION\n"
 		     "--help' tells what is measured against what.\n\n"
