@@ -226,26 +226,34 @@ static int push_newest(struct mr_window_view *view, int64_t time_ms, double valu
 /* ---- all anew -----------------------------------------------------------------------------------
  */
 
-static uint32_t count_reach(const struct mr_window_view *view, const struct mr_window_reach *reach)
+/* A sample of that age and time: does the reach take it in? */
+static bool reaches(const struct mr_window_view *view, const struct mr_window_reach *reach,
+		    uint32_t age, int64_t time_ms)
 {
-	uint32_t samples = view->block->samples;
-	uint32_t count = 0;
-	int64_t newest;
+	int64_t newest = newest_time(view);
 
 	if (reach->extent == MR_WINDOW_BY_COUNT)
-		return reach->count < samples ? reach->count : samples;
-	if (samples == 0)
-		return 0;
-	newest = newest_time(view);
-	for (; count < samples; count++) {
-		int64_t time_ms = mr_window_time(&view->ring, count);
+		return age < reach->count;
+	if (reach->extent == MR_WINDOW_BY_TIME)
+		return apart(newest, time_ms) < (uint64_t)reach->span_ms;
+	return pane(time_ms, reach->span_ms) == pane(newest, reach->span_ms);
+}
 
-		if (reach->extent == MR_WINDOW_TUMBLING
-			    ? pane(time_ms, reach->span_ms) != pane(newest, reach->span_ms)
-			    : apart(newest, time_ms) >= (uint64_t)reach->span_ms)
-			break;
+/* By halves: the newest are in it, up to one that is not. */
+static uint32_t count_reach(const struct mr_window_view *view, const struct mr_window_reach *reach)
+{
+	uint32_t low = 0;
+	uint32_t high = view->block->samples;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (reaches(view, reach, middle, mr_window_time(&view->ring, middle)))
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return count;
+	return low;
 }
 
 /* Returns the most samples that any reach has. */
@@ -297,18 +305,6 @@ static uint32_t age_of(const struct mr_window_view *view, int64_t time_ms)
 			high = middle;
 	}
 	return low;
-}
-
-static bool reaches(const struct mr_window_view *view, const struct mr_window_reach *reach,
-		    uint32_t age, int64_t time_ms)
-{
-	int64_t newest = newest_time(view);
-
-	if (reach->extent == MR_WINDOW_BY_COUNT)
-		return age < reach->count;
-	if (reach->extent == MR_WINDOW_BY_TIME)
-		return apart(newest, time_ms) < (uint64_t)reach->span_ms;
-	return pane(time_ms, reach->span_ms) == pane(newest, reach->span_ms);
 }
 
 /* What a late sample does to each reach. Returns how many samples are needed then; 0: no reach
