@@ -5,9 +5,9 @@
  *
  * A sample that is not older than the newest goes to the ring's head. Each window is first told
  * what comes and what leaves it, while the ring still has both. What no window reaches any more is
- * gone. An older sample goes to its place, those that are newer move on by one, and what windows
- * keep is made anew: that takes as long as the block is large. One that no window reaches changes
- * nothing.
+ * gone. An older sample goes to its place, those that are newer move on by one, and sums, spreads,
+ * lines and ewmas are made anew: that takes as long as their windows are. One that no window
+ * reaches changes nothing.
  *
  * Nothing here depends on where the block is, on the machine, or on anything but the calls made.
  */
@@ -351,6 +351,17 @@ static void put_at(struct mr_window_view *view, uint32_t age, int64_t time_ms, d
 	view->times[to] = time_ms;
 }
 
+static void insert_late(const struct mr_window_view *view, const struct mr_window_step *steps,
+			uint32_t age)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		struct mr_window_queue queue = mr_window_view_queue(view, i);
+
+		if (queue.reaches)
+			mr_window_queue_insert(&queue, &view->ring, steps, age);
+	}
+}
+
 static int push_late(struct mr_window_view *view, int64_t time_ms, double value)
 {
 	struct mr_window_step steps[MR_WINDOWS_MAX];
@@ -362,9 +373,11 @@ static int push_late(struct mr_window_view *view, int64_t time_ms, double value)
 	if (needed > view->block->capacity)
 		return -ENOSPC;
 	step_orders(view, steps);
+	step_queues(view, steps, mr_window_queue_leave);
 	put_at(view, age, time_ms, value);
 	view->block->samples = needed;
-	make_counts(view);
+	store_counts(view, steps);
+	insert_late(view, steps, age);
 	make_parts(view, UINT64_MAX);
 	return 0;
 }

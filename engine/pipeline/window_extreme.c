@@ -114,10 +114,78 @@ void mr_window_queue_leave(const struct mr_window_queue *queue, const struct mr_
 {
 	for (uint32_t i = 0; i < queue->reaches; i++) {
 		uint32_t first = queue->state[1 + i];
+		const struct mr_window_step *step = &steps[queue->reach[i]];
 
-		if (first != queue->state[0] && age_at(ring, get(queue, ring, first), ring->head) >
-							steps[queue->reach[i]].after)
+		if (first != queue->state[0] &&
+		    age_at(ring, get(queue, ring, first), ring->head) > step->before - step->leave)
 			queue->state[1 + i] = first + 1;
+	}
+}
+
+static uint32_t oldest_first(const struct mr_window_queue *queue)
+{
+	uint32_t back = queue->state[0];
+	uint32_t longest = 0;
+
+	for (uint32_t i = 0; i < queue->reaches; i++)
+		if (back - queue->state[1 + i] > longest)
+			longest = back - queue->state[1 + i];
+	return back - longest;
+}
+
+/* Entries of samples newer than that of 'age', which have moved on by one slot, are told so.
+ * Returns the index of the first of them. */
+static uint32_t follow_newer(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			     uint32_t first, uint32_t age)
+{
+	uint32_t index = queue->state[0];
+
+	while (index != first) {
+		uint32_t slot = get(queue, ring, index - 1);
+
+		if (age_at(ring, slot, ring->head) > age + 1)
+			break;
+		put(queue, ring, --index, slot + 1 == ring->capacity ? 0 : slot + 1);
+	}
+	return index;
+}
+
+/* Entries from 'from' on move to 'to' on, one further back at most. */
+static void move_entries(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			 uint32_t from, uint32_t to)
+{
+	uint32_t count = queue->state[0] - from;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = to > from ? count - 1 - i : i;
+
+		put(queue, ring, to + at, get(queue, ring, from + at));
+	}
+	queue->state[0] = to + count;
+}
+
+void mr_window_queue_insert(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			    const struct mr_window_step *steps, uint32_t age)
+{
+	uint32_t first = oldest_first(queue);
+	uint32_t newer = follow_newer(queue, ring, first, age);
+	uint32_t slot = mr_window_slot(ring, age);
+	double value = ring->values[slot];
+	uint32_t at = newer;
+
+	if (newer != queue->state[0] && beaten(queue, value, ring->values[get(queue, ring, newer)]))
+		return;
+	while (at != first && beaten(queue, ring->values[get(queue, ring, at - 1)], value))
+		at--;
+	move_entries(queue, ring, newer, at + 1);
+	put(queue, ring, at, slot);
+	for (uint32_t i = 0; i < queue->reaches; i++) {
+		uint32_t *begin = &queue->state[1 + i];
+
+		if (!steps[queue->reach[i]].joins)
+			*begin += at + 1 - newer; /* what is newer alone */
+		else if ((int32_t)(*begin - at) > 0)
+			*begin = at;
 	}
 }
 

@@ -212,6 +212,10 @@ void mr_window_queue_step(const struct mr_window_queue *queue, const struct mr_w
 /* The same where samples only leave, one each at most. */
 void mr_window_queue_leave(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
 			   const struct mr_window_step *steps);
+/* The ring has a late sample of that age, since which those that are newer are one slot further;
+ * what it pushed out of a reach has left already. As many steps as samples are newer. */
+void mr_window_queue_insert(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
+			    const struct mr_window_step *steps, uint32_t age);
 /* counts[] are the samples of all reaches of the plan. */
 void mr_window_queue_anew(const struct mr_window_queue *queue, const struct mr_window_ring *ring,
 			  const uint32_t *counts);

@@ -31,6 +31,7 @@ struct keys {
 	uint32_t count;
 	uint64_t seed;
 	int64_t time_ms;
+	int64_t late_ms; /* every other sample, by that much */
 	double level;
 };
 
@@ -72,7 +73,9 @@ static __attribute__((noinline)) double turn(struct keys *keys, uint32_t pushes)
 		keys->seed = keys->seed * 6364136223846793005u + 1442695040888963407u;
 		keys->level += (double)(int64_t)keys->seed * 0x1p-63;
 		keys->time_ms += STEP_MS;
-		mr_assert(mr_window_block_push(keys->plan, block, keys->time_ms, keys->level) == 0);
+		mr_assert(mr_window_block_push(keys->plan, block,
+					       keys->time_ms - (i % 2) * keys->late_ms,
+					       keys->level) == 0);
 		mr_window_block_results(keys->plan, block, results);
 		sum += results[0];
 	}
@@ -80,9 +83,9 @@ static __attribute__((noinline)) double turn(struct keys *keys, uint32_t pushes)
 }
 
 static void count_one(const char *stage, const struct mr_window_spec *specs, uint32_t count,
-		      uint32_t length)
+		      uint32_t length, int64_t late_ms)
 {
-	struct keys keys = {.count = 1, .seed = 7};
+	struct keys keys = {.count = 1, .seed = 7, .late_ms = late_ms};
 	char text[80];
 
 	keys_begin(&keys, specs, count, length);
@@ -135,7 +138,23 @@ static void one(const char *stage, const struct mr_window_spec *specs, uint32_t 
 	if (key_count > 0)
 		time_one(stage, specs, count, length, key_count);
 	else
-		count_one(stage, specs, count, length);
+		count_one(stage, specs, count, length, 0);
+}
+
+/* Windows by time that take a late sample in without looking at all that they hold. */
+static void count_late(uint32_t length)
+{
+	static const enum mr_window_fn fns[] = {MR_WINDOW_MAX, MR_WINDOW_FIRST};
+	char stage[64];
+
+	for (size_t i = 0; i < mr_array_count(fns); i++) {
+		struct mr_window_spec spec = {.fn = fns[i],
+					      .extent = MR_WINDOW_BY_TIME,
+					      .span_ms = (int64_t)length * STEP_MS};
+
+		snprintf(stage, sizeof(stage), "%s_late", mr_window_functions[fns[i]].name);
+		count_one(stage, &spec, 1, length, 2 * STEP_MS + STEP_MS / 2);
+	}
 }
 
 static void all(uint32_t length, uint32_t key_count)
@@ -175,8 +194,11 @@ int main(int argc, char **argv)
 				: 0;
 
 	CALLGRIND_START_INSTRUMENTATION;
-	for (uint32_t i = 0; i < mr_array_count(lengths); i++)
+	for (uint32_t i = 0; i < mr_array_count(lengths); i++) {
 		if (keys * (size_t)lengths[i] <= 4000000)
 			all(lengths[i], keys);
+		if (keys == 0)
+			count_late(lengths[i]);
+	}
 	return 0;
 }

@@ -9,6 +9,7 @@ functions whose cost is said to be independent of K, K = 4096 may need at most 1
 K = 256 does; finding a time in a window is a search by halves, so interpolate and the like may
 need a little more. The others are printed. The queue of max and min is longer for a longer window,
 but a sample joins and leaves it once; up to 16 samples there is none, they are looked through.
+With "late" every other sample is older than the one before, in a window by time.
 """
 import argparse
 import os
