@@ -304,7 +304,7 @@ MR_API int mr_consumer_poll(struct mr_consumer *consumer, uint32_t timeout_ms,
 			    const struct mr_message **messages);
 
 /*
- * The same without a copy: the messages lie in the engine's memory, but those of compressed batches,
+ * The same without a copy: messages lie in the engine's memory, but those of compressed batches,
  * and can be overwritten while they are read. What was read counts only if mr_consumer_release()
  * then returns 0. -EOVERFLOW from it: the consumer was overtaken; undo, and call poll again: the
  * same records come once more, from the log's files; of a topic in memory, which has none, poll
