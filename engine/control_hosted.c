@@ -369,8 +369,9 @@ static int begin_on_disk(struct mr_hosted *hosted, struct mr_recovered *created,
 	r = mr_partition_init(state, config->producer_ids_max,
 			      mr_topic_least_in_sync(hosted->topic), err);
 	if (r == 0)
-		r = mr_log_create(control->io, hosted->directory, hosted->topic->id, hosted->number,
-				  control->checkpoint.log_id, bytes, created, err);
+		r = mr_log_create_in(control->io, hosted->directory, hosted->topic->id,
+				     hosted->number, control->checkpoint.log_id, bytes, created,
+				     err);
 	if (r == 0 && mr_control_remember_start(hosted, created, state) < 0)
 		r = mr_error_set(err, -ENOMEM, "no memory for a partition");
 	return r;

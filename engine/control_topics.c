@@ -111,14 +111,24 @@ static struct mr_topic *topic_new(struct mr_control *control, const struct mr_co
 	return topic;
 }
 
+/*
+ * The topic's, and those of its logs, all of them durable: each folder is synced once. "topics"
+ * itself has been since the first start.
+ */
 static int make_directories(struct mr_control *control, const struct mr_topic *topic,
 			    struct mr_error *err)
 {
+	const struct mr_hosted_topic *hosted = topic->owner;
 	char path[64];
+	int32_t i;
 	int r;
 
 	mr_topic_directory(topic->id, path);
 	r = mr_io_make_directory(control->io, path, err);
+	for (i = 0; r == 0 && i < topic->partition_count && !mr_topic_in_memory(topic); i++)
+		r = mr_io_make_directory(control->io, hosted->partitions[i].directory, err);
+	if (r == 0)
+		r = mr_io_sync_directory(control->io, path, err);
 	if (r == 0)
 		r = mr_io_sync_directory(control->io, "topics", err);
 	return r;
@@ -142,7 +152,7 @@ static void say_at_work(struct mr_control *control)
 {
 	uint64_t now_ns = mr_clock_monotonic_ns(control->clock);
 
-	if (now_ns - control->told_ns < AT_WORK_NS)
+	if (!control->local || now_ns - control->told_ns < AT_WORK_NS)
 		return;
 	control->told_ns = now_ns;
 	mr_local_at_work(control->local);

@@ -78,5 +78,9 @@ int mr_recover_accept_loss(struct mr_io *io, const char *directory,
 int mr_log_create(struct mr_io *io, const char *directory, const uint8_t topic_id[16],
 		  int32_t partition_number, const uint8_t log_id[16], uint64_t segment_bytes,
 		  struct mr_recovered *out, struct mr_error *err);
+/* The same in a directory that is there, durably: who makes many logs syncs their names at once. */
+int mr_log_create_in(struct mr_io *io, const char *directory, const uint8_t topic_id[16],
+		     int32_t partition_number, const uint8_t log_id[16], uint64_t segment_bytes,
+		     struct mr_recovered *out, struct mr_error *err);
 
 #endif

@@ -158,7 +158,7 @@ static int make_first(struct mr_io *io, const char *directory, uint64_t segment_
 		.group_number = start->group_number,
 		.file_bytes = segment_bytes,
 	};
-	int r = mr_segment_make_spare(io, directory, segment_bytes, &segment, err);
+	int r = mr_segment_make(io, directory, segment_bytes, &segment, err);
 
 	if (r < 0)
 		return r;
@@ -181,15 +181,26 @@ int mr_log_create(struct mr_io *io, const char *directory, const uint8_t topic_i
 		  int32_t partition_number, const uint8_t log_id[16], uint64_t segment_bytes,
 		  struct mr_recovered *out, struct mr_error *err)
 {
+	int r = make_directories(io, directory, err);
+
+	if (r < 0) {
+		memset(out, 0, sizeof(*out));
+		return r;
+	}
+	return mr_log_create_in(io, directory, topic_id, partition_number, log_id, segment_bytes,
+				out, err);
+}
+
+int mr_log_create_in(struct mr_io *io, const char *directory, const uint8_t topic_id[16],
+		     int32_t partition_number, const uint8_t log_id[16], uint64_t segment_bytes,
+		     struct mr_recovered *out, struct mr_error *err)
+{
 	struct mr_found_segment *found = NULL;
 	struct mr_segment **segments;
 	size_t count = 0;
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	r = make_directories(io, directory, err);
-	if (r < 0)
-		return r;
 	r = mr_recover_find(io, directory, true, &found, &count, err);
 	if (r < 0)
 		return r;

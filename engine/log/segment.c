@@ -218,7 +218,7 @@ static int keep_extents_apart(struct mr_segment *segment, struct mr_error *err)
 	for (uint32_t i = 0; r == 0 && i < APART_BLOCKS; i++)
 		r = write_zeros(segment, at - i * 2 * MR_BLOCK_BYTES,
 				at - i * 2 * MR_BLOCK_BYTES + MR_BLOCK_BYTES, err);
-	return r; /* the step of zeros at the front makes them durable */
+	return r; /* durable with the zeros at the front */
 }
 
 static int make_id(uint64_t *id, struct mr_error *err)
@@ -228,8 +228,8 @@ static int make_id(uint64_t *id, struct mr_error *err)
 	return 0;
 }
 
-int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
-			  struct mr_segment **out, struct mr_error *err)
+int mr_segment_make(struct mr_io *io, const char *directory, uint64_t file_bytes,
+		    struct mr_segment **out, struct mr_error *err)
 {
 	struct mr_segment *segment;
 	char path[160];
@@ -259,7 +259,7 @@ int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file
 	r = keep_extents_apart(segment, err);
 	if (r < 0)
 		goto fail;
-	r = mr_segment_zero(segment, 0, segment->zeroed_bytes, err);
+	r = write_zeros(segment, 0, segment->zeroed_bytes, err);
 	if (r < 0)
 		goto fail;
 	*out = segment;
@@ -267,6 +267,26 @@ int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file
 fail:
 	if (made)
 		(void)mr_io_remove(io, path, NULL); /* recovery removes it if this cannot */
+	mr_segment_close(segment);
+	return r;
+}
+
+int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
+			  struct mr_segment **out, struct mr_error *err)
+{
+	struct mr_segment *segment;
+	char path[160];
+	int r = mr_segment_make(io, directory, file_bytes, &segment, err);
+
+	if (r < 0)
+		return r;
+	r = mr_io_sync(segment->file, err);
+	if (r == 0) {
+		*out = segment;
+		return 0;
+	}
+	snprintf(path, sizeof(path), "%s/spare", directory);
+	(void)mr_io_remove(io, path, NULL); /* recovery removes it if this cannot */
 	mr_segment_close(segment);
 	return r;
 }

@@ -66,6 +66,9 @@ struct mr_segment {
  */
 int mr_segment_make_spare(struct mr_io *io, const char *directory, uint64_t file_bytes,
 			  struct mr_segment **out, struct mr_error *err);
+/* The same for one that is named next: mr_segment_name() makes all of it durable at once. */
+int mr_segment_make(struct mr_io *io, const char *directory, uint64_t file_bytes,
+		    struct mr_segment **out, struct mr_error *err);
 /*
  * Takes the spare that an engine made which ended well, instead of making one: whole and never
  * written to, it only gets an id of its own. -ENOENT: there is none; one of another size,

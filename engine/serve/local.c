@@ -131,19 +131,6 @@ void mr_local_answer(struct mr_local_ticket *ticket, int status, const struct mr
 	mr_local_ticket_free(ticket);
 }
 
-void mr_local_at_work(struct mr_local *local)
-{
-	struct mr_local_session *session;
-
-	for (session = local->sessions; session; session = session->next) {
-		struct mr_message_header head = {.flags = MR_MESSAGE_AT_WORK};
-
-		/* whose socket is full has signs enough, or does not read: the next answer tells */
-		if (session->greeted && !session->ended)
-			(void)mr_packet_send(session->socket, &head, NULL, 0, NULL, 0);
-	}
-}
-
 /* ---- requests
  * ---------------------------------------------------------------------------------------- */
 
@@ -324,33 +311,39 @@ void mr_local_hang_up(struct mr_local_session *session)
 	local->session_count--;
 }
 
+/* False: there is none now, or no more. */
+static bool take_packet(struct mr_local_session *session, struct mr_packet *packet)
+{
+	int r = mr_packet_receive(session->socket, packet);
+
+	if (r == -EAGAIN)
+		return false;
+	if (r == -EPROTO || r == -EBADMSG) {
+		struct mr_message_header request = {0};
+		struct mr_error err;
+
+		mr_error_set(&err, r,
+			     r == -EPROTO ? "the engine speaks protocol version %d"
+					  : "this is no message of protocol version %d",
+			     MR_PROTOCOL_VERSION);
+		mr_local_refuse(session, &request, &err);
+	}
+	if (r < 0) {
+		mr_local_hang_up(session);
+		return false;
+	}
+	serve_packet(session, packet);
+	return true;
+}
+
 static void session_ready(struct mr_local_source *source, uint32_t events)
 {
 	struct mr_local_session *session = (struct mr_local_session *)source;
-	struct mr_packet *packet = &session->local->packet;
 	int i;
 
-	for (i = 0; i < PACKETS_A_TURN && !session->ended; i++) {
-		int r = mr_packet_receive(session->socket, packet);
-
-		if (r == -EAGAIN)
+	for (i = 0; i < PACKETS_A_TURN && !session->ended; i++)
+		if (!take_packet(session, &session->local->packet))
 			break;
-		if (r == -EPROTO || r == -EBADMSG) {
-			struct mr_message_header request = {0};
-			struct mr_error err;
-
-			mr_error_set(&err, r,
-				     r == -EPROTO ? "the engine speaks protocol version %d"
-						  : "this is no message of protocol version %d",
-				     MR_PROTOCOL_VERSION);
-			mr_local_refuse(session, &request, &err);
-		}
-		if (r < 0) {
-			mr_local_hang_up(session);
-			break;
-		}
-		serve_packet(session, packet);
-	}
 	if (!session->ended && (events & (EPOLLHUP | EPOLLERR)) && !(events & EPOLLIN))
 		mr_local_hang_up(session);
 }
@@ -443,6 +436,28 @@ static void listener_ready(struct mr_local_source *source, uint32_t events)
 		if (admit_session(local, socket) < 0)
 			(void)close(socket); /* out of memory or descriptors: the client sees a
 						hang-up */
+	}
+}
+
+/*
+ * Whoever comes while a request is carried out says hello, and is answered: from then on it has
+ * patience. Nothing else is taken before hello, so the engine's state is left alone.
+ */
+void mr_local_at_work(struct mr_local *local)
+{
+	struct mr_local_session *session;
+
+	if (local->ending)
+		return;
+	listener_ready(&local->source, EPOLLIN);
+	for (session = local->sessions; session; session = session->next) {
+		struct mr_message_header head = {.flags = MR_MESSAGE_AT_WORK};
+
+		if (!session->greeted && !session->ended)
+			(void)take_packet(session, &local->early);
+		/* whose socket is full has signs enough, or does not read: the next answer tells */
+		else if (!session->ended)
+			(void)mr_packet_send(session->socket, &head, NULL, 0, NULL, 0);
 	}
 }
 

@@ -115,8 +115,10 @@ void mr_local_lane_poisoned(
 void mr_local_watch_removed(struct mr_local_watch *watch);
 void mr_local_answer(struct mr_local_ticket *ticket, int status, const struct mr_error *err,
 		     const char *json);
-/* Tells all clients that the engine is at work, so that whoever waits for an answer goes on
- * waiting. */
+/*
+ * Tells all clients that the engine is at work, so that whoever waits for an answer goes on
+ * waiting. Who has just come is greeted first.
+ */
 void mr_local_at_work(struct mr_local *local);
 uint32_t mr_local_session_count(const struct mr_local *local);
 uint32_t mr_local_lane_count(const struct mr_local *local);

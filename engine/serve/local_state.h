@@ -95,6 +95,7 @@ struct mr_local {
 	struct mr_local_lane *lanes;
 	struct mr_local_ticket *tickets;
 	struct mr_packet packet; /* one at a time */
+	struct mr_packet early;	 /* a hello, while that one is carried out */
 	uint32_t session_count;
 	uint32_t lane_count;
 	uint32_t watches_out; /* watches that workers still have */

@@ -55,6 +55,28 @@ class Life(support.Program):
         self.start_engine()
         self.assertEqual(self.values("t"), [str(i) for i in range(5000)])
 
+    def test_a_kill_while_a_topic_is_made_leaves_all_of_it_or_nothing(self):
+        """Its folders are made first, then its logs, then the catalogue names it."""
+        folders = os.path.join(self.data, "topics")
+        small = "tail_bytes: 1 MiB\ngroup_bytes: 64 KiB\nrecord_bytes_max: 16 KiB\n"
+        engine = self.start_engine(small)
+        for i, parts in enumerate((1, 20)):  # logs of it that there are when it is killed
+            made = self.start("topic", "create", f"t{i}", "--partitions", "40", "--socket",
+                              self.socket, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            before = set(os.listdir(folders))
+            self.wait_for(lambda: len(set(os.listdir(folders)) - before) == 1, "its folder")
+            topic = os.path.join(folders, (set(os.listdir(folders)) - before).pop())
+            self.wait_for(lambda: len(glob.glob(f"{topic}/*/*.log")) >= parts, f"{parts} logs")
+            self.stop(engine, signal.SIGKILL)
+            made.kill()
+            engine = self.start_engine(small)
+            listed = self.good("topic", "list", "--json").json()["topics"]
+            there = [len(row["partitions"]) for row in listed if row["name"] == f"t{i}"]
+            self.assertIn(there, ([], [40]))
+            self.assertEqual(os.path.exists(topic), bool(there), "what nobody names is gone")
+            self.good("put", f"t{i}", stdin="it works\n")
+            self.assertEqual(self.values(f"t{i}"), ["it works"])
+
     def test_a_restart_is_only_time_for_a_producer(self):
         engine = self.start_engine()
         put = self.start("put", "t", "--rate", "2000", "--json", "--socket", self.socket,
