@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold of topics with compression, as people use them: what is put on either of two
+hosts is read on both, byte for byte, after a kill and a change of leader; both logs hold the same
+batches, and they are smaller; and whoever asks is told by how much."""
+import hashlib
+import json
+
+import hosts
+import support
+
+
+def readings(begin, end):
+    return [json.dumps({"sensor": f"press-{i % 7}", "temp": 20 + i * 37 % 100 / 10, "unit": "C",
+                        "state": "running"}) for i in range(begin, end)]
+
+
+def digest(values):
+    return hashlib.md5("\n".join(values).encode()).hexdigest()
+
+
+class Compressed(hosts.TwoHosts):
+    def check_both(self, topic, values):
+        for host in (self.a, self.b):
+            self.wait_for(lambda host=host: digest(host.values(topic)) == digest(values),
+                          f"{len(values)} records of {topic} on {host.name}")
+
+    def test_it_is_read_on_both_hosts_whoever_led_and_was_killed(self):
+        self.start_both()
+        for topic in ("lz4", "zstd"):
+            self.create(topic, "--leaders", "a", "--compression", topic)
+            self.wait_for_isr(self.a, topic, ["a", "b"])
+            self.a.put(topic, readings(0, 2000))
+            self.b.put(topic, readings(2000, 4000))  # forwarded
+            self.check_both(topic, readings(0, 4000))
+        self.a.good("promote", "lz4/0", "--to", "b")
+        self.wait_for(lambda: self.b.partition("lz4").get("role") == "leader", "b to lead")
+        self.a.put("lz4", readings(4000, 5000))
+        self.check_both("lz4", readings(0, 5000))
+        self.b.kill()
+        self.b.start()
+        self.wait_for_isr(self.b, "lz4", ["a", "b"])
+        self.a.put("lz4", readings(5000, 5500))
+        self.check_both("lz4", readings(0, 5500))
+        self.check_told()
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        self.check_logs("lz4", 5500)
+        self.check_logs("zstd", 4000)
+
+    def check_told(self):
+        row = self.a.good("topic", "describe", "zstd", "--json").json()
+        self.assertEqual(row["compression"], "zstd")
+        part = row["partitions"][0]
+        self.assertGreater(part["plain_bytes"], 3 * part["appended_bytes"])
+        self.assertRegex(self.a.good("topic", "describe", "zstd").out,
+                         r"(?m)^compressed by zstd: since the start 0\.[0-3]\d of \d")
+        self.assertRegex(self.a.good("topic", "list").out, r"(?m)^lz4 +disk +lz4 +1 ")
+        peer = self.a.peer()
+        self.assertGreater(peer["sent_plain_bytes"], 2 * peer["sent_batch_bytes"])
+        self.assertGreater(peer["received_plain_bytes"], 2 * peer["received_batch_bytes"])
+        self.assertRegex(self.a.good("peers").out, r"without compression: "
+                         r"0\.[0-4]\d of [\d.]+ kB there, 0\.[0-4]\d of [\d.]+ kB back")
+
+    def check_logs(self, topic, count):
+        batches = self.a.batches(topic)
+        self.assertEqual(batches, self.b.batches(topic))
+        self.assertEqual(sum(batch["records"] for batch in batches), count)
+        for host in (self.a, self.b):
+            self.assertEqual(self.run_command("verify", host.data).code, 0)
+
+    def said_of(self, topic):
+        return self.a.good("topic", "describe", topic, "--json").json()["compression"]
+
+    def test_a_topic_is_as_the_configuration_said_when_it_was_made(self):
+        with open(self.a.config, encoding="utf-8") as file:
+            before = file.read()
+        self.file(self.a.config, before + "compression: lz4\ntopics:\n"
+                  "  - {name: raw, compression: none}\n")
+        self.a.start()
+        for topic in ("made", "raw"):
+            self.a.put(topic, readings(0, 500))
+        self.assertEqual((self.said_of("made"), self.said_of("raw")), ("lz4", "none"))
+        self.a.kill()
+        self.file(self.a.config, before)
+        self.a.start()
+        self.assertEqual((self.said_of("made"), self.said_of("raw")), ("lz4", "none"))
+        for topic in ("made", "raw"):
+            self.a.put(topic, readings(500, 900))
+            self.assertEqual(self.a.values(topic), readings(0, 900))
+
+
+if __name__ == "__main__":
+    support.main()
