@@ -231,9 +231,18 @@ Test(peer, names_of_other_hosts_are_known, .init = setup, .fini = teardown)
 /* A host that refuses is not answered with a refusal. */
 Test(peer, hears_that_it_is_refused, .init = setup, .fini = teardown)
 {
+	bool answered = false;
+
 	say("{\"refused\":{\"what\":\"a topic to be made\",\"why\":\"no\"}}");
 	say("{\"refused\":7}");
-	settle();
+	say("{\"tell\":\"topics\"}");
+	while (!answered) {
+		char *said = hear("");
+
+		cr_expect(strstr(said, "\"refused\"") == NULL, "%s", said);
+		answered = strstr(said, "\"told\"") != NULL;
+		free(said);
+	}
 }
 
 /* It is connected and in sync, and never says that it knows who leads: both commands say so. */

@@ -130,6 +130,24 @@ Test(actions, words_are_words_and_no_shell_looks_at_them, .timeout = 60)
 	close_actions();
 }
 
+/* The engine's own output is for people, and may be a pipe that nobody reads. */
+Test(actions, what_a_command_says_is_thrown_away, .timeout = 60)
+{
+	int ours[2];
+	char text[8];
+
+	open_actions(10000);
+	cr_assert_eq(pipe(ours), 0);
+	cr_assert_geq(fcntl(ours[0], F_SETFL, O_NONBLOCK), 0);
+	cr_assert_geq(dup2(ours[1], STDOUT_FILENO), 0);
+	cr_assert_geq(dup2(ours[1], STDERR_FILENO), 0);
+	cr_assert_eq(run(MR_ACTION_EXEC, "sh -c 'echo loud; echo louder >&2'"), 0);
+	wait_for_all();
+	cr_assert_eq(counters.done, 1, "%s", mr_actions_last_failure(actions));
+	cr_expect_lt(read(ours[0], text, sizeof(text)), 0);
+	close_actions();
+}
+
 Test(actions, a_command_that_fails_is_counted_and_named, .timeout = 60)
 {
 	open_actions(10000);
@@ -258,8 +276,9 @@ static void *serve(void *arg)
 		if (strstr(server->request, "{\"alert\":\"hot\"}"))
 			break;
 	}
-	if (server->answer && write(fd, server->answer, strlen(server->answer)) < 0)
-		return NULL;
+	if (server->answer)
+		(void)send(fd, server->answer, strlen(server->answer),
+			   MSG_NOSIGNAL); /* whoever asked may have heard enough */
 	if (!server->answer)
 		(void)!read(fd, server->request + have, 1); /* until the other side gives up */
 	close(fd);
@@ -317,6 +336,21 @@ Test(actions, an_answer_that_is_not_2xx_is_a_failure_and_redirections_stay, .tim
 	     "Connection: close\r\n\r\n",
 	     10000);
 	expect_failure("answered 302");
+	close_actions();
+}
+
+/* Nobody reads it: a server that sends for ever is no reason to take it for ever. */
+Test(actions, an_answer_without_end_is_not_taken, .timeout = 60)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+	static char answer[(1 << 20) + 4096];
+	struct server server;
+
+	memset(answer, 'x', sizeof(answer) - 1);
+	memcpy(answer, head, sizeof(head) - 1);
+	post(&server, answer, 10000);
+	expect_failure("webhook 'http://127.0.0.1:");
+	cr_expect_eq(counters.timed_out, 0);
 	close_actions();
 }
 
