@@ -9,6 +9,7 @@
 #include <lz4frame.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -18,6 +19,10 @@
 #define FIRST_BYTES ((size_t)512 << 10)
 
 #define CODECS 8
+
+/* Of a zstd frame: magic, descriptor, and a byte of window or of size. */
+#define ZSTD_BYTES_LEAST 6u
+#define ZSTD_NO_WINDOW	 0x20
 
 struct codec {
 	const char *name;
@@ -233,6 +238,26 @@ static int expand_lz4(struct mr_expander_lz4 *lz4, struct frame *frame, uint8_t 
 	return 0;
 }
 
+/*
+ * The window that a frame's header asks for (RFC 8878, 3.1.1.1.2), of which nothing was expanded
+ * yet; 0: its content is its own. It costs nothing here, but there is none beyond what may come
+ * out.
+ */
+static uint64_t window_of_zstd(const struct frame *frame)
+{
+	uint8_t flags = frame->bytes[4], window = frame->bytes[5];
+	uint64_t base = UINT64_C(1) << (10 + (window >> 3));
+
+	return flags & ZSTD_NO_WINDOW ? 0 : base + base / 8 * (window & 7);
+}
+
+static bool is_zstd(const struct frame *frame)
+{
+	static const uint8_t magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+
+	return frame->count >= ZSTD_BYTES_LEAST && memcmp(frame->bytes, magic, sizeof(magic)) == 0;
+}
+
 static int expand_zstd(struct mr_expander_zstd *zstd, struct frame *frame, uint8_t *at, size_t room,
 		       size_t *made, struct mr_error *err)
 {
@@ -240,6 +265,10 @@ static int expand_zstd(struct mr_expander_zstd *zstd, struct frame *frame, uint8
 	unsigned long long expanded = zstd->content_size(frame->bytes, frame->count);
 	size_t size = zstd->frame_size(frame->bytes, frame->count), r;
 
+	if (!is_zstd(frame)) /* the library takes one that is to be skipped, too */
+		return bad_frame(codec, "it is none", err);
+	if (window_of_zstd(frame) > MR_BATCH_EXPANDED_BYTES_MAX)
+		return bad_frame(codec, "its window is larger than what may come out", err);
 	if (zstd->is_error(size))
 		return bad_frame(codec, zstd->error_name(size), err);
 	if (size != frame->count)

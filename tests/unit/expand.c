@@ -6,10 +6,13 @@
 #include "expand.h"
 
 #include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <endian.h>
 #include <errno.h>
 #include <lz4frame.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <zstd.h>
 
 #define CODEC_GZIP   1
@@ -330,4 +333,164 @@ Test(expand, other_codecs_are_named)
 		cr_assert_not_null(strstr(err.what, all[i].name), "%s", err.what);
 		cr_assert_not_null(strstr(err.hint, "lz4 or zstd"), "%s", err.hint);
 	}
+}
+
+static const char *missing; /* a library that this host does not have */
+
+/* In the place of the C library's. */
+void *dlopen(const char *file, int flags)
+{
+	void *found = dlsym(RTLD_NEXT, "dlopen");
+	void *(*real)(const char *, int);
+
+	memcpy(&real, &found, sizeof(real));
+	return real(missing && file && strcmp(file, missing) == 0 ? "no-such-library.so" : file,
+		    flags);
+}
+
+Test(expand, a_library_that_is_not_there_is_named)
+{
+	static const char *const files[] = {"liblz4.so.1", "libzstd.so.1"};
+	static const char *const packages[] = {"liblz4-1", "libzstd1"};
+	static const uint8_t plain[300];
+
+	for (int i = 0; i < 2; i++) {
+		int codec = i ? MR_BATCH_CODEC_ZSTD : MR_BATCH_CODEC_LZ4;
+		const uint8_t *records;
+		struct mr_error err;
+		uint8_t frame[400];
+		size_t count = compress(codec, plain, sizeof(plain), frame, sizeof(frame)), bytes;
+
+		missing = files[i];
+		cr_assert_eq(expand(frame, count, codec, &records, &bytes, &err), -ENOTSUP);
+		cr_assert_not_null(strstr(err.what, files[i]), "%s", err.what);
+		cr_assert_not_null(strstr(err.hint, packages[i]), "%s", err.hint);
+		missing = NULL; /* it was installed meanwhile */
+		cr_assert_eq(expand(frame, count, codec, &records, &bytes, &err), 1);
+		cr_assert_eq(bytes, sizeof(plain));
+	}
+}
+
+/* A zstd frame of 'blocks' times 128 KiB of one byte, 4 bytes each. Caller frees. */
+static uint8_t *zstd_blocks(uint32_t blocks, uint8_t window, uint64_t says, size_t *bytes)
+{
+	size_t count = 6 + (says ? 8 : 0) + 4 * (size_t)blocks, at = 6;
+	uint8_t *frame = calloc(1, count);
+
+	memcpy(frame, (uint8_t[]){0x28, 0xb5, 0x2f, 0xfd, says ? 0xc0 : 0, window}, 6);
+	if (says) {
+		says = htole64(says);
+		memcpy(frame + 6, &says, 8);
+		at += 8;
+	}
+	for (uint32_t i = 0; i < blocks; i++, at += 4) {
+		uint32_t head = htole32((128u << 10) << 3 | 1u << 1 | (i == blocks - 1));
+
+		memcpy(frame + at, &head, 3);
+		frame[at + 3] = 'z';
+	}
+	*bytes = count;
+	return frame;
+}
+
+/* An LZ4 frame of 'blocks' times 4 MiB of zeros, which says 'says' of its size, or (0) nothing.
+ * Caller frees. */
+static uint8_t *lz4_blocks(uint32_t blocks, uint64_t says, size_t *bytes)
+{
+	LZ4F_preferences_t preferences = {.frameInfo = {.blockSizeID = LZ4F_max4MB,
+							.blockMode = LZ4F_blockIndependent,
+							.contentSize = says},
+					  .autoFlush = 1};
+	size_t room = (size_t)blocks * (64u << 10), at, in = 4u << 20;
+	uint8_t *frame = malloc(room), *zeros = calloc(1, in);
+	LZ4F_cctx *context;
+
+	LZ4F_createCompressionContext(&context, LZ4F_VERSION);
+	at = LZ4F_compressBegin(context, frame, room, &preferences);
+	for (uint32_t i = 0; i < blocks; i++) {
+		uint8_t *block = malloc(LZ4F_compressBound(in, &preferences));
+		size_t made = LZ4F_compressUpdate(
+			context, block, LZ4F_compressBound(in, &preferences), zeros, in, NULL);
+
+		cr_assert_not(LZ4F_isError(made));
+		cr_assert_leq(at + made + 4, room);
+		memcpy(frame + at, block, made);
+		at += made;
+		free(block);
+	}
+	memset(frame + at, 0, 4); /* the end */
+	*bytes = at + 4;
+	LZ4F_freeCompressionContext(context);
+	free(zeros);
+	return frame;
+}
+
+static long resident_kib(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_maxrss;
+}
+
+static int expand_made(uint8_t *frame, size_t count, int codec, size_t *bytes)
+{
+	const uint8_t *records;
+	struct mr_error err;
+	int r;
+
+	mr_expander_begin(&expander);
+	r = expand(frame, count, codec, &records, bytes, &err);
+	free(frame);
+	cr_assert_leq(expander.capacity, MR_BATCH_EXPANDED_BYTES_MAX);
+	return r;
+}
+
+/* Two gigabytes in 64 KiB, half of one in two megabytes. Some say so, some do not, some lie. */
+Test(expand, a_frame_of_gigabytes_gets_no_more_room_than_any)
+{
+	static const uint64_t says[] = {0,    UINT64_C(2) << 30,	   UINT64_C(512) << 20,
+					1000, MR_BATCH_EXPANDED_BYTES_MAX, UINT64_MAX - 2};
+	long before = resident_kib();
+	size_t count, bytes;
+	uint8_t *frame;
+
+	for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
+		frame = zstd_blocks(16384, 0x38, says[i], &count);
+		cr_assert_eq(expand_made(frame, count, MR_BATCH_CODEC_ZSTD, &bytes), -EBADMSG);
+		frame = lz4_blocks(128, says[i], &count);
+		cr_assert_eq(expand_made(frame, count, MR_BATCH_CODEC_LZ4, &bytes), -EBADMSG);
+	}
+#ifndef __SANITIZE_ADDRESS__ /* which frees late */
+	cr_assert_leq(resident_kib() - before,
+		      (MR_BATCH_EXPANDED_BYTES_MAX * 3l / 2 + (24 << 20)) / 1024);
+#endif
+	(void)before;
+}
+
+Test(expand, a_window_beyond_what_may_come_out_is_refused)
+{
+	static const uint8_t refused[] = {(27 - 10) << 3, (26 - 10) << 3 | 1, 0xff};
+	size_t count, bytes;
+	uint8_t *frame;
+
+	for (size_t i = 0; i < sizeof(refused); i++) {
+		frame = zstd_blocks(4, refused[i], 0, &count);
+		cr_assert_eq(expand_made(frame, count, MR_BATCH_CODEC_ZSTD, &bytes), -EBADMSG);
+	}
+	frame = zstd_blocks(4, (26 - 10) << 3, 0, &count);
+	cr_assert_eq(expand_made(frame, count, MR_BATCH_CODEC_ZSTD, &bytes), 1);
+	cr_assert_eq(bytes, 4u << 17);
+}
+
+Test(expand, a_frame_to_be_skipped_is_no_batch)
+{
+	static const uint8_t skippable[] = {0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9};
+	const uint8_t *records;
+	struct mr_error err;
+	size_t bytes;
+
+	cr_assert_eq(
+		expand(skippable, sizeof(skippable), MR_BATCH_CODEC_ZSTD, &records, &bytes, &err),
+		-EBADMSG);
 }
