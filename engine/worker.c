@@ -804,6 +804,8 @@ static uint32_t turn(struct mr_worker *worker)
 	const struct mr_worker_partition *first;
 	uint32_t work, i;
 
+	worker->turns++;
+	worker->untold = false;
 	mr_worker_replica_time(worker);
 	work = take_requests(worker);
 	work += mr_worker_replica_mail(worker);
@@ -838,7 +840,6 @@ static void loop(struct mr_worker *worker)
 {
 	const struct mr_clock *clock = worker->options.clock;
 	uint64_t began_ns = mr_clock_monotonic_ns(clock);
-	uint32_t idle = 0;
 
 	/* R11: pairs with W11 */
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
@@ -849,8 +850,8 @@ static void loop(struct mr_worker *worker)
 		work = turn(worker);
 		now_ns = mr_clock_monotonic_ns(clock);
 		note_turn(worker, now_ns - began_ns, work);
-		idle = work ? 0 : idle + 1;
-		if (mr_worker_wait(worker, idle))
+		worker->idle = work ? 0 : worker->idle + 1;
+		if (mr_worker_wait(worker, worker->idle))
 			now_ns = mr_clock_monotonic_ns(clock);
 		began_ns = now_ns;
 	}

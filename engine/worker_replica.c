@@ -29,6 +29,7 @@
 #define ACTIONS_A_TURN 16
 #define BYTES_A_TURN   (1u << 20) /* of batches into a log */
 #define VIEW_NS	       10000000u
+#define PUT_OFF_TURNS  40 /* what a worker that may not spin long stays awake for */
 
 /* ---- lanes
  * --------------------------------------------------------------------------------------------- */
@@ -148,9 +149,28 @@ bool mr_worker_replica_commit(struct mr_worker *worker, struct mr_worker_partiti
 	position = position_of(partition, offset);
 	mr_tail_publish_committed(&partition->tail, position, offset);
 	replica->committed = offset;
-	mr_worker_answer(&partition->committed, offset, mr_worker_wake_lane, worker);
+	replica->rose =
+		mr_worker_answer(&partition->committed, offset, mr_worker_wake_lane, worker) > 0;
+	replica->rose_turn = worker->turns;
 	mr_counter_set(partition->counters[MR_GAUGE_HIGH_WATERMARK], offset);
 	return true;
+}
+
+/*
+ * Who was just told that its records are committed may publish the next ones at once, and their
+ * batch tells the other hosts, too: so for some turns nothing is told in a message of its own, as
+ * long as the worker finds nothing else to do, and does not sleep (mr_worker_replica_tell()).
+ */
+static bool puts_off(struct mr_worker *worker, struct mr_worker_replica *replica)
+{
+	uint32_t turns = worker->turns - replica->rose_turn;
+
+	if (!replica->rose)
+		return false;
+	replica->rose = turns < mr_worker_turns_within(worker, PUT_OFF_TURNS) &&
+			worker->idle + 1 >= turns && mr_replica_untold(&replica->machine);
+	worker->untold |= replica->rose;
+	return replica->rose;
 }
 
 /* ---- what came
@@ -595,6 +615,7 @@ void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition 
 	if (partition->removing || partition->failed)
 		return;
 	mr_worker_forward_answer(worker, replica);
+	mr_replica_put_off(&replica->machine, puts_off(worker, replica));
 	for (i = 0; i < ACTIONS_A_TURN; i++) {
 		struct mr_replica_action action = mr_replica_next(
 			&replica->machine, mr_worker_parcels_sendable(worker, replica));
@@ -615,6 +636,23 @@ void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition 
 	}
 	mr_worker_anew_turn(worker, replica);
 	mr_worker_parcels_send_batches(worker, replica);
+}
+
+bool mr_worker_replica_tell(struct mr_worker *worker)
+{
+	bool told = worker->untold;
+	uint32_t i;
+
+	for (i = 0; worker->untold && i < worker->partition_count; i++) {
+		struct mr_worker_replica *replica = worker->partitions[i]->replica;
+
+		if (!replica || !replica->rose || worker->partitions[i]->resting)
+			continue;
+		replica->rose = false;
+		mr_worker_replica_act(worker, worker->partitions[i]);
+	}
+	worker->untold = false;
+	return told;
 }
 
 /* ---- requests

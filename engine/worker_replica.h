@@ -90,6 +90,8 @@ struct mr_worker_replica {
 	uint64_t leader_end; /* following: all below was sent, as the leader said */
 	/* the high watermark as published, and where it stands: see position_of() */
 	uint64_t committed;
+	bool rose; /* in 'rose_turn', which answered producers, and not all others were told yet */
+	uint32_t rose_turn;
 	struct mr_tail_cursor committed_cursor;
 	struct mr_replica_mark marks[MR_REPLICA_MARKS]; /* flushed, above 'committed' */
 	uint32_t mark_count;
@@ -128,6 +130,8 @@ void mr_worker_replica_begin(struct mr_worker *worker, struct mr_worker_partitio
 bool mr_worker_replica_commit(struct mr_worker *worker, struct mr_worker_partition *partition);
 /* At its end: what the protocol wants. */
 void mr_worker_replica_act(struct mr_worker *worker, struct mr_worker_partition *partition);
+/* Before a sleep: nothing stays untold. True: something was told only now. */
+bool mr_worker_replica_tell(struct mr_worker *worker);
 /* The log has flushed up to state.flushed, which stands at 'position'. */
 void mr_worker_replica_flushed(struct mr_worker_partition *partition, uint64_t position);
 void mr_worker_replica_failed(struct mr_worker_partition *partition);

@@ -132,6 +132,9 @@ struct mr_worker {
 	uint32_t replica_count; /* of replicated partitions */
 	uint32_t park_ms;	/* at most, so that they say in time what is due */
 	uint32_t replica_work;	/* of this turn */
+	uint32_t turns;		/* free-running */
+	uint32_t idle;		/* turns in a row that found nothing to do, before this one */
+	bool untold;		/* a high watermark rose and is put off: see worker_replica.c */
 	uint64_t connected;	/* bit i: node i is */
 	struct mr_worker_node nodes[MR_NODES_MAX];
 	struct mr_worker_message *held, **held_end; /* the control thread's: see mr_worker_send() */
@@ -210,6 +213,8 @@ uint32_t mr_worker_submit(struct mr_worker *worker, struct mr_worker_partition *
  * rest, or a sleep. True: the core was given away meanwhile.
  */
 bool mr_worker_wait(struct mr_worker *worker, uint32_t idle);
+/* So many turns, or fewer where each looks at many partitions. */
+uint32_t mr_worker_turns_within(const struct mr_worker *worker, uint32_t turns);
 /* How long a rest is after a turn that took 'taken' and followed a rest of 'before' pauses. */
 uint32_t mr_worker_pauses(uint32_t before, const struct mr_worker_taken *taken);
 

@@ -150,37 +150,53 @@ static void wait_for_write(struct mr_worker *worker, uint32_t idle)
 }
 
 /* A turn looks at each partition: with many of them there are fewer turns in the same time. */
-static uint32_t turns_within(const struct mr_worker *worker, uint32_t turns)
+uint32_t mr_worker_turns_within(const struct mr_worker *worker, uint32_t turns)
 {
 	return worker->partition_count <= FEW_PARTITIONS
 		       ? turns
 		       : turns * FEW_PARTITIONS / worker->partition_count;
 }
 
+/* Turns in a row without work after which it yields. */
+static uint32_t spin_turns(const struct mr_worker *worker)
+{
+	/* where the kernel needs the core for the disk, spinning is not had for the asking */
+	if (!worker->place.may_spin)
+		return mr_worker_turns_within(worker, SPIN_TURNS / 10);
+	if (worker->options.idle == MR_CONFIG_IDLE_SPIN)
+		return UINT32_MAX / 2;
+	return mr_worker_turns_within(worker, SPIN_TURNS);
+}
+
+/* Whether it looks again without sleeping; the core may be given away meanwhile. */
+static bool stays_awake(const struct mr_worker *worker, uint32_t idle, uint32_t spins)
+{
+	return worker->options.idle != MR_CONFIG_IDLE_PARK && !worker->in_flight &&
+	       idle <= spins + mr_worker_turns_within(worker, YIELD_TURNS) &&
+	       !waiting_for_room(worker);
+}
+
 bool mr_worker_wait(struct mr_worker *worker, uint32_t idle)
 {
-	enum mr_config_idle mode = worker->options.idle;
-	uint32_t spins =
-		turns_within(worker, worker->place.may_spin ? SPIN_TURNS : SPIN_TURNS / 10);
+	uint32_t spins = spin_turns(worker);
 
 	if (!idle) {
 		rest(worker);
 		return false;
 	}
 	worker->pauses = 0;
-	if (worker->in_flight || waiting_for_room(worker)) {
+	if (stays_awake(worker, idle, spins)) {
+		if (idle > spins)
+			sched_yield();
+		else
+			__builtin_ia32_pause();
+		return idle > spins;
+	}
+	if (mr_worker_replica_tell(worker))
+		return true; /* and there is one more turn before it sleeps */
+	if (worker->in_flight || waiting_for_room(worker))
 		wait_for_write(worker, idle);
-		return true;
-	}
-	/* where the kernel needs the core for the disk, spinning is not had for the asking */
-	if ((mode == MR_CONFIG_IDLE_SPIN && worker->place.may_spin) ||
-	    (mode != MR_CONFIG_IDLE_PARK && idle <= spins)) {
-		__builtin_ia32_pause();
-		return false;
-	}
-	if (mode == MR_CONFIG_IDLE_PARK || idle > spins + turns_within(worker, YIELD_TURNS))
-		park(worker);
 	else
-		sched_yield();
+		park(worker);
 	return true;
 }

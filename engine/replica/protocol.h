@@ -152,6 +152,7 @@ struct mr_replica {
 	int32_t claimed_epoch;		/* of our own election */
 	bool leader_gone;
 	bool resigned; /* our session may be over: nothing is led or claimed */
+	bool put_off;  /* see mr_replica_put_off() */
 	/* following */
 	enum mr_follow_step step;
 	uint32_t session;
@@ -292,6 +293,15 @@ void mr_replica_sent(struct mr_replica *replica, uint32_t node, const struct mr_
  * until something happens, nobody has to look often.
  */
 bool mr_replica_is_quiet(const struct mr_replica *replica);
+
+/*
+ * As leader: batches that come soon will say how far is committed. While 'put_off' a high watermark
+ * that rose is told by them alone; by a message of its own only where one is due anyway. For a few
+ * turns of a loop: a follower shows nothing of it before it was told.
+ */
+void mr_replica_put_off(struct mr_replica *replica, bool put_off);
+/* As leader: somebody that takes our batches was not told yet how far is committed. */
+bool mr_replica_untold(const struct mr_replica *replica);
 
 /* Whether producers may append. What consumers may see is partition->high_watermark. */
 bool mr_replica_leads(const struct mr_replica *replica);

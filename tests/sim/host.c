@@ -11,6 +11,7 @@
 
 #define ACTIONS_A_TURN 32
 #define WINDOW_BYTES   4096u
+#define PUT_OFF_TURNS  4
 
 /* ---- starting and ending
  * ---------------------------------------------------------------------------- */
@@ -44,6 +45,7 @@ void sim_host_start(struct sim *sim, uint32_t node)
 			host->rig.recovered.log_start, host->rig.recovered.start.offset,
 			sim_host_now(sim, node));
 	host->alive = true;
+	host->put_off = 0;
 	host->shown = host->rig.partition.high_watermark;
 	sim_coordinator_begin(sim, node, host->incarnation);
 }
@@ -289,6 +291,19 @@ static void turn_log(struct sim *sim, struct sim_host *host)
 	host->durable = host->rig.partition.flushed;
 }
 
+/* A worker that answered its producers may wait some turns for their next records. */
+static void put_off(struct sim *sim, struct sim_host *host)
+{
+	if (host->put_off)
+		host->put_off--;
+	else if (mr_replica_untold(&host->replica) && sim_chance(sim, 50))
+		host->put_off = 1 + (uint32_t)sim_random(sim, PUT_OFF_TURNS);
+	if (!mr_replica_untold(&host->replica))
+		host->put_off = 0;
+	sim->coverage->put_off += host->put_off > 0;
+	mr_replica_put_off(&host->replica, host->put_off > 0);
+}
+
 void sim_host_turn(struct sim *sim, uint32_t node)
 {
 	struct sim_host *host = &sim->hosts[node];
@@ -296,6 +311,7 @@ void sim_host_turn(struct sim *sim, uint32_t node)
 	mr_replica_time(&host->replica, sim_host_now(sim, node));
 	turn_log(sim, host);
 	sim_disk_turn(sim, node);
+	put_off(sim, host);
 	for (int i = 0; i < ACTIONS_A_TURN && act(sim, node); i++)
 		;
 	if (!host->alive)

@@ -245,14 +245,15 @@ static void tell(const struct sim_coverage *coverage)
 	printf("for 1,000 seeds: %.0f elections, %.0f truncations, %.0f torn tails, %.0f shrinks "
 	       "and %.0f expansions of the ISR, %.0f crashes, %.0f disks lost, %.0f cuts, %.0f "
 	       "answers of the coordinator lost, %.0f producers that sent again, %.0f segments "
-	       "dropped, %.0f logs begun anew, %.0f checkpoints\n",
+	       "dropped, %.0f turns that left the high watermark to the next batches, %.0f logs "
+	       "begun anew, %.0f checkpoints\n",
 	       (double)coverage->elections / thousands, (double)coverage->truncations / thousands,
 	       (double)coverage->torn / thousands, (double)coverage->shrinks / thousands,
 	       (double)coverage->expansions / thousands, (double)coverage->crashes / thousands,
 	       (double)coverage->disks_lost / thousands, (double)coverage->cuts / thousands,
 	       (double)coverage->unknown / thousands, (double)coverage->resent / thousands,
-	       (double)coverage->dropped / thousands, (double)coverage->begun_anew / thousands,
-	       (double)coverage->checkpoints / thousands);
+	       (double)coverage->dropped / thousands, (double)coverage->put_off / thousands,
+	       (double)coverage->begun_anew / thousands, (double)coverage->checkpoints / thousands);
 	if (coverage->promotions)
 		printf("for 1,000 seeds: %.0f promotions, %.0f attempts to take over\n",
 		       (double)coverage->promotions / thousands,

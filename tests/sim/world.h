@@ -60,10 +60,11 @@ struct sim_host {
 	uint64_t durable;	   /* flushed when it was last looked at, and through a crash */
 	uint64_t shown;		   /* high watermark in this life */
 	uint64_t stalled_until_ns; /* its disk */
-	uint64_t epoch_start;	   /* observer: its log's end when it began to lead ... */
-	int32_t led_epoch;	   /* ... this epoch */
-	size_t noted;		   /* batches of its log that the observer knows to be durable */
-	uint64_t log_start;	   /* the highest that the observer saw, of any life and disk */
+	uint32_t put_off;     /* turns in which batches are waited for to tell what is committed */
+	uint64_t epoch_start; /* observer: its log's end when it began to lead ... */
+	int32_t led_epoch;    /* ... this epoch */
+	size_t noted;	      /* batches of its log that the observer knows to be durable */
+	uint64_t log_start;   /* the highest that the observer saw, of any life and disk */
 	bool alive;
 	uint64_t leaves_until_ns; /* what it proposed to leave the ISR may be carried out so late */
 	bool lost_data;		  /* it lost what it had, and holds nothing yet that counts */
@@ -72,7 +73,7 @@ struct sim_host {
 struct sim_coverage {
 	uint64_t runs, steps, delivered, completions, answered;
 	uint64_t elections, truncations, torn, shrinks, expansions, crashes, cuts, disks_lost,
-		unknown, resent, dropped, begun_anew, checkpoints, promotions, takeovers;
+		unknown, resent, dropped, put_off, begun_anew, checkpoints, promotions, takeovers;
 };
 
 struct sim {

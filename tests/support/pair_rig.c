@@ -66,6 +66,7 @@ void pair_defaults(void)
 	memset(&pair, 0, sizeof(pair));
 	pair.tail_bytes = 1u << 20;
 	pair.lag_max_ns = PAIR_MS(60000);
+	pair.heartbeat_ns = PAIR_MS(20);
 	pair.window_bytes = 512u << 10;
 	pair.min_insync = 1;
 	pair.idle = MR_CONFIG_IDLE_PARK;
@@ -85,8 +86,8 @@ static struct mr_replica_options replica_options(uint32_t node)
 		.min_insync_replicas = pair.min_insync,
 		.window_bytes = pair.window_bytes,
 		.lag_max_ns = pair.lag_max_ns,
-		.ask_again_ns = PAIR_MS(200),
-		.heartbeat_ns = PAIR_MS(20),
+		.ask_again_ns = 10 * pair.heartbeat_ns,
+		.heartbeat_ns = pair.heartbeat_ns,
 	};
 }
 

@@ -73,7 +73,7 @@ struct pair {
 	bool hold_parcels;	/* with batches: not given back */
 	uint64_t batches_below; /* batches that end above it do not arrive */
 	/* how the hosts are made */
-	uint64_t tail_bytes, lag_max_ns;
+	uint64_t tail_bytes, lag_max_ns, heartbeat_ns;
 	uint32_t window_bytes, min_insync;
 	uint32_t state_padding;	 /* behind a state, so that it has more pieces */
 	uint32_t damaged_states; /* of first pieces, so many */

@@ -739,6 +739,102 @@ Test(protocol, a_newer_epoch_is_looked_up_and_an_older_one_told)
 	end();
 }
 
+/* ---- how far is committed ------------------------------------------------ */
+
+/* This node leads; LEADER and OTHER have all 40 records, and were told that. */
+static void lead_both(void)
+{
+	begin(0, 40);
+	lead();
+	let_fetch(9, 7, 40);
+	(void)next_said(LEADER, MR_FEED_WATERMARK);
+	mr_replica_connected(&replica, OTHER, 9, false);
+	receive(OTHER, MR_FEED_ASK, 8, 40);
+	(void)next_said(OTHER, MR_FEED_ANSWER);
+	receive(OTHER, MR_FEED_FETCH, 8, 40);
+	cr_assert_eq(next_said(LEADER, MR_FEED_WATERMARK).high_watermark, 40);
+	(void)next_said(OTHER, MR_FEED_WATERMARK);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert_not(mr_replica_untold(&replica));
+}
+
+/* One more record, to one of them. Returns the high watermark that went with it. */
+static uint64_t send_one(uint32_t node)
+{
+	struct mr_feed_entry entry;
+	uint64_t offset;
+
+	cr_assert_gt(mr_replica_sendable(&replica, node, &offset), 0);
+	mr_replica_describe(&replica, node, &entry);
+	entry.offset = offset;
+	entry.end_offset = offset + 1;
+	entry.bytes = 10;
+	mr_replica_sent(&replica, node, &entry);
+	return entry.high_watermark;
+}
+
+Test(protocol, batches_tell_what_is_committed_if_the_message_is_put_off)
+{
+	lead_both();
+	partition.high_watermark = 41;
+	partition.log_end = 42;
+	mr_replica_put_off(&replica, true);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert(mr_replica_untold(&replica));
+	cr_assert_eq(send_one(LEADER), 41);
+	cr_assert(mr_replica_untold(&replica), "the other one was not told");
+	cr_assert_eq(send_one(OTHER), 41);
+	cr_assert_not(mr_replica_untold(&replica));
+	mr_replica_put_off(&replica, false);
+	(void)next(MR_ACTION_NOTHING);
+	end();
+}
+
+Test(protocol, what_was_put_off_is_told_to_those_who_were_not)
+{
+	lead_both();
+	partition.high_watermark = 41;
+	partition.log_end = 42;
+	mr_replica_put_off(&replica, true);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert_eq(send_one(LEADER), 41);
+	mr_replica_put_off(&replica, false);
+	cr_assert_eq(next_said(OTHER, MR_FEED_WATERMARK).high_watermark, 41);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert_not(mr_replica_untold(&replica));
+	end();
+}
+
+/* Who forgets to end it costs a heartbeat, no more; and who asks is answered. */
+Test(protocol, what_is_due_anyway_is_not_put_off)
+{
+	lead_both();
+	partition.high_watermark = 41;
+	mr_replica_put_off(&replica, true);
+	(void)next(MR_ACTION_NOTHING);
+	receive(OTHER, MR_FEED_FETCH, 8, 40);
+	cr_assert_eq(next_said(OTHER, MR_FEED_WATERMARK).high_watermark, 41);
+	(void)next(MR_ACTION_NOTHING);
+	mr_replica_time(&replica, MS(52));
+	cr_assert_eq(next_said(LEADER, MR_FEED_WATERMARK).high_watermark, 41);
+	cr_assert_eq(next_said(OTHER, MR_FEED_WATERMARK).high_watermark, 41);
+	cr_assert_not(mr_replica_untold(&replica));
+	end();
+}
+
+Test(protocol, who_does_not_take_batches_is_not_waited_for)
+{
+	lead_both();
+	partition.high_watermark = 41;
+	mr_replica_disconnected(&replica, OTHER);
+	cr_assert(mr_replica_untold(&replica));
+	mr_replica_disconnected(&replica, LEADER);
+	cr_assert_not(mr_replica_untold(&replica));
+	end();
+}
+
+/* ---- who leads ----------------------------------------------------------- */
+
 /* The session with the coordinator may be over: whoever is elected now must be alone. */
 Test(protocol, who_resigns_does_not_lead_that_epoch_again)
 {

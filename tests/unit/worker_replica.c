@@ -318,6 +318,94 @@ Test(worker_replica, what_the_next_leader_has_is_not_taken_twice, .init = pair_b
 
 /* ---- sleeping ------------------------------------------------------------------------------- */
 
+/* No heartbeat comes in a test's time, and no record either: it is told before the worker sleeps.
+ */
+static void tells_before_it_sleeps(enum mr_config_idle idle, enum mr_acks acks)
+{
+	struct pair_client client;
+
+	pair_defaults();
+	pair.idle = idle;
+	pair.heartbeat_ns = PAIR_MS(60000);
+	pair_begin();
+	pair_open_client(&client, 0, 1, acks);
+	for (uint64_t number = 1; number <= 200; number++) {
+		pair_publish(&client, 1, 100);
+		pair_await(pair_acknowledged(&client) == number);
+		if (number % 3 == 0) /* else the next batch may say it */
+			pair_await(pair_page(1)->committed_offset == number);
+	}
+	pair_await(pair_page(1)->committed_offset == 200);
+	pair_check_equal();
+	pair_close_client(&client);
+	pair_end();
+}
+
+Test(worker_replica, who_parks_at_once_tells_before)
+{
+	tells_before_it_sleeps(MR_CONFIG_IDLE_PARK, MR_ACKS_COMMITTED);
+}
+
+Test(worker_replica, who_spins_a_while_tells_before_it_parks)
+{
+	tells_before_it_sleeps(MR_CONFIG_IDLE_ADAPTIVE, MR_ACKS_COMMITTED);
+}
+
+Test(worker_replica, who_never_sleeps_tells_soon)
+{
+	tells_before_it_sleeps(MR_CONFIG_IDLE_SPIN, MR_ACKS_COMMITTED);
+}
+
+Test(worker_replica, what_nobody_waits_for_is_told_at_once)
+{
+	tells_before_it_sleeps(MR_CONFIG_IDLE_PARK, MR_ACKS_DISK);
+}
+
+/* Nothing comes that would end the sleep: who slept before it told would park again and again. */
+Test(worker_replica, what_was_put_off_does_not_sleep_with_the_worker, .fini = pair_end)
+{
+	struct pair_client client;
+	uint64_t parks;
+
+	pair_defaults();
+	pair.heartbeat_ns = PAIR_MS(60000);
+	pair_begin();
+	pair_open_client(&client, 0, 1, MR_ACKS_COMMITTED);
+	pair.hold_flushed = true;
+	pair_publish(&client, 1, 100);
+	pair_await(pair_page(0)->flushed_offset == 1 && pair_page(1)->flushed_offset == 1);
+	parks = pair.hosts[0].worker_counters[MR_COUNT_PARKS];
+	pair.hold_flushed = false;
+	pair_await(pair_page(1)->committed_offset == 1);
+	cr_assert_leq(pair.hosts[0].worker_counters[MR_COUNT_PARKS] - parks, 4);
+	pair_close_client(&client);
+}
+
+/* Its disk stands still, and nothing ends the worker's sleep: it is told all the same. */
+Test(worker_replica, who_waits_for_its_disk_tells_before, .fini = pair_end)
+{
+	struct pair_client client;
+
+	pair_defaults();
+	pair.idle = MR_CONFIG_IDLE_ADAPTIVE;
+	pair.heartbeat_ns = PAIR_MS(60000);
+	pair_begin();
+	pair_open_client(&client, 0, 1, MR_ACKS_COMMITTED);
+	pair.hold_flushed = true;
+	pair_publish(&client, 1, 100);
+	pair_await(pair_page(0)->flushed_offset == 1 && pair_page(1)->flushed_offset == 1);
+	mr_io_fake_allow(pair.hosts[0].io, 0);
+	pair_publish(&client, 1, 100);
+	pair_await(pair_page(1)->flushed_offset == 2);
+	cr_assert_eq(pair_page(1)->committed_offset, 0);
+	pair.hold_flushed = false;
+	pair_await(pair_acknowledged(&client) == 1);
+	pair_await(pair_page(1)->committed_offset == 1);
+	mr_io_fake_allow(pair.hosts[0].io, MR_IO_FAKE_ALL);
+	pair_await(pair_acknowledged(&client) == 2 && pair_page(1)->committed_offset == 2);
+	pair_close_client(&client);
+}
+
 /* Nothing happens: it says where it is now and then, and sleeps. */
 Test(worker_replica, who_has_nothing_to_do_sleeps, .init = pair_begin_as_usual, .fini = pair_end)
 {
