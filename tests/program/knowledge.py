@@ -89,6 +89,9 @@ class Knowledge(support.Program):
         self.assertRegex(out, r"cleaning dropped 1 records of this key up to here:\n +2 .*range")
         self.assertRegex(out, r"alert hot: raised ")
         self.assertRegex(self.good("explain", "press-9@0:2").out, "dropped by cleaning: range")
+        early = self.good("explain", "press-9@0:1", "--window", "avg").out
+        self.assertEqual([float(line.split()[-1]) for line in early.splitlines()
+                          if " share " in line], [0.5714, 0.4286], "of the weights in use")
         only = self.good("explain", "press-9@0:5", "--window", "peak").out
         self.assertIn("peak = 98", only)
         self.assertNotIn("avg =", only)
