@@ -840,26 +840,6 @@ void mr_replica_received(struct mr_replica *replica, uint32_t node,
 /* ---- what to do
  * --------------------------------------------------------------------------------- */
 
-static bool is_untold(const struct mr_replica *replica, const struct mr_replica_peer *peer)
-{
-	return peer->fetching && replica->partition->high_watermark > peer->told_watermark;
-}
-
-bool mr_replica_untold(const struct mr_replica *replica)
-{
-	uint64_t left = replica->options.replicas & ~bit(replica->options.self);
-
-	for (; left && replica->role == MR_ROLE_LEADER; left &= left - 1)
-		if (is_untold(replica, &replica->peers[__builtin_ctzll(left)]))
-			return true;
-	return false;
-}
-
-void mr_replica_put_off(struct mr_replica *replica, bool put_off)
-{
-	replica->put_off = put_off;
-}
-
 static bool leader_says(struct mr_replica *replica, uint32_t node, struct mr_feed_entry *entry)
 {
 	struct mr_replica_peer *peer = &replica->peers[node];
@@ -872,7 +852,7 @@ static bool leader_says(struct mr_replica *replica, uint32_t node, struct mr_fee
 	if (mr_replica_says_state(replica, node, entry))
 		return true;
 	if (!peer->fetching ||
-	    !(peer->watermark_due || (!replica->put_off && is_untold(replica, peer)) ||
+	    !(peer->watermark_due || (!replica->put_off && mr_replica_peer_untold(replica, peer)) ||
 	      mr_replica_heartbeat_due(replica, node)))
 		return false;
 	*entry = (struct mr_feed_entry){

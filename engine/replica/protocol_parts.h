@@ -40,6 +40,8 @@ void mr_replica_truncate_to(struct mr_replica *replica, uint64_t offset, bool re
 
 /* ---- protocol_quiet.c ------------------------------------------------------------------------ */
 
+/* A leader has not told it how far is committed. */
+bool mr_replica_peer_untold(const struct mr_replica *replica, const struct mr_replica_peer *peer);
 /* A leader says where it is, though the follower was told. */
 bool mr_replica_heartbeat_due(const struct mr_replica *replica, uint32_t node);
 /* A follower says what it has flushed, though that did not change. */

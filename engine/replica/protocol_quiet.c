@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How often leader and follower say again what the other knows (protocol.h): a word may be lost. A
+ * When a leader says how far is committed, and how often leader and follower say again what the
+ * other knows (protocol.h): a word may be lost. A
  * part of the protocol's machine: runs where that does, owns nothing but its struct.
  *
  * On a connection that is watched neither a word nor the other host is lost without a sign, and
@@ -19,6 +20,26 @@ static bool another_round(const struct mr_replica *replica, uint64_t since_ns)
 static bool has_all(const struct mr_replica *replica, uint32_t node)
 {
 	return replica->partition->replica_flushed[node] >= replica->partition->log_end;
+}
+
+bool mr_replica_peer_untold(const struct mr_replica *replica, const struct mr_replica_peer *peer)
+{
+	return peer->fetching && replica->partition->high_watermark > peer->told_watermark;
+}
+
+bool mr_replica_untold(const struct mr_replica *replica)
+{
+	uint64_t left = replica->options.replicas & ~bit(replica->options.self);
+
+	for (; left && replica->role == MR_ROLE_LEADER; left &= left - 1)
+		if (mr_replica_peer_untold(replica, &replica->peers[__builtin_ctzll(left)]))
+			return true;
+	return false;
+}
+
+void mr_replica_put_off(struct mr_replica *replica, bool put_off)
+{
+	replica->put_off = put_off;
 }
 
 bool mr_replica_heartbeat_due(const struct mr_replica *replica, uint32_t node)
