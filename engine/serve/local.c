@@ -30,7 +30,8 @@ static void send_or_hang_up(struct mr_local_session *session, struct mr_message_
 	if (session->ended)
 		return;
 	/* a client that does not read its answers is not waited for */
-	if (mr_packet_send(session->socket, head, body, bytes, fds, fd_count) < 0)
+	if (session->unsent ||
+	    mr_packet_send(session->socket, head, body, bytes, fds, fd_count) < 0)
 		mr_local_hang_up(session);
 }
 
@@ -63,27 +64,78 @@ void mr_local_refuse(struct mr_local_session *session, const struct mr_message_h
 	send_or_hang_up(session, &head, &body, sizeof(body), NULL, 0);
 }
 
-/* Text in as many packets as it needs; all but the last say that more follows. */
-static void reply_text(struct mr_local_session *session, const struct mr_message_header *request,
-		       const char *text)
+/*
+ * Text in as many packets as it needs; all but the last say that more follows. 0; -EAGAIN: the
+ * socket took the first *sent bytes and is full; or another error.
+ */
+static int send_text(struct mr_local_session *session, struct mr_message_header head,
+		     const char *text, size_t *sent)
 {
-	size_t bytes = strlen(text), sent = 0;
+	size_t bytes = strlen(text);
 
+	*sent = 0;
 	do {
-		struct mr_message_header head = {
-			.type = request->type,
-			.request_id = request->request_id,
-			.flags = MR_MESSAGE_REPLY,
-		};
-		size_t part = bytes - sent;
+		size_t part = bytes - *sent;
+		int r;
 
+		head.flags = MR_MESSAGE_REPLY;
 		if (part > MR_PACKET_BODY_MAX) {
 			part = MR_PACKET_BODY_MAX;
 			head.flags |= MR_MESSAGE_MORE;
 		}
-		send_or_hang_up(session, &head, text + sent, part, NULL, 0);
-		sent += part;
-	} while (sent < bytes && !session->ended);
+		r = mr_packet_send(session->socket, &head, text + *sent, part, NULL, 0);
+		if (r < 0)
+			return r;
+		*sent += part;
+	} while (*sent < bytes);
+	return 0;
+}
+
+static int watch(struct mr_local_session *session, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = session};
+
+	return epoll_ctl(session->local->options.epoll_fd, EPOLL_CTL_MOD, session->socket, &event);
+}
+
+/*
+ * A text may be longer than a socket takes at once, and the client no faster than it is: the rest
+ * goes when there is room. Until then nothing else is taken from it, nor told.
+ */
+static void reply_text(struct mr_local_session *session, const struct mr_message_header *request,
+		       const char *text)
+{
+	struct mr_message_header head = {.type = request->type, .request_id = request->request_id};
+	size_t sent;
+	int r;
+
+	if (session->ended)
+		return;
+	r = session->unsent ? -EPROTO : send_text(session, head, text, &sent);
+	if (r == -EAGAIN) {
+		session->unsent = strdup(text + sent);
+		session->unsent_at = 0;
+		session->unsent_head = head;
+		r = session->unsent ? watch(session, EPOLLOUT) : -ENOMEM;
+	}
+	if (r < 0)
+		mr_local_hang_up(session);
+}
+
+static void send_rest(struct mr_local_session *session)
+{
+	size_t sent;
+	int r = send_text(session, session->unsent_head, session->unsent + session->unsent_at,
+			  &sent);
+
+	session->unsent_at += sent;
+	if (r == 0) {
+		free(session->unsent);
+		session->unsent = NULL;
+		r = watch(session, EPOLLIN);
+	}
+	if (r < 0 && r != -EAGAIN)
+		mr_local_hang_up(session);
 }
 
 struct mr_local_ticket *mr_local_ticket_new(struct mr_local_session *session,
@@ -303,6 +355,8 @@ void mr_local_hang_up(struct mr_local_session *session)
 	(void)epoll_ctl(local->options.epoll_fd, EPOLL_CTL_DEL, session->socket, NULL);
 	(void)close(session->socket); /* gone either way */
 	session->socket = -1;
+	free(session->unsent);
+	session->unsent = NULL;
 	for (ticket = local->tickets; ticket; ticket = ticket->next)
 		if (ticket->session == session)
 			ticket->session = NULL;
@@ -341,7 +395,14 @@ static void session_ready(struct mr_local_source *source, uint32_t events)
 	struct mr_local_session *session = (struct mr_local_session *)source;
 	int i;
 
-	for (i = 0; i < PACKETS_A_TURN && !session->ended; i++)
+	if (session->unsent) {
+		if (events & (EPOLLHUP | EPOLLERR))
+			mr_local_hang_up(session);
+		else
+			send_rest(session);
+		return;
+	}
+	for (i = 0; i < PACKETS_A_TURN && !session->ended && !session->unsent; i++)
 		if (!take_packet(session, &session->local->packet))
 			break;
 	if (!session->ended && (events & (EPOLLHUP | EPOLLERR)) && !(events & EPOLLIN))
@@ -456,7 +517,7 @@ void mr_local_at_work(struct mr_local *local)
 		if (!session->greeted && !session->ended)
 			(void)take_packet(session, &local->early);
 		/* whose socket is full has signs enough, or does not read: the next answer tells */
-		else if (!session->ended)
+		else if (!session->ended && !session->unsent)
 			(void)mr_packet_send(session->socket, &head, NULL, 0, NULL, 0);
 	}
 }

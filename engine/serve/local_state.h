@@ -80,6 +80,10 @@ struct mr_local_session {
 	uint64_t next_id; /* names of lanes and waits on this connection */
 	uint32_t lane_count;
 	uint32_t wait_count;
+	/* Of a text that the socket had no room for: sent as the client reads; NULL: none. */
+	char *unsent;
+	size_t unsent_at;
+	struct mr_message_header unsent_head;
 	bool greeted;
 	bool ended; /* swept when no event can name it */
 	char name[64];

@@ -78,7 +78,20 @@ static int carry_out(void *engine, const char *json, struct mr_local_ticket *tic
 	return 0;
 }
 
-static const struct mr_local_host operations = {.admin = carry_out};
+#define LONG_BYTES (4u << 20) /* many times what a socket takes at once */
+
+static int answer_at_length(void *engine, const char *json, struct mr_local_ticket *ticket,
+			    char **reply, struct mr_error *err)
+{
+	admins++;
+	*reply = calloc(1, LONG_BYTES + 1);
+	cr_assert_not_null(*reply);
+	for (size_t i = 0; i < LONG_BYTES; i++)
+		(*reply)[i] = (char)('a' + i % 23);
+	return 0;
+}
+
+static struct mr_local_host operations = {.admin = carry_out};
 
 static void turn(void)
 {
@@ -136,6 +149,55 @@ Test(local, who_comes_while_the_engine_is_at_work_is_greeted)
 	cr_assert_eq(admins, 2);
 	close(late);
 	close(first);
+	end();
+}
+
+/* The next packet of text, which must go on at 'at'. False: there is none now. */
+static bool hear_text(int fd, size_t *at, bool *last)
+{
+	int r = mr_packet_receive(fd, &packet);
+
+	if (r == -EAGAIN)
+		return false;
+	cr_assert_eq(r, 0);
+	cr_assert_eq(packet.head.request_id, 7);
+	for (size_t i = 0; i < packet.body_bytes; i++)
+		cr_assert_eq(packet.body[i], 'a' + (*at + i) % 23);
+	*at += packet.body_bytes;
+	*last = !(packet.head.flags & MR_MESSAGE_MORE);
+	return true;
+}
+
+Test(local, an_answer_longer_than_the_socket_waits_for_who_reads_it)
+{
+	size_t at = 0;
+	bool last = false;
+	int fd;
+
+	operations.admin = answer_at_length;
+	begin();
+	fd = come();
+	say_hello(fd);
+	turn();
+	cr_assert_eq(hear(fd), MR_MESSAGE_REPLY);
+	say(fd, MR_MESSAGE_ADMIN, "{}", 2);
+	say(fd, MR_MESSAGE_ADMIN, "{}", 2);
+	turn();
+	cr_assert_eq(admins, 1, "what else it asks for waits");
+	mr_local_at_work(local); /* says nothing in the middle of a text */
+	for (int i = 0; i < 1000 && !last; i++) {
+		while (!last && hear_text(fd, &at, &last))
+			continue;
+		cr_assert(last || at < LONG_BYTES);
+		if (!last)
+			turn();
+	}
+	cr_assert(last);
+	cr_assert_eq(at, LONG_BYTES);
+	turn();
+	cr_assert_eq(admins, 2, "and comes next");
+	close(fd); /* in the middle of it */
+	turn();
 	end();
 }
 
