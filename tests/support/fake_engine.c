@@ -171,21 +171,27 @@ static uint64_t end_offset(struct fake_engine *engine, uint32_t p)
 }
 
 /* One batch of what the lane has. False: nothing, or no room. */
-static bool drain(struct fake_engine *engine, uint32_t at)
+static bool drain(struct fake_engine *engine, uint32_t number)
 {
-	struct fake_lane *lane = &engine->lanes[at];
+	struct fake_lane *lane = &engine->lanes[number];
 	uint64_t *expected = &engine->next_number[lane->partition][lane->producer_id];
 	struct mr_batch_identity identity = {.producer_id = lane->producer_id, .leader_epoch = 7};
 	int64_t available = mr_lane_reader_poll(&lane->reader, NULL);
 	uint32_t ahead = 0, frames = 0, fresh = 0, bytes = 0;
+	enum mr_config_compression compression = engine->knobs->compression;
 	struct mr_batch_writer writer;
+	uint8_t *at;
 
 	mr_assert(available >= 0);
 	if (available == 0 || engine->take_count == FAKE_TAKES_MAX ||
 	    !open_group(engine, lane->partition))
 		return false;
 	identity.base_offset = end_offset(engine, lane->partition);
-	mr_batch_begin(&writer, mr_group_at(&engine->groups[lane->partition]), ROOM_BYTES / 2);
+	at = mr_group_at(&engine->groups[lane->partition]);
+	if (compression)
+		mr_compressor_begin(engine->compressor, compression, &writer, ROOM_BYTES / 2);
+	else
+		mr_batch_begin(&writer, at, ROOM_BYTES / 2);
 	while (ahead < available && bytes < DRAIN_BYTES / 2) {
 		struct mr_lane_frame f;
 
@@ -208,6 +214,9 @@ static bool drain(struct fake_engine *engine, uint32_t at)
 	}
 	mr_lane_reader_take(&lane->reader, ahead, frames);
 	if (fresh > 0) {
+		if (compression)
+			identity.attributes = mr_compressor_place(engine->compressor, compression,
+								  &writer, at, ROOM_BYTES / 2);
 		bytes = (uint32_t)mr_batch_end(&writer, &identity);
 		mr_group_add(&engine->groups[lane->partition], bytes, fresh);
 		mr_tail_publish_appended(&engine->tails[lane->partition],
@@ -218,7 +227,7 @@ static bool drain(struct fake_engine *engine, uint32_t at)
 		*expected = lane->reader.next_number;
 	}
 	engine->takes[engine->take_count++] = (struct fake_take){
-		.lane = at,
+		.lane = number,
 		.index = mr_lane_reader_index(&lane->reader),
 		.number = lane->reader.next_number,
 		.base_offset = fresh == frames ? identity.base_offset : MR_OFFSET_UNKNOWN,
@@ -717,6 +726,8 @@ struct fake_engine *fake_engine_start(struct fake_log *log, struct fake_knobs *k
 	engine->knobs = knobs;
 	if (knobs->idle_ms == 0)
 		knobs->idle_ms = 1;
+	if (knobs->compression)
+		mr_assert(mr_compressor_new(ROOM_BYTES / 2, &engine->compressor, NULL) == 0);
 	log->starts++;
 	for (int i = 0; i < FAKE_SESSIONS_MAX; i++)
 		engine->sessions[i].socket = -1;
@@ -752,5 +763,6 @@ void fake_engine_kill(struct fake_engine *engine)
 	}
 	for (int i = 0; i < FAKE_SESSIONS_MAX; i++)
 		end_session(engine, i);
+	mr_compressor_free(engine->compressor);
 	free(engine);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "attach.h"
+#include "compress.h"
 #include "group.h"
 #include "lane.h"
 #include "tail.h"
@@ -75,6 +76,7 @@ struct fake_knobs {
 	_Atomic int signs;	 /* that it is at work, before each answer, 30 ms apart */
 	_Atomic int idle_ms;	 /* how long its thread sleeps: bells must wake it */
 	_Atomic uint64_t rings;	 /* taken by workers */
+	enum mr_config_compression compression; /* of its batches; before it starts */
 };
 
 struct fake_take {
@@ -122,6 +124,7 @@ struct fake_engine {
 	struct fake_take takes[FAKE_TAKES_MAX];
 	uint32_t take_count;
 	struct mr_packet packet;
+	struct mr_compressor *compressor;
 };
 
 /* An empty log; segments are files without a name. */
