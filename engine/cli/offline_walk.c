@@ -145,8 +145,14 @@ static int visit_group(struct walk *walk, const struct mr_group_header *group, s
 		r = visitor->record ? open_records(walk, at, &header, &reader, err) : 0;
 		if (r < 0)
 			return r;
-		while (visitor->record && mr_batch_next(&reader, &message) == 1)
+		while (visitor->record && (r = mr_batch_next(&reader, &message)) == 1)
 			visitor->record(&message, visitor->arg);
+		if (r < 0) {
+			mr_error_set(err, r,
+				     "the batch at offset %" PRIu64 ": a record is malformed",
+				     header.base_offset);
+			return damaged(walk, err);
+		}
 		at += header.total_bytes;
 	}
 	return 0;
