@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two engines that know each other, for tests of the whole program."""
 import os
+import random
 import signal
 import socket
 
@@ -83,16 +84,29 @@ class Host:
         return [row for row in ran.json_lines() if row["what"] == "batch"]
 
 
+def free_ports(count):
+    """Below those that the kernel gives to connections: a host that is away finds its own again."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        end = int(file.read().split()[0])
+    found = []
+    for port in random.sample(range(1024, end), 1000):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+        except OSError:
+            continue
+        if len(found) == count:
+            return found
+    raise OSError(f"no {count} free ports below {end}")
+
+
 class TwoHosts(support.Program):
     """Engines a and b, not started yet."""
 
     def setUp(self):
         super().setUp()
         names = ("a", "b")
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets)}
-        for one in sockets:
-            one.close()
+        ports = dict(zip(names, free_ports(len(names))))
         self.a, self.b = (Host(self, name, i, ports) for i, name in enumerate(names))
 
     def start_both(self):
