@@ -144,11 +144,13 @@ bool mr_control_names_heard(struct mr_control_peers *peers, uint32_t node, const
 	const json_t *list = json_object_get(json, "keeps");
 	struct mr_peer_names *names = &peers->names[node];
 
+	if (!gone && !json_is_array(list))
+		return false;
+	peers->names_due = true;
 	if (gone)
 		forget(names, gone);
-	peers->names_due = true;
 	if (!json_is_array(list))
-		return gone != NULL;
+		return true;
 	if (json_is_true(json_object_get(json, "anew")))
 		forget_all(names);
 	heard_names(names, list);

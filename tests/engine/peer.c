@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine_rig.h"
 #include "log/checkpoint.h"
@@ -226,6 +227,38 @@ Test(peer, names_of_other_hosts_are_known, .init = setup, .fini = teardown)
 	said = hear("\"keeps\"");
 	cr_expect_str_eq(said, "{\"keeps\":[\"last\"]}");
 	free(said);
+}
+
+/* Once a second at most, what became due is written. */
+static void pass_a_second(void)
+{
+	mr_test_engine_advance(&host, 1100);
+	settle();
+	(void)poll(NULL, 0, 50);
+	settle();
+}
+
+static bool names_are_written(void)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), "%s/elsewhere", host.data);
+	return unlink(path) == 0;
+}
+
+/* They are in a file, which other news do not touch. */
+Test(peer, names_are_written_down_when_they_change, .init = setup, .fini = teardown)
+{
+	say("{\"keeps\":[\"far\"],\"anew\":true}");
+	pass_a_second();
+	cr_assert(names_are_written());
+	say("{\"disk\":{\"state\":\"well\",\"why\":\"\"}}");
+	say("{\"keeps\":7}");
+	pass_a_second();
+	cr_expect_not(names_are_written());
+	say("{\"keeps_no_more\":\"far\"}");
+	pass_a_second();
+	cr_expect(names_are_written());
 }
 
 /* A host that refuses is not answered with a refusal. */
