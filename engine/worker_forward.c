@@ -307,11 +307,6 @@ static void append_written(struct mr_worker *worker, struct mr_worker_partition 
 	mr_worker_replica_appended(worker, partition, coming->at, header);
 }
 
-static bool compresses(const struct mr_worker_partition *partition)
-{
-	return partition->compression != MR_CONFIG_COMPRESSION_NONE;
-}
-
 /* As many of the records behind the first 'known' as there is room for. */
 static void encode_rest(const uint8_t *bytes, const struct mr_batch_header *header, uint32_t known,
 			struct mr_batch_writer *writer)
@@ -338,7 +333,7 @@ static bool append_rest(struct mr_worker *worker, struct mr_worker_partition *pa
 
 	if (!make_room(worker, partition, wanted, &rest))
 		return false;
-	if (compresses(partition)) {
+	if (mr_worker_compresses(partition)) {
 		mr_compressor_begin(partition->compressor, partition->compression, &rest.writer,
 				    rest.room);
 		encode_rest(bytes, header, known, &rest.writer);
@@ -367,7 +362,7 @@ static bool append_whole(struct mr_worker *worker, struct mr_worker_partition *p
 			   .record_count = header->record_count},
 	};
 
-	if (!compresses(partition) || (header->attributes & MR_BATCH_CODEC_MASK)) {
+	if (!mr_worker_compresses(partition) || (header->attributes & MR_BATCH_CODEC_MASK)) {
 		whole.header.base_offset = partition->state.log_end;
 		whole.header.leader_epoch = partition->state.leader_epoch;
 		return mr_worker_replica_append(worker, partition, bytes, &whole.header);

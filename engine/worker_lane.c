@@ -280,31 +280,35 @@ struct place {
 	bool by_staging;
 };
 
-/* As encode_frames(), of a batch that begins in the staging buffer, with so much room. */
+/*
+ * As encode_frames(), of a batch that begins in the staging buffer. The bound is passed only for a
+ * record that is larger; one that leaves no room to compress it does not fit at all.
+ */
 static uint32_t encode_staged(struct mr_worker_lane *lane, uint32_t available, uint32_t room,
 			      struct mr_batch_writer *writer, int *status, struct mr_error *err)
 {
 	const struct mr_worker_partition *partition = lane->partition;
+	uint32_t rooms[] = {room < DRAIN_BYTES_TO_SHRINK ? room : DRAIN_BYTES_TO_SHRINK, room};
+	uint32_t slots = 0, i;
 
-	mr_compressor_begin(partition->compressor, partition->compression, writer, room);
-	return encode_frames(lane, available, writer, status, err);
+	for (i = 0; i < mr_array_count(rooms); i++) {
+		mr_compressor_begin(partition->compressor, partition->compression, writer,
+				    rooms[i]);
+		slots = encode_frames(lane, available, writer, status, err);
+		if (writer->record_count || *status < 0)
+			break;
+	}
+	return slots;
 }
 
-/*
- * As encode_frames(), of a batch that begins here. On the way through the staging buffer the bound
- * is passed only for a record that is larger; and one that leaves no room to compress it is encoded
- * where it is to lie.
- */
-static uint32_t encode_batch(struct mr_worker_lane *lane, uint32_t available,
-			     const struct place *place, struct mr_batch_writer *writer, int *status,
-			     struct mr_error *err)
+/* As encode_frames(), of a batch that begins here: where it is to lie, if not by way of staging. */
+static inline uint32_t encode_batch(struct mr_worker_lane *lane, uint32_t available,
+				    const struct place *place, struct mr_batch_writer *writer,
+				    int *status, struct mr_error *err)
 {
-	uint32_t rooms[] = {place->room, place->room}, slots, i;
+	if (place->by_staging) {
+		uint32_t slots = encode_staged(lane, available, place->room, writer, status, err);
 
-	if (rooms[0] > DRAIN_BYTES_TO_SHRINK)
-		rooms[0] = DRAIN_BYTES_TO_SHRINK;
-	for (i = 0; place->by_staging && i < mr_array_count(rooms); i++) {
-		slots = encode_staged(lane, available, rooms[i], writer, status, err);
 		if (writer->record_count || *status < 0)
 			return slots;
 	}
@@ -322,11 +326,6 @@ static uint32_t end_batch(const struct mr_worker_partition *partition,
 			mr_compressor_place(partition->compressor, partition->compression, writer,
 					    place->at, place->room);
 	return (uint32_t)mr_batch_end(writer, identity);
-}
-
-static bool compresses(const struct mr_worker_partition *partition)
-{
-	return partition->compression != MR_CONFIG_COMPRESSION_NONE;
 }
 
 /*
@@ -581,7 +580,8 @@ struct mr_lane_drain mr_worker_drain_for_leader(struct mr_worker_partition *part
 	if (place.room > partition->log_options.batch_bytes_max)
 		place.room =
 			partition->log_options.batch_bytes_max; /* as the leader's, one hopes */
-	place.by_staging = compresses(partition) && letter->compressed && !may_be_known(lane);
+	place.by_staging =
+		mr_worker_compresses(partition) && letter->compressed && !may_be_known(lane);
 	slots = encode_batch(lane, available, &place, &writer, &status, &err);
 	drain.frames = (uint32_t)writer.record_count;
 	drain.bytes = slots * MR_SLOT_BYTES;
@@ -657,7 +657,7 @@ struct mr_lane_drain mr_worker_drain(struct mr_worker_partition *partition,
 	struct mr_answers *answers = answers_of(lane);
 	struct mr_lane_drain drain = {0};
 	struct mr_batch_writer writer;
-	struct place place = {.by_staging = compresses(partition)};
+	struct place place = {.by_staging = mr_worker_compresses(partition)};
 	struct mr_error err;
 	uint32_t available, slots;
 	enum mr_log_room verdict;

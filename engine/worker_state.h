@@ -96,6 +96,11 @@ struct mr_worker_partition {
 	char read_only_reason[248];
 };
 
+static inline bool mr_worker_compresses(const struct mr_worker_partition *partition)
+{
+	return partition->compression != MR_CONFIG_COMPRESSION_NONE;
+}
+
 /* What a turn took out of lanes. */
 struct mr_worker_taken {
 	uint32_t lanes; /* that had something */

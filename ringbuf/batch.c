@@ -180,6 +180,20 @@ int mr_batch_check_crc(const uint8_t *bytes, const struct mr_batch_header *heade
 	return crc_of(bytes, header) == header->crc ? 0 : -EBADMSG;
 }
 
+const char *mr_batch_codec_name(const struct mr_batch_header *header)
+{
+	static const char *const names[MR_BATCH_CODEC_MASK + 1] = {
+		"none",
+		"gzip",
+		"snappy",
+		[MR_BATCH_CODEC_LZ4] = "lz4",
+		[MR_BATCH_CODEC_ZSTD] = "zstd",
+	};
+	const char *name = names[header->attributes & MR_BATCH_CODEC_MASK];
+
+	return name ? name : "unknown";
+}
+
 void mr_batch_read_records(struct mr_batch_reader *reader, const struct mr_batch_header *header,
 			   const uint8_t *records, size_t bytes)
 {

@@ -27,7 +27,8 @@
 #define MR_BATCH_HEADER_BYTES 61u
 /* Base offset to crc: what the batch's own crc does not cover. */
 #define MR_BATCH_PREFIX_BYTES 21u
-/* Of a record: length, attributes, deltas and three lengths at their longest. */
+/* Of a record: length, attributes, deltas and three lengths, at their shortest and longest. */
+#define MR_BATCH_RECORD_BYTES_MIN	   7u
 #define MR_BATCH_RECORD_BYTES_OVERHEAD_MAX 36u
 #define MR_SEQUENCE_NONE		   (-1)
 #define MR_PRODUCER_ID_NONE		   (-1)
@@ -265,6 +266,9 @@ struct mr_batch_reader {
 	int32_t last_offset_delta;
 	int32_t left; /* records not read yet */
 };
+
+/* "none", "gzip", "snappy", "lz4", "zstd"; "unknown". */
+const char *mr_batch_codec_name(const struct mr_batch_header *header);
 
 /* -ENOTSUP for a compressed batch. 'bytes' must stay until the reading is over. */
 int mr_batch_read(struct mr_batch_reader *reader, const uint8_t *bytes,

@@ -18,24 +18,18 @@
 /* Two of the largest batches that an engine makes of small records. */
 #define FIRST_BYTES ((size_t)512 << 10)
 
-#define CODECS 8
-
 /* Of a zstd frame: magic, descriptor, and a byte of window or of size. */
 #define ZSTD_BYTES_LEAST 6u
 #define ZSTD_NO_WINDOW	 0x20
 
 struct codec {
 	const char *name;
-	const char *library; /* NULL: not read here */
+	const char *library;
 	const char *package;
 };
 
-static const struct codec codecs[CODECS] = {
-	[1] = {.name = "gzip"},
-	[2] = {.name = "snappy"},
-	[MR_BATCH_CODEC_LZ4] = {"lz4", "liblz4.so.1", "liblz4-1"},
-	[MR_BATCH_CODEC_ZSTD] = {"zstd", "libzstd.so.1", "libzstd1"},
-};
+static const struct codec codec_lz4 = {"lz4", "liblz4.so.1", "liblz4-1"};
+static const struct codec codec_zstd = {"zstd", "libzstd.so.1", "libzstd1"};
 
 struct mr_expander_lz4 {
 	void *library;
@@ -106,7 +100,7 @@ static int open_lz4(struct mr_expander *expander, struct mr_error *err)
 		{NULL, NULL},
 	};
 
-	lz4.library = open_library(&codecs[MR_BATCH_CODEC_LZ4], symbols, err);
+	lz4.library = open_library(&codec_lz4, symbols, err);
 	if (!lz4.library)
 		return err->code;
 	kept = malloc(sizeof(*kept));
@@ -134,7 +128,7 @@ static int open_zstd(struct mr_expander *expander, struct mr_error *err)
 		{NULL, NULL},
 	};
 
-	zstd.library = open_library(&codecs[MR_BATCH_CODEC_ZSTD], symbols, err);
+	zstd.library = open_library(&codec_zstd, symbols, err);
 	if (!zstd.library)
 		return err->code;
 	kept = malloc(sizeof(*kept));
@@ -205,7 +199,7 @@ static int expand_lz4(struct mr_expander_lz4 *lz4, struct frame *frame, uint8_t 
 		      size_t *made, struct mr_error *err)
 {
 	static const LZ4F_decompressOptions_t options = {.stableDst = 1};
-	const struct codec *codec = &codecs[MR_BATCH_CODEC_LZ4];
+	const struct codec *codec = &codec_lz4;
 	LZ4F_frameInfo_t info = {0};
 	size_t taken = frame->count, done = 0, got, given;
 	size_t r;
@@ -261,7 +255,7 @@ static bool is_zstd(const struct frame *frame)
 static int expand_zstd(struct mr_expander_zstd *zstd, struct frame *frame, uint8_t *at, size_t room,
 		       size_t *made, struct mr_error *err)
 {
-	const struct codec *codec = &codecs[MR_BATCH_CODEC_ZSTD];
+	const struct codec *codec = &codec_zstd;
 	unsigned long long expanded = zstd->content_size(frame->bytes, frame->count);
 	size_t size = zstd->frame_size(frame->bytes, frame->count), r;
 
@@ -290,14 +284,17 @@ static int expand_zstd(struct mr_expander_zstd *zstd, struct frame *frame, uint8
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
-static int open_codec(struct mr_expander *expander, unsigned int codec, struct mr_error *err)
+static int open_codec(struct mr_expander *expander, const struct mr_batch_header *header,
+		      struct mr_error *err)
 {
+	unsigned int codec = header->attributes & MR_BATCH_CODEC_MASK;
+
 	if (codec == MR_BATCH_CODEC_LZ4)
 		return expander->lz4 ? 0 : open_lz4(expander, err);
 	if (codec == MR_BATCH_CODEC_ZSTD)
 		return expander->zstd ? 0 : open_zstd(expander, err);
-	mr_error_set(err, -ENOTSUP, "it is compressed by %s, which is not read here",
-		     codecs[codec].name ? codecs[codec].name : "an unknown codec");
+	mr_error_set(err, -ENOTSUP, "it is compressed, by a codec that is not read here: %s",
+		     mr_batch_codec_name(header));
 	mr_error_hint(err, "write it again with lz4 or zstd");
 	return -ENOTSUP;
 }
@@ -311,7 +308,7 @@ static int grow(struct mr_expander *expander, const struct frame *frame, struct 
 	if (frame->expanded > MR_BATCH_EXPANDED_BYTES_MAX ||
 	    expander->capacity >= MR_BATCH_EXPANDED_BYTES_MAX)
 		return mr_error_set(err, -EBADMSG,
-				    "its records expand to more than %u bytes, which is allowed",
+				    "its records expand to more than the %u bytes that are allowed",
 				    MR_BATCH_EXPANDED_BYTES_MAX);
 	if (wanted < FIRST_BYTES)
 		wanted = FIRST_BYTES;
@@ -334,7 +331,7 @@ int mr_expander_records(struct mr_expander *expander, const uint8_t *batch,
 	struct frame frame = {.bytes = batch + MR_BATCH_HEADER_BYTES,
 			      .count = header->total_bytes - MR_BATCH_HEADER_BYTES};
 	size_t made = 0;
-	int r = open_codec(expander, codec, err);
+	int r = open_codec(expander, header, err);
 
 	if (r == 0 && expander->capacity == 0)
 		r = grow(expander, &frame, err);

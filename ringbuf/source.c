@@ -20,8 +20,7 @@
 #define COPY_BYTES (256u << 10)
 #define FIND_TRIES 4 /* the tail may overtake the search itself */
 /* So that a program that only ever polls with 0 gets on, too. */
-#define FIND_MS_LEAST	   250u
-#define RECORD_BYTES_LEAST 7u
+#define FIND_MS_LEAST 250u
 
 void mr_source_init(struct mr_source *source, int32_t partition)
 {
@@ -257,7 +256,8 @@ static int add_batch(struct mr_source *source, struct mr_reading *reading, const
 	r = open_records(source, reading, bytes, &header, stable, &records, err);
 	if (r <= 0)
 		return r;
-	if ((uint32_t)header.record_count > (size_t)(records.end - records.at) / RECORD_BYTES_LEAST)
+	if ((uint32_t)header.record_count >
+	    (size_t)(records.end - records.at) / MR_BATCH_RECORD_BYTES_MIN)
 		return damaged(source, reading, "a batch counts more records than fit into it",
 			       err);
 	/* one at least: compaction may have left none, and then there may be no array yet */

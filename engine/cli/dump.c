@@ -146,15 +146,6 @@ static void show_group(uint64_t position, const struct mr_group_header *header, 
 	       header->record_count, header->leader_epoch, header->flushed_offset, closed);
 }
 
-static const char *codec_of(const struct mr_batch_header *header)
-{
-	static const char *const names[MR_BATCH_CODEC_MASK + 1] = {
-		"none", "gzip", "snappy", "lz4", "zstd", "unknown", "unknown", "unknown",
-	};
-
-	return names[header->attributes & MR_BATCH_CODEC_MASK];
-}
-
 static void show_batch(const struct mr_batch_header *header, void *arg)
 {
 	bool compressed = header->attributes & MR_BATCH_CODEC_MASK;
@@ -162,8 +153,8 @@ static void show_batch(const struct mr_batch_header *header, void *arg)
 	printf("    batch: offset %" PRIu64 ", %" PRId32 " records, %" PRIu32
 	       " bytes%s%s, producer %" PRId64 " epoch %d sequence %" PRId32 "\n",
 	       header->base_offset, header->record_count, header->total_bytes,
-	       compressed ? " by " : "", compressed ? codec_of(header) : "", header->producer_id,
-	       (int)header->producer_epoch, header->base_sequence);
+	       compressed ? " by " : "", compressed ? mr_batch_codec_name(header) : "",
+	       header->producer_id, (int)header->producer_epoch, header->base_sequence);
 }
 
 static void show_record(const struct mr_message *message, void *arg)
@@ -213,7 +204,7 @@ static void json_batch(const struct mr_batch_header *header, void *arg)
 	dump_line(json_pack("{s:s, s:I, s:i, s:I, s:s, s:I, s:i, s:i, s:i, s:s}", "what", "batch",
 			    "base_offset", (json_int_t)header->base_offset, "records",
 			    header->record_count, "bytes", (json_int_t)header->total_bytes,
-			    "compression", codec_of(header), "producer_id",
+			    "compression", mr_batch_codec_name(header), "producer_id",
 			    (json_int_t)header->producer_id, "producer_epoch",
 			    (int)header->producer_epoch, "base_sequence", header->base_sequence,
 			    "leader_epoch", header->leader_epoch, "crc", crc));

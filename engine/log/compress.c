@@ -21,9 +21,6 @@
 #define LZ4_LEVEL  0
 #define ZSTD_LEVEL 1
 
-/* Of a record: its length, attributes, deltas, three lengths. */
-#define RECORD_BYTES_MIN 7
-
 /* Of an LZ4 frame: what precedes the content's size, and the flag that says that it is there. */
 #define LZ4_SIZE_AT    6u
 #define LZ4_FLAGS_AT   4u
@@ -98,10 +95,11 @@ void mr_compressor_free(struct mr_compressor *compressor)
 
 uint32_t mr_compress_room(enum mr_config_compression compression, uint32_t bytes)
 {
-	LZ4F_preferences_t preferences = lz4_preferences(bytes);
+	LZ4F_preferences_t preferences;
 
 	if (compression != MR_CONFIG_COMPRESSION_LZ4)
 		return 0;
+	preferences = lz4_preferences(bytes);
 	return (uint32_t)(LZ4F_compressFrameBound(bytes, &preferences) - bytes);
 }
 
@@ -192,7 +190,8 @@ int mr_compress_check(const struct mr_batch_header *header)
 		return 0; /* its records were counted */
 	if (codec != MR_BATCH_CODEC_LZ4 && codec != MR_BATCH_CODEC_ZSTD)
 		return -EBADMSG;
-	return (uint32_t)header->record_count <= MR_BATCH_EXPANDED_BYTES_MAX / RECORD_BYTES_MIN
+	return (uint32_t)header->record_count <=
+			       MR_BATCH_EXPANDED_BYTES_MAX / MR_BATCH_RECORD_BYTES_MIN
 		       ? 0
 		       : -EBADMSG;
 }
