@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * When a leader says how far is committed, and how often leader and follower say again what the
- * other knows (protocol.h): a word may be lost. A
- * part of the protocol's machine: runs where that does, owns nothing but its struct.
+ * other knows (protocol.h): a word may be lost. A part of the protocol's machine: runs where that
+ * does, owns nothing but its struct.
  *
  * On a connection that is watched neither a word nor the other host is lost without a sign, and
  * thousands of partitions may be idle. There both say again what did not change only in rounds of

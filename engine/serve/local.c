@@ -29,7 +29,7 @@ static void send_or_hang_up(struct mr_local_session *session, struct mr_message_
 {
 	if (session->ended)
 		return;
-	/* a client that does not read its answers is not waited for */
+	/* a client that does not read its answers is not waited for; only a long text is (below) */
 	if (session->unsent ||
 	    mr_packet_send(session->socket, head, body, bytes, fds, fd_count) < 0)
 		mr_local_hang_up(session);
