@@ -318,16 +318,21 @@ Test(worker_replica, what_the_next_leader_has_is_not_taken_twice, .init = pair_b
 
 /* ---- sleeping ------------------------------------------------------------------------------- */
 
-/* No heartbeat comes in a test's time, and no record either: it is told before the worker sleeps.
- */
-static void tells_before_it_sleeps(enum mr_config_idle idle, enum mr_acks acks)
+/* No heartbeat comes in a test's time. */
+static void begin_without_heartbeat(enum mr_config_idle idle)
 {
-	struct pair_client client;
-
 	pair_defaults();
 	pair.idle = idle;
 	pair.heartbeat_ns = PAIR_MS(60000);
 	pair_begin();
+}
+
+/* And no record: it is told before the worker sleeps. */
+static void tells_before_it_sleeps(enum mr_config_idle idle, enum mr_acks acks)
+{
+	struct pair_client client;
+
+	begin_without_heartbeat(idle);
 	pair_open_client(&client, 0, 1, acks);
 	for (uint64_t number = 1; number <= 200; number++) {
 		pair_publish(&client, 1, 100);
@@ -386,10 +391,7 @@ Test(worker_replica, who_waits_for_its_disk_tells_before, .fini = pair_end)
 {
 	struct pair_client client;
 
-	pair_defaults();
-	pair.idle = MR_CONFIG_IDLE_ADAPTIVE;
-	pair.heartbeat_ns = PAIR_MS(60000);
-	pair_begin();
+	begin_without_heartbeat(MR_CONFIG_IDLE_ADAPTIVE);
 	pair_open_client(&client, 0, 1, MR_ACKS_COMMITTED);
 	pair.hold_flushed = true;
 	pair_publish(&client, 1, 100);
