@@ -44,8 +44,7 @@ static void create(const char *more)
 		 "\"leaders\":\"a\"%s}",
 		 more);
 	mr_test_hosts_ask(&rig, 0, request);
-	mr_test_hosts_await_sum(&rig, 1, "high_watermark", 1, 0);
-	mr_test_hosts_await_words(&rig, 0, peers_request, "\"in_sync\":true", true);
+	mr_test_hosts_await_copy(&rig);
 }
 
 static void publish(uint32_t count)

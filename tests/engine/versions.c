@@ -41,8 +41,7 @@ static void create(const char *more)
 		 "\"leaders\":\"a\",\"min_insync_replicas\":1%s}",
 		 more);
 	mr_test_hosts_ask(&rig, 0, request);
-	mr_test_hosts_await_sum(&rig, 1, "high_watermark", 1, 0); /* the catalogue was told */
-	mr_test_hosts_await_words(&rig, 0, peers_request, "\"in_sync\":true", true);
+	mr_test_hosts_await_copy(&rig);
 	snprintf(spoken, sizeof(spoken), "\"feed_version\":%d", OLD);
 	mr_test_hosts_await_words(&rig, 0, peers_request, spoken, true);
 	mr_test_hosts_await_words(&rig, 1, peers_request, spoken, true);

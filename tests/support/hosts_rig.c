@@ -147,6 +147,14 @@ void mr_test_hosts_await_words(struct mr_test_hosts *rig, uint32_t number, const
 	die(words, NULL);
 }
 
+void mr_test_hosts_await_copy(struct mr_test_hosts *rig)
+{
+	static const char peers[] = "{\"do\":\"peers.describe\"}";
+
+	mr_test_hosts_await_words(rig, 1, peers, "\"step\":\"fetches\"", true);
+	mr_test_hosts_await_words(rig, 0, peers, "\"in_sync\":true", true);
+}
+
 void mr_test_hosts_go_on_alone(struct mr_test_hosts *rig, uint32_t number)
 {
 	char alone[16];

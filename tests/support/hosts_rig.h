@@ -32,6 +32,11 @@ void mr_test_hosts_ask(struct mr_test_hosts *rig, uint32_t number, const char *r
 /* Until the reply holds 'words' ('held'), or does not. */
 void mr_test_hosts_await_words(struct mr_test_hosts *rig, uint32_t number, const char *request,
 			       const char *words, bool held);
+/*
+ * The one topic, which was just made and which host 0 leads, has its copy on host 1, in sync. A new
+ * copy is in the ISR at first, and leaves it to begin anew: until then it may be either.
+ */
+void mr_test_hosts_await_copy(struct mr_test_hosts *rig);
 /* It does not wait for its follower any longer: topics of one partition. */
 void mr_test_hosts_go_on_alone(struct mr_test_hosts *rig, uint32_t number);
 /* Until all partitions' numbers of that name together are 'sum', as this host knows. */
