@@ -20,6 +20,7 @@
 #define PACKETS_A_TURN 16 /* of one session, so that a flood does not starve the others */
 #define ACCEPTS_A_TURN 16
 #define BACKLOG	       128
+#define UNSENT_NS      UINT64_C(5000000000) /* who reads nothing for so long is hung up on */
 
 /* ---- answers
  * ----------------------------------------------------------------------------------------- */
@@ -29,7 +30,7 @@ static void send_or_hang_up(struct mr_local_session *session, struct mr_message_
 {
 	if (session->ended)
 		return;
-	/* a client that does not read its answers is not waited for; only a long text is (below) */
+	/* a client that does not read its answers is not waited for, but for a long text (below) */
 	if (session->unsent ||
 	    mr_packet_send(session->socket, head, body, bytes, fds, fd_count) < 0)
 		mr_local_hang_up(session);
@@ -100,7 +101,8 @@ static int watch(struct mr_local_session *session, uint32_t events)
 
 /*
  * A text may be longer than a socket takes at once, and the client no faster than it is: the rest
- * goes when there is room. Until then nothing else is taken from it, nor told.
+ * goes when there is room. Until then nothing else is taken from it, nor told; and it is hung up on
+ * when it takes nothing of it for a while (mr_local_sweep()).
  */
 static void reply_text(struct mr_local_session *session, const struct mr_message_header *request,
 		       const char *text)
@@ -115,6 +117,7 @@ static void reply_text(struct mr_local_session *session, const struct mr_message
 	if (r == -EAGAIN) {
 		session->unsent = strdup(text + sent);
 		session->unsent_at = 0;
+		session->unsent_ns = mr_clock_monotonic_ns(session->local->options.clock);
 		session->unsent_head = head;
 		r = session->unsent ? watch(session, EPOLLOUT) : -ENOMEM;
 	}
@@ -129,6 +132,8 @@ static void send_rest(struct mr_local_session *session)
 			  &sent);
 
 	session->unsent_at += sent;
+	if (sent > 0)
+		session->unsent_ns = mr_clock_monotonic_ns(session->local->options.clock);
 	if (r == 0) {
 		free(session->unsent);
 		session->unsent = NULL;
@@ -522,6 +527,14 @@ void mr_local_at_work(struct mr_local *local)
 	}
 }
 
+/* Whoever could take the rest of a text, had it read at all, did so in this round's events. */
+static bool does_not_read(const struct mr_local_session *session)
+{
+	const struct mr_clock *clock = session->local->options.clock;
+
+	return session->unsent && mr_clock_monotonic_ns(clock) - session->unsent_ns >= UNSENT_NS;
+}
+
 void mr_local_sweep(struct mr_local *local)
 {
 	struct mr_local_session **at = &local->sessions;
@@ -529,6 +542,8 @@ void mr_local_sweep(struct mr_local *local)
 	while (*at) {
 		struct mr_local_session *session = *at;
 
+		if (does_not_read(session))
+			mr_local_hang_up(session);
 		if (session->ended && !session->waits) {
 			*at = session->next;
 			free(session);

@@ -83,6 +83,7 @@ struct mr_local_session {
 	/* Of a text that the socket had no room for: sent as the client reads; NULL: none. */
 	char *unsent;
 	size_t unsent_at;
+	uint64_t unsent_ns; /* when it took some of it last */
 	struct mr_message_header unsent_head;
 	bool greeted;
 	bool ended; /* swept when no event can name it */

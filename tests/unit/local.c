@@ -23,6 +23,19 @@ static int epoll_fd;
 static int late = -1; /* a client that comes while a request is carried out */
 static uint32_t admins;
 static struct mr_packet packet;
+static uint64_t ahead_ns; /* of the machine's clock */
+
+static uint64_t monotonic_ahead(const struct mr_clock *clock)
+{
+	return mr_clock_monotonic_ns(&mr_clock_system) + ahead_ns;
+}
+
+static int64_t wall(const struct mr_clock *clock)
+{
+	return mr_clock_wall_ms(&mr_clock_system);
+}
+
+static const struct mr_clock clock_ahead = {.monotonic_ns = monotonic_ahead, .wall_ms = wall};
 
 /* ---- clients ----------------------------------------------------------------------------- */
 
@@ -114,7 +127,7 @@ static void begin(void)
 		.socket_path = address.sun_path,
 		.host = &operations,
 		.secret = &secret,
-		.clock = &mr_clock_system,
+		.clock = &clock_ahead,
 		.connections_per_user = 2,
 	};
 
@@ -198,6 +211,36 @@ Test(local, an_answer_longer_than_the_socket_waits_for_who_reads_it)
 	cr_assert_eq(admins, 2, "and comes next");
 	close(fd); /* in the middle of it */
 	turn();
+	end();
+}
+
+/* It is not kept for ever for who does not read it. */
+Test(local, who_reads_nothing_of_a_long_answer_is_hung_up_on)
+{
+	size_t at = 0;
+	bool last = false;
+	int fd;
+
+	operations.admin = answer_at_length;
+	begin();
+	fd = come();
+	say_hello(fd);
+	turn();
+	cr_assert_eq(hear(fd), MR_MESSAGE_REPLY);
+	say(fd, MR_MESSAGE_ADMIN, "{}", 2);
+	turn();
+	for (int i = 0; i < 3; i++) { /* slowly is well */
+		ahead_ns += UINT64_C(4900000000);
+		while (hear_text(fd, &at, &last))
+			continue;
+		turn();
+		cr_assert_eq(mr_local_session_count(local), 1);
+	}
+	ahead_ns += UINT64_C(5000000000);
+	turn();
+	cr_assert_eq(mr_local_session_count(local), 0);
+	cr_assert_lt(at, LONG_BYTES);
+	close(fd);
 	end();
 }
 
