@@ -5,9 +5,17 @@ hosts is read on both, byte for byte, after a kill and a change of leader; both 
 batches, and they are smaller; and whoever asks is told by how much."""
 import hashlib
 import json
+import os
+import struct
+import sys
 
 import hosts
 import support
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "torture"))
+from pipeline import crc32c  # noqa: E402
+
+GROUP_HEADER, BATCH_HEADER, BATCH_PREFIX = 64, 61, 21
 
 
 def readings(begin, end):
@@ -87,6 +95,51 @@ class Compressed(hosts.TwoHosts):
         for topic in ("made", "raw"):
             self.a.put(topic, readings(500, 900))
             self.assertEqual(self.a.values(topic), readings(0, 900))
+
+    def spoil_last_frame(self, topic):
+        """What no disk does by itself: a frame that is none, under checksums that are right."""
+        rows = self.run_command("dump", self.a.data, "--topic", topic, "--depth", "groups",
+                                "--json").json_lines()
+        group = [row for row in rows if row["what"] == "group"][-1]
+        segment = [row for row in rows if row["what"] == "segment"
+                   and row["base_position"] <= group["position"]][-1]
+        with open(os.path.join(self.a.data, segment["path"]), "r+b") as file:
+            file.seek(group["position"] - segment["base_position"])
+            data = bytearray(file.read(group["bytes"]))
+            data[GROUP_HEADER + BATCH_HEADER] ^= 1  # of the frame's magic
+            prefixes, at = b"", GROUP_HEADER
+            while at < GROUP_HEADER + struct.unpack_from("<I", data, 8)[0]:
+                end = at + 12 + struct.unpack_from(">i", data, at + 8)[0]
+                struct.pack_into(">I", data, at + 17, crc32c(data[at + BATCH_PREFIX:end]))
+                prefixes += data[at:at + BATCH_PREFIX]
+                at = end
+            struct.pack_into("<I", data, 60, 0)
+            whole = struct.pack("<Q", int(segment["segment_id"], 16)) + prefixes + data[:GROUP_HEADER]
+            struct.pack_into("<I", data, 60, crc32c(whole))
+            file.seek(group["position"] - segment["base_position"])
+            file.write(data)
+        return group["base_offset"]
+
+    def test_a_frame_that_does_not_expand_is_named(self):
+        self.a.start()
+        self.a.good("topic", "create", "t", "--compression", "zstd")
+        for begin in (0, 500):
+            self.a.put("t", readings(begin, begin + 500))
+        self.assertEqual(self.a.stop(), 0)
+        offset = self.spoil_last_frame("t")
+        verdict = self.run_command("verify", self.a.data)
+        self.assertEqual(verdict.code, 1, verdict)
+        self.assertIn(f"from offset {offset} on", verdict.out)
+        self.assertIn(f"the batch at offset {offset}: its zstd frame does not expand", verdict.out)
+        self.assertEqual(self.run_command("dump", self.a.data, "--depth", "groups").code, 0)
+        self.assertEqual(self.run_command("dump", self.a.data, "--depth", "records").code, 1)
+        self.a.start()  # which takes batches as they are
+        ran = self.a.run("tail", "t")
+        self.assertNotEqual(ran.code, 0)
+        self.assertEqual(ran.out.splitlines(), readings(0, offset))
+        self.assertIn(f"partition 0 is damaged at offset {offset}", ran.err)
+        self.assertIn("its zstd frame does not expand", ran.err)
+        self.assertEqual(self.a.stop(), 0)
 
 
 if __name__ == "__main__":
