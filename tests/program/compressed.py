@@ -114,8 +114,8 @@ class Compressed(hosts.TwoHosts):
                 prefixes += data[at:at + BATCH_PREFIX]
                 at = end
             struct.pack_into("<I", data, 60, 0)
-            whole = struct.pack("<Q", int(segment["segment_id"], 16)) + prefixes + data[:GROUP_HEADER]
-            struct.pack_into("<I", data, 60, crc32c(whole))
+            seed = struct.pack("<Q", int(segment["segment_id"], 16))
+            struct.pack_into("<I", data, 60, crc32c(seed + prefixes + data[:GROUP_HEADER]))
             file.seek(group["position"] - segment["base_position"])
             file.write(data)
         return group["base_offset"]
