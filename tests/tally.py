@@ -9,10 +9,12 @@
 A Criterion program counts as many tests as its synthesis line says. Any other program may end with
 a line "N passed, N failed"; without one it is one test. A sanitizer's report is a failure whatever
 the exit code says: Criterion passes a test that leaks. A stage that failed with no failed test of
-its own (it did not build) counts as one.
+its own (it did not build) counts as one. What failed is shown once more above the last line: who
+has only the end of a long run sees why.
 """
 import argparse
 import json
+import os
 import re
 import sys
 
@@ -20,6 +22,7 @@ SYNTHESIS = re.compile(r"Synthesis: Tested: .*?(\d+).*?\| Passing: .*?(\d+).*?\|
                        r".*?\| Crashing: .*?(\d+)")
 COUNTED = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
 LINES_SHOWN = 300
+LINES_AT_THE_END = 60  # of each
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 REPORT = re.compile(r"ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|"
                     r"^.*: runtime error: ", re.MULTILINE)
@@ -55,13 +58,23 @@ def read_log(path):
             for row in lines]
 
 
-def last_lines(output):
+def last_lines(output, count):
     """Enough of a failed program's output to see why."""
     lines = output.strip().splitlines()
-    return "\n".join(lines[-LINES_SHOWN:])
+    return "\n".join(lines[-count:])
 
 
-def add_log(path):
+def kept(tally):
+    """Where what failed is kept until the end."""
+    return tally + ".failed"
+
+
+def keep(tally, verdict, output):
+    with open(kept(tally), "a", encoding="utf-8") as file:
+        file.write(f"{last_lines(output, LINES_AT_THE_END)}\n{verdict}\n")
+
+
+def add_log(path, tally):
     """Adds up one testlog.json, says what failed."""
     rows = read_log(path)
     if rows is None:
@@ -76,8 +89,9 @@ def add_log(path):
         passed += good
         failed += bad
         if bad:
-            print(last_lines(output))
-            print(f"tally: FAILED: {name}: {bad} failed {note}")
+            verdict = f"tally: FAILED: {name}: {bad} failed {note}".rstrip()
+            print(f"{last_lines(output, LINES_SHOWN)}\n{verdict}")
+            keep(tally, verdict, output)
     return passed, failed
 
 
@@ -90,6 +104,9 @@ def total(tally, stages):
     failed = max(failed, failed_stages)
     if passed == 0 and failed == 0:
         failed = 1
+    if os.path.exists(kept(tally)):
+        with open(kept(tally), encoding="utf-8") as file:
+            print(file.read(), end="")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
@@ -106,9 +123,12 @@ def main():
         return total(options.total, options.failed_stages)
     if options.text:
         with open(options.text[0], encoding="utf-8", errors="replace") as file:
-            passed, failed, _ = count(file.read(), options.text[1] == "0")
+            output = file.read()
+        passed, failed, _ = count(output, options.text[1] == "0")
+        if failed:
+            keep(options.add, f"tally: FAILED: {options.text[0]}: {failed} failed", output)
     else:
-        results = [add_log(path) for path in options.logs]
+        results = [add_log(path, options.add) for path in options.logs]
         passed = sum(row[0] for row in results)
         failed = sum(row[1] for row in results)
     with open(options.add, "a", encoding="utf-8") as file:
