@@ -117,8 +117,8 @@ class Program(unittest.TestCase):
             file.write(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def wait_for(self, condition, what):
-        end = time.monotonic() + PATIENCE
+    def wait_for(self, condition, what, seconds=PATIENCE):
+        end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
                 self.fail("waited in vain for " + what)
