@@ -42,7 +42,8 @@ static void forget_counters(struct mr_hosted *hosted)
 	int i;
 
 	for (i = 0; i < MR_PARTITION_COUNTERS; i++)
-		mr_counters_remove(hosted->control->counters, hosted->counters[i]);
+		if (hosted->counters[i] != &spare)
+			mr_counters_remove(hosted->control->counters, hosted->counters[i]);
 }
 
 bool mr_control_counted(const struct mr_hosted *hosted, enum mr_partition_counter which,

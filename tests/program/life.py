@@ -37,6 +37,14 @@ class Life(support.Program):
             self.assertEqual(self.stop(engine), 0)
             engine.stdout.close()
 
+    def test_more_partitions_than_are_counted_go_as_well(self):
+        engine = self.start_engine("group_bytes: 64 KiB\nrecord_bytes_max: 64 KiB\n")
+        for topic in ("one", "other"):
+            self.good("topic", "create", topic, "--partitions", "300", "--storage", "memory",
+                      "--tail-bytes", "1MiB")
+        self.good("topic", "delete", "other")
+        self.assertEqual(self.stop(engine), 0)
+
     def test_ctrl_c_ends_it_too(self):
         engine = self.start_engine()
         self.assertEqual(self.stop(engine, signal.SIGINT), 0)
