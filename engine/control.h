@@ -416,6 +416,13 @@ void mr_control_fail_commits(struct mr_control *control, const struct mr_error *
 int mr_control_load_offsets(struct mr_control *control, struct mr_error *err);
 int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);
 
+/* control_space.c */
+/* -ENOMEM, -ENOSPC: this host has not what the topic's partitions take; none is made yet. */
+int mr_control_check_topic_space(struct mr_control *control, const struct mr_topic *topic,
+				 struct mr_error *err);
+/* The same of the memory of all that are there. */
+int mr_control_check_start_memory(struct mr_control *control, struct mr_error *err);
+
 /* control_pipelines.c */
 int mr_control_pipelines_open(struct mr_control *control, struct mr_error *err);
 /* Their threads run from here on. */

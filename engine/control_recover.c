@@ -249,7 +249,8 @@ static int make_parts(struct mr_control *control, struct recovery *recoveries,
 			return r;
 		parts[n++] = hosted->part;
 	}
-	return mr_worker_partitions_populate(parts, n, err);
+	r = mr_control_check_start_memory(control, err);
+	return r < 0 ? r : mr_worker_partitions_populate(parts, n, err);
 }
 
 static int bring_up_all(struct mr_control *control, struct recovery *recoveries, size_t count,

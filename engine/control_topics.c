@@ -167,9 +167,11 @@ static int make_partitions(struct mr_control *control, struct mr_topic *topic, s
 {
 	struct mr_hosted_topic *hosted = mr_control_hosted_topic_new(control, topic);
 	int32_t i;
-	int r = hosted ? make_directories(control, topic, err)
+	int r = hosted ? mr_control_check_topic_space(control, topic, err)
 		       : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", topic->name);
 
+	if (r == 0)
+		r = make_directories(control, topic, err);
 	for (i = 0; r == 0 && i < topic->partition_count; i++) {
 		r = mr_control_make_partition(&hosted->partitions[i], err);
 		say_at_work(control);

@@ -176,4 +176,10 @@ int mr_place_disk_read(const char *root, dev_t device, struct mr_place_disk *out
 /* The smallest quota of this process's cgroups in hundredths of a CPU, at least 1; 0: none. */
 uint32_t mr_place_cpu_percent(const char *root);
 
+/*
+ * Bytes of memory that this process may still take, by the host and by its cgroups, without what
+ * only swapping would give; UINT64_MAX: nobody says. 'root' as above.
+ */
+uint64_t mr_place_memory_free(const char *root);
+
 #endif

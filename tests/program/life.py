@@ -45,6 +45,26 @@ class Life(support.Program):
         self.good("topic", "delete", "other")
         self.assertEqual(self.stop(engine), 0)
 
+    def test_what_the_host_has_no_room_for_is_refused(self):
+        """It would be the kernel that ends some process for it."""
+        engine = self.start_engine("tail_bytes: 4 MiB\nfirst_segment_bytes: 4 MiB\n")
+        ran = self.client("topic", "create", "t", "--partitions", "1024", "--tail-bytes", "4GiB")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertRegex(ran.err, r"1024 partitions: their tails take 4096\.0 GiB of memory, and "
+                         r"this host has \d+\.\d GiB free \(ENOMEM\)\n  do:  ")
+        self.good("topic", "create", "t", "--partitions", "128")
+        self.assertEqual(self.stop(engine), 0)
+        config = self.file("large.yaml", "tail_bytes: 4 GiB\n")
+        ran = self.run_command("serve", "--data", self.data, "--socket", self.socket, "--config",
+                               config)
+        self.assertEqual(ran.code, 3, ran)
+        self.assertIn("the partitions of this data directory: their tails take 512.0 GiB", ran.err)
+        self.start_engine("tail_bytes: 4 MiB\nfirst_segment_bytes: 1 GiB\n")
+        ran = self.client("topic", "create", "u", "--partitions", "1024")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertRegex(ran.err, r"first segments take 2048\.0 GiB of the disk, which has "
+                         r"\d+\.\d GiB free \(ENOSPC\)")
+
     def test_ctrl_c_ends_it_too(self):
         engine = self.start_engine()
         self.assertEqual(self.stop(engine, signal.SIGINT), 0)

@@ -930,3 +930,29 @@ Test(place, knows_the_quota_of_its_cgroups, .init = make_host, .fini = remove_ho
 	make_file("proc/self/cgroup", "garbage\n:::\n0::\n4:cpu:nowhere\n");
 	cr_assert_eq(mr_place_cpu_percent(root), 0);
 }
+
+/* What the host has, or what the closest limit leaves, whatever version says it. */
+Test(place, knows_how_much_memory_may_be_taken, .init = make_host, .fini = remove_host)
+{
+	cr_assert_eq(mr_place_memory_free(root), UINT64_MAX, "nobody says");
+	make_file("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n");
+	cr_assert_eq(mr_place_memory_free(root), 8000 * 1024);
+	make_file("proc/self/cgroup", "0::/a/b\n");
+	make_file("sys/fs/cgroup/a/b/memory.max", "max\n");
+	make_file("sys/fs/cgroup/a/b/memory.current", "100\n");
+	cr_assert_eq(mr_place_memory_free(root), 8000 * 1024);
+	make_file("sys/fs/cgroup/a/memory.max", "1000000\n");
+	make_file("sys/fs/cgroup/a/memory.current", "700000\n");
+	cr_assert_eq(mr_place_memory_free(root), 300000);
+	make_file("sys/fs/cgroup/a/memory.stat", "anon 5\ninactive_file 200000\n");
+	cr_assert_eq(mr_place_memory_free(root), 500000, "cached files give way");
+	make_file("sys/fs/cgroup/a/memory.current", "2000000\n");
+	cr_assert_eq(mr_place_memory_free(root), 0);
+	make_file("proc/self/cgroup", "7:memory:/c\n0::/\n");
+	make_file("sys/fs/cgroup/memory/c/memory.limit_in_bytes", "9223372036854771712\n");
+	make_file("sys/fs/cgroup/memory/c/memory.usage_in_bytes", "50\n");
+	cr_assert_eq(mr_place_memory_free(root), 8000 * 1024);
+	make_file("sys/fs/cgroup/memory/c/memory.limit_in_bytes", "4000\n");
+	make_file("sys/fs/cgroup/memory/c/memory.stat", "total_inactive_file 30\n");
+	cr_assert_eq(mr_place_memory_free(root), 3980);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What partitions take before a record is in them: all memory of their tails, and on the disk each
+ * log's first segment and the spare one behind it. Where the host has not that much they are
+ * refused, before the kernel ends some process for it. Runs on the control thread.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "control.h"
+
+#define GIB ((double)(UINT64_C(1) << 30))
+
+static int check_memory(uint64_t wanted, struct mr_error *err)
+{
+	uint64_t there = mr_place_memory_free("");
+
+	if (wanted <= there)
+		return 0;
+	return mr_error_set(err, -ENOMEM,
+			    "their tails take %.1f GiB of memory, and this host has %.1f GiB free",
+			    (double)wanted / GIB, (double)there / GIB);
+}
+
+static int check_disk(struct mr_control *control, uint64_t wanted, struct mr_error *err)
+{
+	uint64_t there, total;
+	int r = mr_io_space(control->io, &there, &total, err);
+
+	if (r < 0 || wanted <= there)
+		return r;
+	return mr_error_set(err, -ENOSPC,
+			    "their first segments take %.1f GiB of the disk, which has %.1f GiB "
+			    "free",
+			    (double)wanted / GIB, (double)there / GIB);
+}
+
+int mr_control_check_topic_space(struct mr_control *control, const struct mr_topic *topic,
+				 struct mr_error *err)
+{
+	const struct mr_hosted_topic *hosted = topic->owner;
+	uint64_t count = (uint64_t)topic->partition_count;
+	uint64_t first = control->config->first_segment_bytes, bytes;
+	int r = check_memory(count * mr_control_tail_bytes(control, topic), err);
+
+	if (r < 0) {
+		mr_error_prefix(err, "%" PRIu64 " partitions: ", count);
+		return mr_error_hint(err, "make fewer partitions, or of less memory: --tail-bytes");
+	}
+	if (mr_topic_in_memory(topic))
+		return 0;
+	bytes = mr_control_segment_bytes(&hosted->partitions[0], first) +
+		mr_control_segment_bytes(&hosted->partitions[0], 2 * first);
+	r = check_disk(control, count * bytes, err);
+	if (r == -ENOSPC) {
+		mr_error_prefix(err, "%" PRIu64 " partitions: ", count);
+		mr_error_hint(err, "make fewer partitions, or lower first_segment_bytes in the "
+				   "configuration");
+	}
+	return r;
+}
+
+int mr_control_check_start_memory(struct mr_control *control, struct mr_error *err)
+{
+	struct mr_hosted *hosted;
+	uint64_t wanted = 0;
+	int r;
+
+	mr_control_each(control, hosted)
+	{
+		wanted += mr_control_tail_bytes(control, hosted->topic);
+	}
+	r = check_memory(wanted, err);
+	if (r < 0) {
+		mr_error_prefix(err, "the partitions of this data directory: ");
+		mr_error_hint(err, "lower tail_bytes in the configuration, or run on a host with "
+				   "more memory");
+	}
+	return r;
+}
