@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "consumer.h"
 #include "deadline.h"
 #include "doorbell.h"
 #include "error.h"
@@ -517,6 +518,16 @@ static int poll_for(struct mr_consumer *consumer, uint32_t timeout_ms, bool in_p
 			return 0;
 		wait_for_news(consumer, deadline);
 	}
+}
+
+void mr_consumer_want_control(struct mr_consumer *consumer)
+{
+	consumer->reading.control = true;
+}
+
+bool mr_consumer_got_control(const struct mr_consumer *consumer)
+{
+	return consumer->reading.is_control;
 }
 
 int mr_consumer_poll(struct mr_consumer *consumer, uint32_t timeout_ms,

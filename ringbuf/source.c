@@ -232,6 +232,13 @@ static int open_records(struct mr_source *source, struct mr_reading *reading, co
 	return r;
 }
 
+/* Whether a batch has no place in this read: one that is control is handed out alone. */
+static bool stands_apart(const struct mr_reading *reading, const struct mr_batch_header *header)
+{
+	return reading->is_control ||
+	       ((header->attributes & MR_BATCH_CONTROL) && reading->message_count > 0);
+}
+
 /*
  * Checks the batch of 'count' bytes at 'bytes' and adds its records: 1; 0: no room left in this
  * read; nothing is changed unless it returns 1. Bytes that are not 'stable' may change meanwhile:
@@ -251,8 +258,10 @@ static int add_batch(struct mr_source *source, struct mr_reading *reading, const
 	if (header.base_offset < source->place.expected)
 		return damaged(source, reading, "a batch begins before the one in front of it ends",
 			       err);
-	if (header.attributes & MR_BATCH_CONTROL)
+	if ((header.attributes & MR_BATCH_CONTROL) && !reading->control)
 		return 1;
+	if (stands_apart(reading, &header))
+		return 0;
 	r = open_records(source, reading, bytes, &header, stable, &records, err);
 	if (r <= 0)
 		return r;
@@ -266,6 +275,8 @@ static int add_batch(struct mr_source *source, struct mr_reading *reading, const
 		r = add_records(source, reading, &records, err);
 	if (r < 0)
 		source->place.skipping = skipping;
+	else if (reading->message_count > 0)
+		reading->is_control = header.attributes & MR_BATCH_CONTROL;
 	return r < 0 ? r : 1;
 }
 
@@ -338,7 +349,7 @@ static int add_in_place(struct mr_source *source, struct mr_reading *reading, ui
 		reading->message_count = before;
 		return -EOVERFLOW;
 	}
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	if (!source->held && reading->message_count > before)
 		source->held_position = position;
@@ -517,7 +528,7 @@ static int read_file(struct mr_source *source, struct mr_reading *reading, uint6
 				add_batch(source, reading, bytes, header.total_bytes, true, err);
 
 			if (added == 0)
-				return 1; /* the expander is full: once more */
+				return 1; /* once more, in the next read */
 			if (added < 0)
 				r = added;
 		}
@@ -599,6 +610,7 @@ int mr_source_read(struct mr_source *source, struct mr_reading *reading, bool in
 	int r;
 
 	reading->message_count = 0;
+	reading->is_control = false;
 	if (!source->viewed)
 		return 0;
 	do {

@@ -20,7 +20,9 @@ struct mr_reading {
 	struct mr_connection *connection;
 	const char *topic;
 	uint8_t topic_id[16];
-	bool appended; /* reads all that is appended, not only what is committed */
+	bool appended;	 /* reads all that is appended, not only what is committed */
+	bool control;	 /* control batches are handed out, too, each alone; else passed over */
+	bool is_control; /* what was read last is one */
 	struct mr_message *messages;
 	uint32_t message_count;
 	uint32_t message_capacity;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What must hold of a source beside a tail that is written as fast as it can be: no record that was
- * torn by the writer is ever handed out, copied or in place, and nobody calls it damage. The
- * engine's answers are this test's own; there are no files.
+ * torn by the writer is ever handed out, copied or in place, and nobody calls it damage. And what
+ * the engine wrote for itself is handed out to nobody who did not ask for it. The engine's answers
+ * are this test's own; there are no files.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -234,4 +235,75 @@ Test(source, a_view_in_place_is_whole_or_its_release_says_so)
 
 	cr_assert_gt(tally.overtaken, 0, "nothing was tried");
 	cr_assert_gt(tally.records, 0);
+}
+
+/* ---- control batches ------------------------------------------------------------------------- */
+
+/* A tail of one group of these batches, one record each: 'c' is a control batch. */
+static void fill_tail(const char *kinds)
+{
+	static const uint8_t topic_id[16];
+	struct mr_group group;
+	uint64_t count = strlen(kinds);
+
+	cr_assert_eq(mr_tail_create(TAIL_BYTES, topic_id, 0, 0, 0, &tail, NULL), 0);
+	mr_group_begin(&group, mr_tail_at(&tail, 0), 1, 0);
+	for (uint64_t i = 0; i < count; i++) {
+		struct mr_batch_identity identity = {
+			.base_offset = i,
+			.attributes = kinds[i] == 'c' ? MR_BATCH_CONTROL : 0,
+			.producer_id = -1,
+		};
+		struct mr_batch_writer writer;
+
+		mr_batch_begin(&writer, mr_group_at(&group), 1024);
+		cr_assert_eq(mr_batch_add(&writer, 0, "key", 3, &kinds[i], 1, NULL, 0, 0), 0);
+		mr_group_add(&group, (uint32_t)mr_batch_end(&writer, &identity), 1);
+	}
+	mr_tail_publish_appended(&tail, sizeof(struct mr_group_header) + group.batch_bytes, count);
+	mr_tail_publish_committed(&tail, tail.page->appended, count);
+}
+
+/* One letter a record as it comes, a blank behind each read. */
+static void expect_reads(const char *kinds, bool in_place, bool control, const char *expected)
+{
+	struct mr_reading reading = {.topic = "tail", .control = control};
+	struct mr_source source;
+	struct mr_error err;
+	char got[64] = "";
+	size_t used = 0;
+
+	fill_tail(kinds);
+	mr_source_init(&source, 0);
+	cr_assert_eq(mr_tail_view_open(tail.fd, TAIL_BYTES, &source.view, &err), 0);
+	source.viewed = true;
+	while (mr_source_read(&source, &reading, in_place, 0, &err) > 0) {
+		for (uint32_t i = 0; i < reading.message_count; i++) {
+			char kind = *(const char *)reading.messages[i].value;
+
+			cr_assert_eq(kind, kinds[reading.messages[i].offset]);
+			cr_assert_eq(reading.is_control, kind == 'c');
+			got[used++] = kind;
+		}
+		got[used++] = ' ';
+		cr_assert_eq(mr_source_release(&source), 0);
+	}
+	cr_assert_str_eq(got, expected, "%s, %s", kinds, in_place ? "in place" : "copied");
+	cr_assert_eq(source.place.next, strlen(kinds), "it is past all of them");
+	mr_source_close(&source);
+	mr_tail_destroy(&tail);
+	free(reading.messages);
+	free(reading.copy);
+}
+
+Test(source, a_control_batch_is_handed_out_alone_or_not_at_all)
+{
+	for (int in_place = 0; in_place < 2; in_place++) {
+		expect_reads("abcde", in_place, false, "abde ");
+		expect_reads("abcde", in_place, true, "ab c de ");
+		expect_reads("ca", in_place, true, "c a ");
+		expect_reads("ac", in_place, true, "a c ");
+		expect_reads("ccc", in_place, true, "c c c ");
+		expect_reads("ccc", in_place, false, "");
+	}
 }
