@@ -115,6 +115,9 @@ static void take_message(struct mr_control *control, struct mr_worker_message *m
 		hosted->reserved_out = false;
 		request_answered(hosted);
 		break;
+	case MR_WORKER_APPEND:
+		request_answered(mr_control_version_marked(message));
+		break;
 	case MR_WORKER_SNAPSHOT:
 		mr_control_snapshot_done(hosted, message);
 		request_answered(hosted);
@@ -265,6 +268,7 @@ static void keep_time(struct mr_control *control)
 		return;
 	control->next_second_ns = now_ns + SECOND_NS;
 	mr_control_every_second(control);
+	mr_control_versions_second(control);
 	mr_control_peers_second(control);
 }
 

@@ -431,6 +431,11 @@ void mr_control_pipelines_stop(struct mr_control *control);
 bool mr_control_pipelines_ended(const struct mr_control *control);
 void mr_control_pipelines_close(struct mr_control *control); /* takes none */
 
+/* control_versions.c */
+/* MR_WORKER_APPEND is back: of which partition. */
+struct mr_hosted *mr_control_version_marked(struct mr_worker_message *message);
+void mr_control_versions_second(struct mr_control *control);
+
 /* control_rules.c: what people ask of pipelines */
 struct mr_admin_request {
 	struct mr_control *control;

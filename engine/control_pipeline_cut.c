@@ -52,8 +52,7 @@ static bool may_know(const struct mr_pipeline_host *host, const struct mr_hosted
 	uint32_t state = atomic_load_explicit(&view->state, memory_order_relaxed);
 	const struct mr_tail *tail = mr_worker_partition_tail(hosted->part);
 
-	return (state != MR_RUNNER_RUNNING && state != MR_RUNNER_HOLDING) ||
-	       relaxed(&tail->page->committed_offset) > kept ||
+	return state != MR_RUNNER_RUNNING || relaxed(&tail->page->committed_offset) > kept ||
 	       relaxed(&numbers[MR_RUNNER_OFFSET]) > kept ||
 	       relaxed(&numbers[MR_RUNNER_CHECKPOINT]) > kept;
 }

@@ -7,7 +7,9 @@
  *	{"pipeline": {...}}		its definition, as in the catalogue
  *	{"pipeline_removed": ID}
  *
- * Versions are never changed, only added, so of two definitions with one id the longer one holds.
+ * A new version is in the log of the input, where each host comes to it by itself; what is said
+ * here of versions and where they begin helps only who has not that part of the log any more.
+ * Versions are never changed, only added, so two definitions with one id make one.
  * Runs on the control thread.
  */
 #include <errno.h>
@@ -75,49 +77,41 @@ void mr_control_pipelines_tell_all(struct mr_control_peers *peers, uint32_t node
 
 /* ---- hearing --------------------------------------------------------------------------------- */
 
-/* 'fresh' is taken: it holds from here on. */
-static int supersede(struct mr_control_pipelines *pipelines, struct mr_definition *known,
-		     struct mr_definition *fresh, struct mr_error *err)
+/* What the catalogue has already, and what 'fresh' knows besides. */
+static int merge(struct mr_control_pipelines *pipelines, struct mr_definition *known,
+		 const struct mr_definition *fresh, struct mr_error *err)
 {
 	struct mr_pipeline_host *host = mr_control_pipeline_find(pipelines, known->name);
-	int r;
+	uint32_t before = known->version_count;
+	int r = mr_definition_merge(known, fresh, err);
 
-	mr_pipelines_take(&pipelines->catalogue, known);
-	r = mr_pipelines_add(&pipelines->catalogue, fresh, err);
-	if (r == 0)
+	if (r > 0)
 		r = mr_control_pipelines_save(pipelines, err);
-	if (r < 0) {
-		if (mr_pipelines_find(&pipelines->catalogue, fresh->name) == fresh)
-			mr_pipelines_take(&pipelines->catalogue, fresh);
-		(void)mr_pipelines_add(&pipelines->catalogue, known, NULL);
-		mr_definition_free(fresh);
+	else if (r == 0)
+		return 0; /* nothing new */
+	while (r < 0 && known->version_count > before)
+		mr_definition_drop_version(known);
+	if (r < 0)
 		return r;
-	}
-	if (!host) {
-		mr_definition_free(known);
-		return mr_control_pipeline_start(pipelines, fresh, err);
-	}
-	mr_control_pipeline_supersede(host, fresh);
+	if (!host)
+		return mr_control_pipeline_start(pipelines, known, err);
+	mr_control_version_known(host);
 	return 0;
 }
 
-/* 'fresh' is taken. */
+/* 'fresh' is taken, unless it fails. */
 static int install(struct mr_control_pipelines *pipelines, struct mr_definition *fresh,
 		   struct mr_error *err)
 {
 	int r = mr_pipelines_add(&pipelines->catalogue, fresh, err);
 
-	if (r < 0) {
-		mr_definition_free(fresh);
+	if (r < 0)
 		return r;
-	}
 	r = mr_control_pipelines_save(pipelines, err);
 	if (r == 0)
 		r = mr_control_pipeline_start(pipelines, fresh, err);
-	if (r == 0)
-		return 0;
-	mr_pipelines_take(&pipelines->catalogue, fresh);
-	mr_definition_free(fresh);
+	if (r < 0)
+		mr_pipelines_take(&pipelines->catalogue, fresh);
 	return r;
 }
 
@@ -167,16 +161,12 @@ static void heard_pipeline(struct mr_control_peers *peers, uint32_t node, const 
 		r = mr_error_set(&err, -EEXIST,
 				 "pipeline '%s' is another one here: remove one of them",
 				 known->name);
-	if (r == 0 && known && known->version_count >= fresh->version_count) {
-		mr_definition_free(fresh); /* nothing new */
-		return;
-	}
-	if (r < 0)
-		mr_definition_free(fresh);
-	else if (known)
-		r = supersede(pipelines, known, fresh, &err);
-	else
+	if (r == 0 && known)
+		r = merge(pipelines, known, fresh, &err);
+	else if (r == 0)
 		r = install(pipelines, fresh, &err);
+	if (r < 0 || known)
+		mr_definition_free(fresh);
 	if (r < 0)
 		mr_diag_warn("a peer's pipeline does not run here", "peer=%s error=\"%s\"",
 			     mr_control_node_name(control, node, room), err.what);

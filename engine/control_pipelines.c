@@ -241,7 +241,7 @@ struct mr_pipeline_host *mr_control_pipeline_find(struct mr_control_pipelines *p
 {
 	struct mr_pipeline_host *host = pipelines->hosts;
 
-	while (host && (host->removed || host->fresh || strcmp(host->definition->name, name) != 0))
+	while (host && (host->removed || strcmp(host->definition->name, name) != 0))
 		host = host->next;
 	return host;
 }
@@ -308,19 +308,11 @@ static void free_host(struct mr_pipeline_host *host)
 	while (*at != host)
 		at = &(*at)->next;
 	*at = host->next;
-	if (host->removed || host->fresh)
+	if (host->removed)
 		mr_definition_free(host->definition);
 	free(host->lanes);
+	free(host->marking);
 	free(host);
-}
-
-static void begin_fresh(struct mr_control *control, struct mr_definition *fresh)
-{
-	struct mr_error err;
-
-	if (!control->stopping && mr_control_pipeline_start(control->pipelines, fresh, &err) < 0)
-		mr_diag_fail("a pipeline cannot be started", "pipeline=%s error=\"%s\"",
-			     fresh->name, err.what);
 }
 
 /* What was sent to a thread that was ending. */
@@ -335,24 +327,19 @@ static void take_left(struct mr_pipeline_host *host, const struct mr_error *why)
 			message->status = mr_runner_forget_checkpoint(
 				host->control->io, host->definition, message, &message->err);
 			mr_control_pipeline_forgot(host, message);
-		} else if (message->kind == MR_RUNNER_GET) {
-			mr_control_rule_got(host, message);
 		} else {
-			mr_definition_free(message->definition);
-			free(message->offsets);
-			free(message);
+			mr_assert(message->kind == MR_RUNNER_GET);
+			mr_control_rule_got(host, message);
 		}
 	}
 }
 
 static void ended(struct mr_pipeline_host *host)
 {
-	struct mr_control *control = host->control;
-	struct mr_definition *fresh = host->removed ? NULL : host->fresh;
 	struct mr_error err;
 
 	mr_error_set(&err, -ECANCELED, "pipeline '%s' has ended", host->definition->name);
-	mr_control_rule_forget(host, &err);
+	mr_control_version_forget(host, &err);
 	if (host->runner) {
 		take_left(host, &err);
 		mr_runner_close(host->runner);
@@ -360,8 +347,6 @@ static void ended(struct mr_pipeline_host *host)
 	if (host->removed)
 		remove_files(host);
 	free_host(host);
-	if (fresh)
-		begin_fresh(control, fresh);
 }
 
 /* True: that was its last word, the host is gone. */
@@ -383,12 +368,8 @@ static bool take_message(struct mr_pipeline_host *host, struct mr_runner_message
 	case MR_RUNNER_GET:
 		mr_control_rule_got(host, message);
 		break;
-	case MR_RUNNER_HOLD:
-		mr_control_rule_held(host, message);
-		break;
-	case MR_RUNNER_GO_ON:
-		mr_definition_free(message->definition);
-		free(message);
+	case MR_RUNNER_LEARN:
+		mr_control_version_learn(host, message);
 		break;
 	case MR_RUNNER_FORGET:
 		mr_control_pipeline_forgot(host, message);
@@ -481,10 +462,11 @@ int mr_control_pipeline_start(struct mr_control_pipelines *pipelines,
 	host->control = control;
 	host->definition = definition;
 	host->lanes = calloc((size_t)definition->partition_count, sizeof(*host->lanes));
+	host->marking = calloc((size_t)definition->partition_count, sizeof(*host->marking));
 	host->next = pipelines->hosts;
 	pipelines->hosts = host;
-	r = host->lanes ? make_directory(control, definition, err)
-			: mr_error_set(err, -ENOMEM, "no memory for a pipeline");
+	r = host->lanes && host->marking ? make_directory(control, definition, err)
+					 : mr_error_set(err, -ENOMEM, "no memory for a pipeline");
 	if (r == 0)
 		r = start_runner(host, err);
 	if (r < 0) {
@@ -517,13 +499,6 @@ int mr_control_pipeline_take_out(struct mr_pipeline_host *host, struct mr_local_
 	host->ending = true;
 	mr_runner_stop(host->runner);
 	return 0;
-}
-
-void mr_control_pipeline_supersede(struct mr_pipeline_host *host, struct mr_definition *fresh)
-{
-	host->fresh = fresh;
-	host->ending = true;
-	mr_runner_stop(host->runner);
 }
 
 /* ---- start and stop of the engine ------------------------------------------------------------ */

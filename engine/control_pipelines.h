@@ -11,26 +11,40 @@
 #include "pipelines.h"
 #include "runner.h"
 
+/* A new version whose mark this host puts into the log of partition 0, until it has read it there.
+ */
+struct mr_pipeline_coming {
+	char *text; /* NULL: there is none */
+	struct json_t *weights;
+	uint32_t version;
+	bool appended;
+	uint64_t offset;		/* then: of its mark */
+	struct mr_local_ticket *ticket; /* who waits for it; or NULL */
+};
+
+/* What this host, leading a partition, did about versions that begin nowhere there. */
+struct mr_pipeline_marking {
+	uint32_t below;	      /* versions whose marks it appended, */
+	int32_t leader_epoch; /* under this epoch */
+	bool out;	      /* one is on its way to the worker */
+};
+
 /* A pipeline with its thread. Out of the catalogue when it is removed; gone when that has ended. */
 struct mr_pipeline_host {
 	struct mr_local_source source; /* first: what the thread sends */
 	struct mr_control *control;
-	struct mr_definition *definition; /* the catalogue's; its own copy once it is removed */
-	struct mr_runner *runner;	  /* NULL: could not be started */
-	struct mr_runner_lanes *lanes;	  /* by partition */
-	struct mr_error reason;		  /* why it does not run */
+	struct mr_definition *definition;    /* the catalogue's; its own once it is removed */
+	struct mr_runner *runner;	     /* NULL: could not be started */
+	struct mr_runner_lanes *lanes;	     /* by partition */
+	struct mr_pipeline_marking *marking; /* by partition */
+	struct mr_error reason;		     /* why it does not run */
 	struct mr_place_entry place;
 	bool ending;			  /* its thread is to end */
 	bool removed;			  /* and its files are to go */
-	struct mr_definition *fresh;	  /* another begins with this, the catalogue's, then */
 	struct mr_local_ticket *removing; /* answered when they are gone; or NULL */
 	uint32_t asked;			  /* GETs that are out */
 	uint32_t forgets;		  /* FORGETs that are */
-	/* a new version, on its way in */
-	struct mr_local_ticket *replacing;
-	char *text;
-	struct json_t *weights;
-	char alerts[MR_TOPIC_NAME_MAX + 1]; /* that it has, and none before had; or "" */
+	struct mr_pipeline_coming coming;
 	struct mr_pipeline_host *next;
 };
 
@@ -54,8 +68,6 @@ int mr_control_pipelines_save(struct mr_control_pipelines *pipelines, struct mr_
  * one, is answered. */
 int mr_control_pipeline_take_out(struct mr_pipeline_host *host, struct mr_local_ticket *ticket,
 				 struct mr_error *err);
-/* Out of the catalogue already, where 'fresh' is in its place: its thread ends, another begins. */
-void mr_control_pipeline_supersede(struct mr_pipeline_host *host, struct mr_definition *fresh);
 
 /* control_pipeline_peers.c: peers with a replica of its input hear of it */
 void mr_control_pipeline_made(struct mr_control *control, const struct mr_definition *definition);
@@ -65,9 +77,20 @@ void mr_control_pipeline_gone(struct mr_control *control, const struct mr_defini
 /* FORGET is back. */
 void mr_control_pipeline_forgot(struct mr_pipeline_host *host, struct mr_runner_message *message);
 
+/* control_versions.c */
+/* Puts the next version into the log of partition 0; 'ticket' is answered when it is known to be
+ * that, or why not. Only the host that leads there may. */
+int mr_control_version_add(struct mr_pipeline_host *host, struct mr_local_ticket *ticket,
+			   const char *text, const struct json_t *weights, struct mr_error *err);
+/* Its thread came to a mark. */
+void mr_control_version_learn(struct mr_pipeline_host *host, struct mr_runner_message *message);
+/* More is known of where versions begin than its thread may have read by. */
+void mr_control_version_known(struct mr_pipeline_host *host);
+/* Who waits for a version is told that there will be no answer. */
+void mr_control_version_forget(struct mr_pipeline_host *host, const struct mr_error *why);
+
 /* control_rules.c */
-void mr_control_rule_held(struct mr_pipeline_host *host, struct mr_runner_message *message);
+struct json_t *mr_control_rule_json(const struct mr_pipeline_host *host);
 void mr_control_rule_got(struct mr_pipeline_host *host, struct mr_runner_message *message);
-void mr_control_rule_forget(struct mr_pipeline_host *host, const struct mr_error *why);
 
 #endif

@@ -2,10 +2,6 @@
 /*
  * What people ask of pipelines: rule add, list, remove, and get (control_pipelines.h). Runs on the
  * control thread.
- *
- * A new version of a rule comes in at an offset of each partition: the pipeline's thread stops at a
- * checkpoint, the version and where it begins are made durable, and only then it goes on. So what
- * is said before and after is the same whatever crashes in between.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -103,7 +99,7 @@ static json_t *actions_json(const struct mr_runner_view *view)
 	return object;
 }
 
-static json_t *pipeline_json(const struct mr_pipeline_host *host)
+json_t *mr_control_rule_json(const struct mr_pipeline_host *host)
 {
 	const struct mr_definition *definition = host->definition;
 	uint32_t state =
@@ -142,7 +138,7 @@ int mr_control_rule_list(struct mr_admin_request *request, struct mr_error *err)
 			mr_control_pipeline_find(pipelines, pipelines->catalogue.rows[i]->name);
 
 		if (host)
-			json_array_append_new(rows, pipeline_json(host));
+			json_array_append_new(rows, mr_control_rule_json(host));
 	}
 	request->reply = json_pack("{s:o}", "pipelines", rows);
 	return 0;
@@ -432,7 +428,7 @@ static int add_new(struct mr_admin_request *request, const struct wanted *wanted
 	}
 	r = install(control, definition, err);
 	if (r == 0)
-		request->reply = pipeline_json(
+		request->reply = mr_control_rule_json(
 			mr_control_pipeline_find(control->pipelines, wanted->rule->name));
 	return r;
 }
@@ -475,183 +471,29 @@ static bool is_as_before(const struct mr_definition *definition, const struct wa
 		json_equal((json_t *)last->weights, (json_t *)wanted->weights));
 }
 
-static void forget_replacing(struct mr_pipeline_host *host)
-{
-	free(host->text);
-	json_decref(host->weights);
-	host->text = NULL;
-	host->weights = NULL;
-	host->replacing = NULL;
-	host->alerts[0] = '\0';
-}
-
-static int ask_to_hold(struct mr_pipeline_host *host, const struct wanted *wanted,
-		       struct mr_error *err)
-{
-	struct mr_runner_message *message = calloc(1, sizeof(*message));
-
-	if (message)
-		message->kind = MR_RUNNER_HOLD;
-
-	host->text = strdup(wanted->text);
-	host->weights = json_deep_copy(wanted->weights);
-	if (!message || !host->text || mr_runner_send(host->runner, message) < 0) {
-		free(message);
-		forget_replacing(host);
-		return mr_error_set(err, -EAGAIN, "pipeline '%s' cannot be asked now",
-				    host->definition->name);
-	}
-	return 0;
-}
-
-/* Who leads it by what is known here. */
-static const char *leader_of(const struct mr_hosted *hosted, char room[16])
-{
-	const struct mr_control *control = hosted->control;
-	struct mr_coord_key key = {.partition = hosted->number};
-	struct mr_coord_state state;
-	uint64_t hosts;
-
-	memcpy(key.topic_id, hosted->topic->id, 16);
-	if (!control->peers ||
-	    mr_coord_static_known(control->peers->coord, &key, &state, &hosts) < 0 ||
-	    state.leader < 0)
-		return "nobody";
-	return mr_control_node_name(control, (uint32_t)state.leader, room);
-}
-
-/* Where the old version stops is known where it is active. */
-static int check_leads(const struct mr_topic *input, struct mr_error *err)
-{
-	const struct mr_hosted_topic *hosted = input->owner;
-	char others[160] = "", room[16];
-	int32_t p, first = -1;
-	size_t used = 0;
-
-	for (p = 0; p < input->partition_count; p++) {
-		if (mr_control_leads(&hosted->partitions[p]))
-			continue;
-		if (first < 0)
-			first = p;
-		if (used < sizeof(others))
-			used += (size_t)snprintf(others + used, sizeof(others) - used, "%s%d: %s",
-						 used ? ", " : "", p,
-						 leader_of(&hosted->partitions[p], room));
-	}
-	if (first < 0)
-		return 0;
-	mr_error_set(err, -EINVAL,
-		     "this host does not lead partition %d of topic '%.100s' (leaders of what it "
-		     "does not lead: %s%s)",
-		     first, input->name, others, used >= sizeof(others) ? "..." : "");
-	mr_error_why(err, "only who leads all of the input knows where the old version stops");
-	return mr_error_hint(err,
-			     "ask a host that leads all of it, or gather them on one: millrace "
-			     "promote %.80s/%d --to HOST, for each",
-			     input->name, first);
-}
-
 static int replace(struct mr_pipeline_host *host, struct mr_admin_request *request,
 		   const struct wanted *wanted, struct mr_error *err)
 {
-	struct mr_definition *definition = host->definition;
+	const struct mr_definition *definition = host->definition;
 	int r = check_same(definition, wanted, err);
 
 	if (r < 0)
 		return r;
 	if (is_as_before(definition, wanted)) {
-		request->reply = pipeline_json(host);
+		request->reply = mr_control_rule_json(host);
 		return 0;
 	}
-	if (host->replacing || host->ending)
-		return mr_error_set(err, -EAGAIN, "pipeline '%s' is being changed already",
-				    definition->name);
+	if (host->ending)
+		return mr_error_set(err, -EAGAIN, "pipeline '%s' is ending", definition->name);
 	if (definition->version_count == MR_PIPELINE_VERSIONS_MAX) {
 		mr_error_set(err, -ENOSPC, "pipeline '%s' has %u versions already",
 			     definition->name, MR_PIPELINE_VERSIONS_MAX);
 		return mr_error_hint(err, "begin anew: millrace rule remove %s", definition->name);
 	}
-	r = check_leads(wanted->input, err);
-	if (r == 0)
-		r = make_topics(request->control, wanted, err);
-	if (r < 0)
-		return r;
-	if (!definition->topics[MR_PIPELINE_ALERTS][0])
-		snprintf(host->alerts, sizeof(host->alerts), "%s",
-			 output_topic(wanted->rule, MR_PIPELINE_ALERTS));
-	r = ask_to_hold(host, wanted, err);
-	if (r == 0)
-		host->replacing = request->ticket;
-	return r;
-}
-
-/*
- * The version and where it begins, durable; 'offsets' by partition. The copy is its thread's, which
- * must not read on without it: so it is made before.
- */
-static int add_version(struct mr_pipeline_host *host, const uint64_t *offsets,
-		       struct mr_definition **copy, struct mr_error *err)
-{
-	struct mr_definition *definition = host->definition;
-	int r = mr_definition_add_version(definition, host->text, host->weights, offsets, err);
-
-	if (r < 0)
-		return r;
-	if (host->alerts[0])
-		memcpy(definition->topics[MR_PIPELINE_ALERTS], host->alerts, sizeof(host->alerts));
-	*copy = mr_definition_copy(definition);
-	r = *copy ? mr_control_pipelines_save(host->control->pipelines, err)
-		  : mr_error_set(err, -ENOMEM, "no memory for a version of pipeline '%s'",
-				 definition->name);
-	if (r == 0) {
-		mr_control_pipeline_made(host->control, definition);
-		return 0;
-	}
-	mr_definition_free(*copy);
-	*copy = NULL;
-	mr_definition_drop_version(definition);
-	if (host->alerts[0])
-		definition->topics[MR_PIPELINE_ALERTS][0] = '\0';
-	return r;
-}
-
-static void answer_replaced(struct mr_pipeline_host *host, int status, const struct mr_error *err)
-{
-	struct mr_local_ticket *ticket = host->replacing;
-	json_t *json = status < 0 ? NULL : pipeline_json(host);
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-
-	forget_replacing(host);
-	if (ticket)
-		mr_local_answer(ticket, status, err, text ? text : "{}");
-	free(text);
-	json_decref(json);
-}
-
-/* It stands still at its checkpoints; or it could not. */
-void mr_control_rule_held(struct mr_pipeline_host *host, struct mr_runner_message *message)
-{
-	struct mr_error err = message->err;
-	int status = message->status, r;
-
-	if (status == 0 && host->ending)
-		status = mr_error_set(&err, -ECANCELED, "pipeline '%s' is ending",
-				      host->definition->name);
-	if (status == 0)
-		status = add_version(host, message->offsets, &message->definition, &err);
-	free(message->offsets);
-	message->offsets = NULL;
-	message->kind = MR_RUNNER_GO_ON;
-	message->status = 0;
-	r = mr_runner_send(host->runner, message);
-	mr_assert(r == 0);
-	answer_replaced(host, status, &err);
-}
-
-void mr_control_rule_forget(struct mr_pipeline_host *host, const struct mr_error *why)
-{
-	if (host->replacing)
-		answer_replaced(host, why->code, why);
+	r = make_topics(request->control, wanted, err);
+	return r < 0 ? r
+		     : mr_control_version_add(host, request->ticket, wanted->text, wanted->weights,
+					      err);
 }
 
 int mr_control_rule_add(struct mr_admin_request *request, struct mr_error *err)
@@ -719,7 +561,7 @@ static struct mr_pipeline_host *find_by_topic(struct mr_control_pipelines *pipel
 
 	*readers = 0;
 	for (host = pipelines->hosts; host; host = host->next) {
-		if (host->removed || host->fresh)
+		if (host->removed)
 			continue;
 		if (strcmp(host->definition->topics[MR_PIPELINE_OUTPUT], topic) == 0 ||
 		    strcmp(host->definition->topics[MR_PIPELINE_ALERTS], topic) == 0)

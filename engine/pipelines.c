@@ -81,7 +81,10 @@ int mr_definition_add_version(struct mr_definition *definition, const char *text
 		free_version(version);
 		return mr_error_set(err, -ENOMEM, "no memory for a pipeline");
 	}
-	memcpy(version->at, at, at_bytes);
+	if (at)
+		memcpy(version->at, at, at_bytes);
+	else
+		memset(version->at, 0xff, at_bytes); /* MR_OFFSET_UNKNOWN */
 	definition->version_count++;
 	return 0;
 }
@@ -90,6 +93,53 @@ void mr_definition_drop_version(struct mr_definition *definition)
 {
 	mr_assert(definition->version_count > 0);
 	free_version(&definition->versions[--definition->version_count]);
+}
+
+bool mr_definition_begins(struct mr_definition *definition, uint32_t version, int32_t partition,
+			  uint64_t offset)
+{
+	uint64_t first = definition->versions[0].at[partition];
+	bool news = false;
+	uint32_t i;
+
+	if (offset < first)
+		offset = first;
+	for (i = version; i > 0 && definition->versions[i].at[partition] > offset; i--) {
+		definition->versions[i].at[partition] = offset;
+		news = true;
+	}
+	return news;
+}
+
+uint32_t mr_definition_pending(const struct mr_definition *definition, int32_t partition)
+{
+	uint32_t i = definition->version_count;
+
+	while (i > 1 && definition->versions[i - 1].at[partition] == MR_OFFSET_UNKNOWN)
+		i--;
+	return i;
+}
+
+int mr_definition_merge(struct mr_definition *definition, const struct mr_definition *other,
+			struct mr_error *err)
+{
+	uint32_t i = definition->version_count;
+	bool news = i < other->version_count;
+	int32_t p;
+	int r = 0;
+
+	for (; r == 0 && i < other->version_count; i++)
+		r = mr_definition_add_version(definition, other->versions[i].text,
+					      other->versions[i].weights, NULL, err);
+	for (i = 1; r == 0 && i < other->version_count; i++)
+		for (p = 0; p < definition->partition_count; p++)
+			if (other->versions[i].at[p] != MR_OFFSET_UNKNOWN)
+				news |= mr_definition_begins(definition, i, p,
+							     other->versions[i].at[p]);
+	if (news && !definition->topics[MR_PIPELINE_ALERTS][0])
+		memcpy(definition->topics[MR_PIPELINE_ALERTS], other->topics[MR_PIPELINE_ALERTS],
+		       sizeof(definition->topics[MR_PIPELINE_ALERTS]));
+	return r < 0 ? r : news;
 }
 
 uint32_t mr_definition_version_at(const struct mr_definition *definition, int32_t partition,
@@ -183,7 +233,7 @@ static json_t *version_to_json(const struct mr_definition_version *version, int3
 	json_t *at = json_array(), *row;
 	int32_t p;
 
-	for (p = 0; p < partitions; p++)
+	for (p = 0; p < partitions; p++) /* -1: not known */
 		json_array_append_new(at, json_integer((json_int_t)version->at[p]));
 	row = json_pack("{s:s, s:o}", "text", version->text, "at", at);
 	if (row && version->weights)
@@ -242,7 +292,8 @@ static bool read_versions(const json_t *rows, struct mr_definition *definition)
 			const json_t *offset = json_array_get(offsets, (size_t)p);
 
 			at[p] = (uint64_t)json_integer_value(offset);
-			good = json_is_integer(offset) && json_integer_value(offset) >= 0 &&
+			good = json_is_integer(offset) &&
+			       json_integer_value(offset) >= (i == 0 ? 0 : -1) &&
 			       (i == 0 || at[p] >= definition->versions[i - 1].at[p]);
 		}
 		good = good && mr_definition_add_version(definition, text, weights, at, NULL) == 0;

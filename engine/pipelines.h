@@ -5,9 +5,10 @@
  * CRC-32C, replaced as a whole. Owned by the control thread; a pipeline's thread has a copy of its
  * definition.
  *
- * What a pipeline says is a function of its input and of this: version i of its rule holds from
- * input offset versions[i].at[partition] on. So each version and its offsets are durable here
- * before anything is said under it, and none is ever changed.
+ * What a pipeline says is a function of its input: version i of its rule holds from input offset
+ * versions[i].at[partition] on, where a mark stands in the input's log (version_mark.h) for all but
+ * the first. The catalogue is what this host has learnt of that. A version is durable here before
+ * anything is said under it, and is never changed; its offsets become known one by one.
  */
 #ifndef MR_PIPELINES_H
 #define MR_PIPELINES_H
@@ -30,7 +31,9 @@ struct json_t;
 struct mr_definition_version {
 	char *text;		/* YAML, as it was given */
 	struct json_t *weights; /* fitted ones by window: {"avg": [...]}; NULL: none */
-	uint64_t *at;		/* by partition: the first input offset under this version */
+	/* by partition: the first input offset under this version; MR_OFFSET_UNKNOWN: it has not
+	   begun there, as far as is known. Never less than of the version before. */
+	uint64_t *at;
 };
 
 struct mr_definition {
@@ -75,12 +78,27 @@ bool mr_pipelines_lead_to(const struct mr_pipelines *pipelines, const char *topi
 
 void mr_definition_free(struct mr_definition *definition);			  /* takes NULL */
 struct mr_definition *mr_definition_copy(const struct mr_definition *definition); /* or NULL */
-/* 'text', 'weights' and 'at' are copied. -ENOMEM; -EBADMSG: it is no UTF-8. */
+/* 'text', 'weights' and 'at' are copied; 'at' NULL: not known anywhere. -ENOMEM; -EBADMSG: it is no
+ * UTF-8. */
 int mr_definition_add_version(struct mr_definition *definition, const char *text,
 			      const struct json_t *weights, const uint64_t *at,
 			      struct mr_error *err);
 /* The youngest goes: it could not be saved. */
 void mr_definition_drop_version(struct mr_definition *definition);
+/*
+ * A mark of 'version' stands at 'offset' of a partition: it begins there, if not before, and so do
+ * those before it at the latest. True: that was not known.
+ */
+bool mr_definition_begins(struct mr_definition *definition, uint32_t version, int32_t partition,
+			  uint64_t offset);
+/* The first version that is not known to begin in a partition; version_count: all do. */
+uint32_t mr_definition_pending(const struct mr_definition *definition, int32_t partition);
+/*
+ * What 'other', of the same id, knows besides: versions, and where they begin. 1: something; 0:
+ * nothing; -ENOMEM: not all of it was taken.
+ */
+int mr_definition_merge(struct mr_definition *definition, const struct mr_definition *other,
+			struct mr_error *err);
 /* The version that holds at 'offset' of a partition; a younger one wins. */
 uint32_t mr_definition_version_at(const struct mr_definition *definition, int32_t partition,
 				  uint64_t offset);

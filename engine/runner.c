@@ -22,6 +22,7 @@
 
 #include "base/diag.h"
 #include "check.h"
+#include "consumer.h"
 #include "runner_state.h"
 
 #define REQUESTS_MAX 1024
@@ -35,7 +36,6 @@
 const char *const mr_runner_state_words[MR_RUNNER_STATES] = {
 	[MR_RUNNER_STARTING] = "starting",
 	[MR_RUNNER_RUNNING] = "running",
-	[MR_RUNNER_HOLDING] = "holding",
 	[MR_RUNNER_STOPPED] = "stopped",
 };
 
@@ -169,7 +169,6 @@ void mr_runner_refuse_all(struct mr_runner *runner, const char *topic, int32_t p
 	struct mr_runner_message *message;
 
 	while ((message = unqueue(runner)) != NULL) {
-		mr_assert(message->kind != MR_RUNNER_GO_ON); /* it does not hold */
 		if (message->kind == MR_RUNNER_FORGET) {
 			put_off(runner, message);
 			return;
@@ -241,18 +240,51 @@ int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_prog
 	return r;
 }
 
-/* From here on nothing is read by the versions before alone, whatever fails. */
+/* Those of the newest version, if its alerts have any. */
+static int start_actions(struct mr_runner *runner, struct mr_error *err)
+{
+	mr_alert_actions_stop(runner->actions);
+	runner->actions = NULL;
+	if (!mr_alert_actions_wanted(runner->definition))
+		return 0;
+	return mr_alert_actions_start(runner->definition, &runner->view, runner->socket_path,
+				      &runner->actions, err);
+}
+
+/* From here on nothing is read by what was known before, whatever fails. */
 static int take_definition(struct mr_runner *runner, struct mr_definition *definition,
 			   struct mr_error *err)
 {
+	struct mr_definition *before = runner->definition;
+	bool grown = definition->version_count > before->version_count;
+	bool lanes = strcmp(definition->topics[MR_PIPELINE_ALERTS],
+			    before->topics[MR_PIPELINE_ALERTS]) != 0;
 	int32_t p;
 	int r = 0;
 
-	mr_definition_free(runner->definition);
 	runner->definition = definition;
+	mr_definition_free(before);
+	if (!runner->consumer)
+		return 0; /* it begins with that */
+	if (lanes) {
+		set_leave(runner, true); /* and begins once more, with a lane for its alerts */
+		return 0;
+	}
 	for (p = 0; r == 0 && p < definition->partition_count; p++)
 		r = mr_runner_part_follow(&runner->parts[p], err);
-	return r;
+	runner->save_ns = 0; /* a new version is written down soon */
+	return r < 0 || !grown ? r : start_actions(runner, err);
+}
+
+int mr_runner_learn(struct mr_runner *runner, const struct mr_version_mark *mark, int32_t partition,
+		    uint64_t offset, struct mr_error *err)
+{
+	int r;
+
+	runner->ask.mark = mark;
+	runner->ask.offset = offset;
+	r = mr_runner_ask(runner, MR_RUNNER_LEARN, partition, err);
+	return r < 0 ? r : take_definition(runner, runner->ask.definition, err);
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
@@ -275,7 +307,8 @@ static void save_all(struct mr_runner *runner)
 	for (p = 0; p < runner->definition->partition_count; p++) {
 		struct mr_runner_part *part = &runner->parts[p];
 
-		if (part->status < 0 || part->pending || !mr_runner_part_changed(part))
+		if (!part->pipeline || part->status < 0 || part->pending ||
+		    !mr_runner_part_changed(part))
 			continue;
 		r = mr_runner_part_save(part, &err);
 		if (r < 0)
@@ -325,80 +358,6 @@ static int save_and_settle(struct mr_runner *runner, struct mr_error *err)
 
 /* ---- what the control thread wants ----------------------------------------------------------- */
 
-/* A version that began among records which are answered already would be said to have answered. */
-static int check_repeats(const struct mr_runner *runner, struct mr_error *err)
-{
-	uint64_t said = 0, all = 0;
-	bool repeats = false;
-	int32_t p;
-
-	for (p = 0; p < runner->definition->partition_count; p++)
-		repeats |= mr_runner_part_repeats(&runner->parts[p], &said, &all);
-	if (!repeats)
-		return 0;
-	mr_error_set(err, -EAGAIN,
-		     "pipeline '%s' still says again what it had said before it was stopped: "
-		     "%" PRIu64 " of %" PRIu64 " records",
-		     runner->definition->name, said, all);
-	return mr_error_hint(err, "add the new version again in a moment");
-}
-
-static void hold(struct mr_runner *runner, struct mr_runner_message *message)
-{
-	int32_t count = runner->definition->partition_count, p;
-
-	message->offsets = calloc((size_t)count, sizeof(*message->offsets));
-	if (!message->offsets)
-		message->status = mr_error_set(&message->err, -ENOMEM, "no memory for offsets");
-	else
-		message->status = check_repeats(runner, &message->err);
-	if (message->status == 0)
-		message->status = save_and_settle(runner, &message->err);
-	for (p = 0; message->status == 0 && p < count; p++)
-		message->offsets[p] = runner->parts[p].offset;
-	runner->holding = true;
-	set_state(runner, MR_RUNNER_HOLDING);
-	send(runner, message);
-}
-
-/* Those of the newest version, if its alerts have any. */
-static int start_actions(struct mr_runner *runner, struct mr_error *err)
-{
-	mr_alert_actions_stop(runner->actions);
-	runner->actions = NULL;
-	if (!mr_alert_actions_wanted(runner->definition))
-		return 0;
-	return mr_alert_actions_start(runner->definition, &runner->view, runner->socket_path,
-				      &runner->actions, err);
-}
-
-static int go_on(struct mr_runner *runner, struct mr_runner_message *message, struct mr_error *err)
-{
-	int r = 0;
-
-	if (message->definition)
-		r = take_definition(runner, message->definition, err);
-	if (r == 0 && message->definition)
-		r = start_actions(runner, err);
-	message->definition = NULL;
-	runner->holding = false;
-	runner->save_ns = 0; /* the new version is written down soon */
-	set_state(runner, MR_RUNNER_RUNNING);
-	send(runner, message);
-	return r;
-}
-
-/* Without partitions: what it held for was saved, it begins with that. */
-static void remember_definition(struct mr_runner *runner, struct mr_runner_message *message)
-{
-	if (message->definition) {
-		mr_definition_free(runner->definition);
-		runner->definition = message->definition;
-		message->definition = NULL;
-	}
-	send(runner, message);
-}
-
 /* Without partitions: nothing but its checkpoint knows anything. */
 static void forget(struct mr_runner *runner, struct mr_runner_message *message)
 {
@@ -410,32 +369,24 @@ static void forget(struct mr_runner *runner, struct mr_runner_message *message)
 }
 
 /* 'works': its partitions are there. */
-static int take_requests(struct mr_runner *runner, bool works, struct mr_error *err)
+static void take_requests(struct mr_runner *runner, bool works)
 {
 	struct mr_runner_message *message;
-	int r = 0;
 
-	while (r == 0 && (message = unqueue(runner)) != NULL) {
+	while ((message = unqueue(runner)) != NULL) {
 		if (message->kind == MR_RUNNER_FORGET && works) {
 			put_off(runner, message);
-			return 0;
+			return;
 		}
 		if (message->kind == MR_RUNNER_FORGET) {
 			forget(runner, message);
-		} else if (message->kind == MR_RUNNER_GO_ON && works) {
-			r = go_on(runner, message, err);
-		} else if (message->kind == MR_RUNNER_GO_ON) {
-			remember_definition(runner, message);
 		} else if (!works) {
 			refuse(runner, message);
-		} else if (message->kind == MR_RUNNER_HOLD) {
-			hold(runner, message);
 		} else {
 			message->text = mr_runner_get(runner, message->key, message->key_bytes);
 			send(runner, message);
 		}
 	}
-	return r;
 }
 
 /* ---- work ------------------------------------------------------------------------------------ */
@@ -502,7 +453,7 @@ static int keep_time(struct mr_runner *runner, struct mr_error *err)
 static int skip_what_is_gone(struct mr_runner *runner, struct mr_error *err)
 {
 	int32_t p;
-	int r = 0;
+	int r = mr_runner_learn(runner, NULL, 0, 0, err); /* marks may be gone, too */
 
 	for (p = 0; r == 0 && p < runner->definition->partition_count; p++) {
 		struct mr_runner_part *part = &runner->parts[p];
@@ -530,6 +481,8 @@ static int read_some(struct mr_runner *runner, struct mr_error *err)
 	if (r <= 0)
 		return r;
 	part = &runner->parts[messages[0].partition];
+	if (mr_consumer_got_control(runner->consumer))
+		return mr_runner_part_mark(part, &messages[0], err);
 	r = mr_runner_part_feed(part, messages, (uint32_t)r, err);
 	if (r == 0)
 		mr_runner_part_show(part);
@@ -543,11 +496,8 @@ static int work(struct mr_runner *runner, struct mr_error *err)
 	set_state(runner, MR_RUNNER_RUNNING);
 	say(runner, MR_RUNNER_SAYS, 0, NULL);
 	while (r == 0 && !mr_runner_stops(runner)) {
-		r = take_requests(runner, true, err);
-		if (r == 0 && runner->holding)
-			sleep_on_requests(runner, ASK_MS);
-		else if (r == 0)
-			r = read_some(runner, err);
+		take_requests(runner, true);
+		r = read_some(runner, err);
 		if (r == 0)
 			r = keep_time(runner, err);
 	}
@@ -569,6 +519,8 @@ static int open_consumer(struct mr_runner *runner, struct mr_error *err)
 
 	if (r == 0)
 		r = mr_consumer_open(runner->connection, &options, &runner->consumer, err);
+	if (r == 0)
+		mr_consumer_want_control(runner->consumer);
 	for (p = 0; r == 0 && p < runner->definition->partition_count; p++)
 		r = mr_consumer_seek(runner->consumer, p, runner->parts[p].offset);
 	return r;
@@ -581,6 +533,7 @@ static int begin(struct mr_runner *runner, struct mr_error *err)
 
 	for (p = 0; p < runner->definition->partition_count; p++)
 		runner->parts[p] = (struct mr_runner_part){.runner = runner, .number = p};
+	r = mr_runner_learn(runner, NULL, 0, 0, err);
 	for (p = 0; r == 0 && p < runner->definition->partition_count; p++) {
 		r = mr_runner_part_begin(&runner->parts[p], err);
 		if (r == 0)
@@ -607,7 +560,6 @@ static void end(struct mr_runner *runner)
 	runner->connection = NULL;
 	for (p = 0; p < runner->definition->partition_count; p++)
 		mr_runner_part_end(&runner->parts[p]);
-	runner->holding = false;
 }
 
 /* A while in which it only answers. What is not up yet will be soon. */
@@ -615,10 +567,9 @@ static void rest(struct mr_runner *runner, int status)
 {
 	uint64_t ms = status == -EAGAIN ? REST_SOON_MS : REST_MS;
 	uint64_t until = now_ns(runner) + ms * 1000000;
-	struct mr_error err;
 
 	while (!mr_runner_stops(runner) && now_ns(runner) < until) {
-		(void)take_requests(runner, false, &err);
+		take_requests(runner, false);
 		sleep_on_requests(runner, ASK_MS);
 	}
 }
@@ -626,10 +577,8 @@ static void rest(struct mr_runner *runner, int status)
 /* Its partitions are gone, whatever for. */
 static void take_leave(struct mr_runner *runner)
 {
-	struct mr_error err;
-
 	set_leave(runner, false);
-	(void)take_requests(runner, false, &err);
+	take_requests(runner, false);
 }
 
 static void *run(void *arg)
@@ -661,7 +610,7 @@ static void *run(void *arg)
 		}
 		take_leave(runner);
 	}
-	(void)take_requests(runner, false, &err);
+	take_requests(runner, false);
 	runner->ask.kind = MR_RUNNER_ENDED;
 	send(runner, &runner->ask);
 	return NULL;
@@ -769,6 +718,11 @@ int mr_runner_forget(struct mr_runner *runner, struct mr_runner_message *message
 	if (r == 0)
 		set_leave(runner, true);
 	return r;
+}
+
+void mr_runner_again(struct mr_runner *runner)
+{
+	set_leave(runner, true);
 }
 
 struct mr_runner_message *mr_runner_left(struct mr_runner *runner)

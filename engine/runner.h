@@ -33,6 +33,7 @@
 
 struct mr_runner;
 struct mr_local_ticket;
+struct mr_version_mark;
 
 /*
  * The lanes of one partition, made by the control thread. They belong to it but between the answer
@@ -56,10 +57,10 @@ enum mr_runner_message_kind {
 	MR_RUNNER_KNOWN,       /* partition, numbers: back with those durable in the outputs */
 	MR_RUNNER_OPEN_LANES,  /* partition, numbers: of the first frames; back with lanes */
 	MR_RUNNER_CLOSE_LANES, /* partition: back when all is taken and answered */
+	MR_RUNNER_LEARN,       /* partition, offset, mark: of a version, NULL: none; back with a
+				  definition that knows of it, the pipeline's */
 	/* control -> pipeline -> control */
-	MR_RUNNER_GET,	 /* key: back with text */
-	MR_RUNNER_HOLD,	 /* stop at a checkpoint: back with offsets; until GO_ON */
-	MR_RUNNER_GO_ON, /* definition: the new one; NULL: the same */
+	MR_RUNNER_GET, /* key: back with text */
 	/* partition, log_end: the input's log loses what it has from there on. Back when nothing
 	 * here knows of it: no state, no checkpoint */
 	MR_RUNNER_FORGET,
@@ -77,9 +78,10 @@ struct mr_runner_message {
 	uint64_t numbers[MR_PIPELINE_TOPICS];
 	struct mr_runner_lanes *lanes;
 	uint64_t log_start, log_end;
-	bool active;	   /* this host leads the input's partition */
-	uint64_t *offsets; /* by partition; owned by the message */
-	char *key;	   /* owned by the message */
+	bool active; /* this host leads the input's partition */
+	uint64_t offset;
+	const struct mr_version_mark *mark; /* the pipeline's */
+	char *key;			    /* owned by the message */
 	uint32_t key_bytes;
 	char *text; /* JSON; owned by the message */
 	struct mr_definition *definition;
@@ -90,7 +92,6 @@ struct mr_runner_message {
 enum mr_runner_state {
 	MR_RUNNER_STARTING,
 	MR_RUNNER_RUNNING,
-	MR_RUNNER_HOLDING, /* for a new version */
 	MR_RUNNER_STOPPED, /* something is wrong; it tries again */
 	MR_RUNNER_STATES,
 };
@@ -158,6 +159,9 @@ struct mr_runner_message *mr_runner_take(struct mr_runner *runner); /* NULL: non
 /* FORGET: whatever it does, it leaves it for this, and begins at its checkpoints once more.
  * -EAGAIN: as mr_runner_send(). */
 int mr_runner_forget(struct mr_runner *runner, struct mr_runner_message *message);
+/* What its catalogue says of records that it has read is not what it knew: as FORGET, of nothing.
+ */
+void mr_runner_again(struct mr_runner *runner);
 /* After ENDED: what it was sent and did not take; NULL: no more. */
 struct mr_runner_message *mr_runner_left(struct mr_runner *runner);
 /* FORGET of who has no thread (any more). -EIO: D3. */

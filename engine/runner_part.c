@@ -17,6 +17,7 @@
 #include "doorbell.h"
 #include "log/partition.h"
 #include "runner_state.h"
+#include "version_mark.h"
 
 #define FULL_WAIT_MS 20			  /* between two looks whether the thread is to stop */
 #define WAITS_NS     UINT64_C(1000000000) /* what lasts longer is told */
@@ -166,6 +167,36 @@ static int follow_versions(struct mr_runner_part *part, uint64_t offset, struct 
 int mr_runner_part_follow(struct mr_runner_part *part, struct mr_error *err)
 {
 	return follow_versions(part, part->offset, err);
+}
+
+int mr_runner_part_mark(struct mr_runner_part *part, const struct mr_message *message,
+			struct mr_error *err)
+{
+	const struct mr_definition *definition = definition_of(part);
+	struct mr_version_mark mark;
+	int r = mr_version_mark_read(message, &mark);
+
+	if (r == -EBADMSG)
+		mr_diag_warn("a mark in a topic makes no sense: it is passed over",
+			     "topic=%s partition=%d offset=%" PRIu64, definition->input,
+			     part->number, message->offset);
+	if (r == 0) {
+		bool known =
+			memcmp(mark.pipeline_id, definition->id, 16) != 0 ||
+			(mark.version < definition->version_count &&
+			 definition->versions[mark.version].at[part->number] <= message->offset);
+
+		r = known ? 0
+			  : mr_runner_learn(part->runner, &mark, part->number, message->offset,
+					    err);
+		mr_version_mark_deinit(&mark);
+		if (r < 0 || mr_runner_stops(part->runner))
+			return r;
+	}
+	r = follow_versions(part, message->offset, err);
+	if (r == 0)
+		part->offset = message->offset + 1;
+	return r;
 }
 
 /* How many of the messages belong to the version of the first one. */
@@ -411,7 +442,6 @@ static int open_lanes(struct mr_runner_part *part, struct mr_error *err)
 	for (t = 0; t < MR_PIPELINE_TOPICS; t++) {
 		uint64_t number = runner->ask.numbers[t], next = part->lanes->next[t];
 
-		part->opened[t] = number;
 		part->known[t] = number;
 		if (part->lanes->used[t] && next != MR_OFFSET_UNKNOWN)
 			part->known[t] =
@@ -570,25 +600,6 @@ void mr_runner_part_end(struct mr_runner_part *part)
 	part->pending = false;
 	part->astray = false;
 	part->status = 0;
-}
-
-bool mr_runner_part_repeats(const struct mr_runner_part *part, uint64_t *said, uint64_t *all)
-{
-	const struct mr_pipeline_counters *counters = mr_pipeline_counters(part->pipeline);
-	bool repeats = false;
-	int t;
-
-	for (t = 0; part->active && t < MR_PIPELINE_TOPICS; t++) {
-		uint64_t number = counters->outputs[t] + part->added[t];
-		uint64_t known = part->known[t];
-
-		if (!part->lanes->used[t] || (int64_t)(known - part->opened[t]) <= 0)
-			continue;
-		repeats |= (int64_t)(known - number) > 0;
-		*said += ((int64_t)(known - number) > 0 ? number : known) - part->opened[t];
-		*all += known - part->opened[t];
-	}
-	return repeats;
 }
 
 /* Where the logs have more than the state says, it goes on behind that. True if one had. */

@@ -30,8 +30,7 @@ struct mr_runner_part {
 	bool astray;		       /* in shadow, and input was gone: it knows nothing more */
 	uint64_t offset;	       /* of the next input record */
 	uint64_t added[MR_PIPELINE_TOPICS];
-	uint64_t opened[MR_PIPELINE_TOPICS]; /* the numbers when its lanes were opened */
-	uint64_t known[MR_PIPELINE_TOPICS];  /* numbers below are in the log since before */
+	uint64_t known[MR_PIPELINE_TOPICS]; /* numbers below are in the log since before */
 	uint64_t skipped;
 	uint64_t full, cut;
 	uint64_t rate, rated_records;
@@ -69,7 +68,6 @@ struct mr_runner {
 	struct mr_runner_message ask;	  /* to the control thread: one out at a time */
 	bool asked;
 	struct mr_runner_message *queued, **queued_end; /* came while that was out */
-	bool holding;
 	uint64_t save_ns, second_ns;
 };
 
@@ -93,6 +91,10 @@ int mr_runner_ask(struct mr_runner *runner, enum mr_runner_message_kind kind, in
 void mr_runner_refuse_all(struct mr_runner *runner, const char *topic, int32_t partition);
 int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_program **out,
 		      struct mr_error *err);
+/* 'mark' stands at 'offset' of a partition, if there is one: the catalogue has it, durably, and the
+ * definition is what the catalogue knows by now. */
+int mr_runner_learn(struct mr_runner *runner, const struct mr_version_mark *mark, int32_t partition,
+		    uint64_t offset, struct mr_error *err);
 
 /* runner_part.c */
 /* From its checkpoint, if there is one, or from the beginning. */
@@ -101,6 +103,9 @@ int mr_runner_part_begin(struct mr_runner_part *part, struct mr_error *err);
 void mr_runner_part_end(struct mr_runner_part *part);
 int mr_runner_part_feed(struct mr_runner_part *part, const struct mr_message *messages,
 			uint32_t count, struct mr_error *err);
+/* The record is of a control batch: perhaps the mark of a version. */
+int mr_runner_part_mark(struct mr_runner_part *part, const struct mr_message *message,
+			struct mr_error *err);
 /* The version that holds at its offset. */
 int mr_runner_part_follow(struct mr_runner_part *part, struct mr_error *err);
 /* The records before 'log_start' are gone. */
@@ -110,9 +115,6 @@ int mr_runner_part_skip(struct mr_runner_part *part, uint64_t log_start, uint64_
 int mr_runner_part_save(struct mr_runner_part *part, struct mr_error *err);
 /* Gives what was written its name, if all before it is safe by now. */
 int mr_runner_part_settle(struct mr_runner_part *part, struct mr_error *err);
-/* Whether what it says now is in the logs already, by what it was when it was said. Adds to how
- * much of that it has said again, and how much there is. */
-bool mr_runner_part_repeats(const struct mr_runner_part *part, uint64_t *said, uint64_t *all);
 /* Whether anything was read since what was written last. */
 bool mr_runner_part_changed(const struct mr_runner_part *part);
 /* Whether it is still what it was: its lanes open, this host leading or not. -ESTALE: not that. */

@@ -77,7 +77,7 @@ void mr_worker_tell(struct mr_worker *worker, struct mr_worker_message *message)
 	mr_assert(r == 0);
 }
 
-static void answer_request(struct mr_worker *worker, struct mr_worker_message *message, int status)
+void mr_worker_return(struct mr_worker *worker, struct mr_worker_message *message, int status)
 {
 	message->status = status;
 	mr_worker_tell(worker, message);
@@ -206,7 +206,7 @@ static void remove_lane(struct mr_worker *worker, struct mr_worker_partition *pa
 	worker->prompt_lanes -= lane->acks == MR_ACKS_MEMORY;
 	forget_rung(worker, lane);
 	mr_counter_set(partition->counters[MR_GAUGE_LANES], partition->lane_count);
-	answer_request(worker, message, 0);
+	mr_worker_return(worker, message, 0);
 }
 
 /* What one lane gave; its producer is woken when all that the turn took can be seen. */
@@ -405,52 +405,6 @@ static void pass_events(struct mr_worker *worker, struct mr_worker_partition *pa
 	mr_worker_tell(worker, &partition->event);
 }
 
-/*
- * All of it as of one group's end: where the log goes on and what the producers had written by
- * then. Right after a group was closed is such a moment, so a busy log has them, too.
- */
-static void take_snapshot(struct mr_worker_partition *partition)
-{
-	struct mr_worker_snapshot *snapshot =
-		partition->snapshot ? partition->snapshot->snapshot : NULL;
-	uint32_t i, count = 0;
-
-	if (!snapshot || partition->snapshot_taken || !partition->log)
-		return;
-	mr_log_state(partition->log, &snapshot->log);
-	if (snapshot->log.flushed_offset == snapshot->log.end_offset) {
-		/* the end may lie in a segment that is not named yet: this does not */
-		snapshot->log.end_position = snapshot->log.flushed_position;
-		snapshot->log.end_group_number = snapshot->log.flushed_group_number;
-		snapshot->log.end_crc = snapshot->log.flushed_crc;
-	} else if (snapshot->log.open) {
-		return;
-	}
-	(void)mr_partition_expire_producers(&partition->state,
-					    partition->snapshot->expire_before_ms);
-	snapshot->log_end = partition->state.log_end;
-	snapshot->log_start = partition->state.log_start;
-	for (i = 0; i < partition->state.producers_max; i++)
-		if (partition->state.producers[i].producer_id >= 0)
-			snapshot->producers[count++] = partition->state.producers[i];
-	snapshot->producer_count = count;
-	snapshot->epoch_count = partition->state.epochs.count;
-	memcpy(snapshot->epochs, partition->state.epochs.entries,
-	       snapshot->epoch_count * sizeof(*snapshot->epochs));
-	partition->snapshot_taken = true;
-}
-
-static void settle_snapshot(struct mr_worker *worker, struct mr_worker_partition *partition)
-{
-	struct mr_worker_message *message = partition->snapshot;
-
-	if (!message || !partition->snapshot_taken ||
-	    partition->state.flushed < message->snapshot->log_end)
-		return;
-	partition->snapshot = NULL;
-	answer_request(worker, message, 0);
-}
-
 static void forget_partition(struct mr_worker *worker, const struct mr_worker_partition *partition)
 {
 	uint32_t i;
@@ -470,7 +424,7 @@ static void rest_partition(struct mr_worker *worker, struct mr_worker_partition 
 	partition->resting = true;
 	partition->cut_log = partition->log;
 	partition->log = NULL;
-	answer_request(worker, message, 0);
+	mr_worker_return(worker, message, 0);
 }
 
 /* A partition leaves when its lanes are gone and its writes done. */
@@ -493,7 +447,7 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 	    log.flushed_offset < log.end_offset)
 		return;
 	if (partition->snapshot)
-		answer_request(worker, partition->snapshot, -ECANCELED);
+		mr_worker_return(worker, partition->snapshot, -ECANCELED);
 	partition->snapshot = NULL;
 	if (!partition->resting) {
 		follow_roll(worker, partition, NULL);
@@ -505,7 +459,7 @@ static void settle_removal(struct mr_worker *worker, struct mr_worker_partition 
 		return;
 	}
 	forget_partition(worker, partition);
-	answer_request(worker, partition->removing, 0);
+	mr_worker_return(worker, partition->removing, 0);
 }
 
 /* ---- requests
@@ -699,13 +653,12 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 		if (partition->log)
 			mr_log_raise_limit(partition->log, message->offset);
 		break;
+	case MR_WORKER_APPEND:
+		message->next = partition->appends;
+		partition->appends = message;
+		return;
 	case MR_WORKER_SNAPSHOT:
-		if (partition->resting) {
-			status = -ECANCELED;
-			break;
-		}
-		partition->snapshot = message;
-		partition->snapshot_taken = false;
+		mr_worker_snapshot_ask(worker, message);
 		return;
 	case MR_WORKER_FAIL:
 		fail_all(worker, message->status);
@@ -727,7 +680,7 @@ static void carry_out(struct mr_worker *worker, struct mr_worker_message *messag
 	case MR_WORKER_WAKE:
 		mr_assert(!"sent to the wrong thread");
 	}
-	answer_request(worker, message, status);
+	mr_worker_return(worker, message, status);
 }
 
 static uint32_t take_requests(struct mr_worker *worker)
@@ -751,10 +704,11 @@ static void turn_partition(struct mr_worker *worker, struct mr_worker_partition 
 	uint64_t end = partition->state.log_end;
 	uint32_t news = 0;
 
+	if (partition->replica && !partition->resting)
+		mr_worker_replica_begin(worker, partition);
+	mr_worker_append_own(worker, partition);
 	if (partition->resting)
 		return;
-	if (partition->replica)
-		mr_worker_replica_begin(worker, partition);
 	if (!partition->replica || mr_worker_replica_drains(partition->replica))
 		drain_partition(worker, partition);
 	if (partition->state.log_end != end)
@@ -774,9 +728,9 @@ static void turn_partition(struct mr_worker *worker, struct mr_worker_partition 
 		mr_worker_parcels_send_batches(worker, partition->replica);
 	if (!in_memory)
 		mr_worker_submit(worker, partition);
-	take_snapshot(partition);
+	mr_worker_snapshot_take(partition);
 	pass_events(worker, partition);
-	settle_snapshot(worker, partition);
+	mr_worker_snapshot_settle(worker, partition);
 	sweep_closing(worker, partition);
 	if (partition->replica)
 		mr_worker_replica_act(worker, partition);

@@ -53,6 +53,10 @@ enum mr_worker_message_kind {
 	MR_WORKER_GIVE_SPARE,	    /* partition, segment */
 	MR_WORKER_LOG_START,	    /* partition, offset; segment: the newest that ends below it */
 	MR_WORKER_OFFSETS_RESERVED, /* partition in memory; offset: mr_log_raise_limit() */
+	MR_WORKER_APPEND,	    /* partition, state: one batch for its log, as the engine writes
+				       them for itself: no producer's. Back with its offset as soon
+				       as it is appended; -ESTALE: this host does not lead;
+				       -EAGAIN: no room now */
 	MR_WORKER_SNAPSHOT,	    /* partition, snapshot, expire_before_ms: back when all of it is
 				       durable */
 	MR_WORKER_FAIL,		    /* the data directory failed: every partition ends (D3) */
@@ -109,11 +113,13 @@ struct mr_worker_message {
 	struct mr_coord_proposal proposal;
 	uint64_t offset;
 	bool reset;
-	uint8_t *state; /* owned by whoever has the message; TRUNCATE: by the control thread */
+	uint8_t *state; /* owned by whoever has the message; TRUNCATE, APPEND: by the control
+			   thread */
 	uint32_t state_bytes;
 	int64_t expire_before_ms;	/* SNAPSHOT: producers quiet since then are forgotten */
 	void *owner;			/* the control thread's own */
-	struct mr_worker_message *next; /* of those held until the worker's mailbox has room */
+	struct mr_worker_message *next; /* of those held until the worker's mailbox has room; of
+					   APPENDs that the worker has */
 };
 
 /*

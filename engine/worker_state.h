@@ -76,6 +76,7 @@ struct mr_worker_partition {
 	struct mr_worker_message failure;
 	struct mr_worker_message *removing;
 	struct mr_worker_message *snapshot; /* waits until it is durable */
+	struct mr_worker_message *appends;  /* MR_WORKER_APPEND, newest first, of this turn */
 	struct mr_worker_replica *replica;  /* NULL: kept on this host alone (worker_replica.h) */
 	struct mr_worker_partition *cut;    /* until it is added: whose replica and lanes it gets */
 	struct mr_compressor *compressor;   /* its worker's; NULL: nothing is compressed */
@@ -206,12 +207,23 @@ void mr_answers_drop(struct mr_answers *answers);
 #define MR_NEWS_COMMITTED (1u << MR_WAIT_FOR_COMMITTED)
 #define MR_NEWS_APPENDED  (1u << MR_WAIT_FOR_APPENDED)
 void mr_worker_tell(struct mr_worker *worker, struct mr_worker_message *message);
+/* A request is carried out, or will not be. */
+void mr_worker_return(struct mr_worker *worker, struct mr_worker_message *message, int status);
 void mr_worker_report_poisoned(struct mr_worker *worker, struct mr_worker_lane *lane);
 void mr_worker_wake_lane(struct mr_worker_lane *lane, void *worker);
 void mr_worker_wake_sleepers(struct mr_worker *worker, struct mr_worker_partition *partition,
 			     uint32_t news);
 /* Returns how many writes it began. */
 uint32_t mr_worker_submit(struct mr_worker *worker, struct mr_worker_partition *partition);
+
+/* worker_append.c: what the engine itself has for the log. */
+void mr_worker_append_own(struct mr_worker *worker, struct mr_worker_partition *partition);
+
+/* worker_snapshot.c: asked for, taken when there is such a moment, back when all of it is durable.
+ */
+void mr_worker_snapshot_ask(struct mr_worker *worker, struct mr_worker_message *message);
+void mr_worker_snapshot_take(struct mr_worker_partition *partition);
+void mr_worker_snapshot_settle(struct mr_worker *worker, struct mr_worker_partition *partition);
 
 /*
  * worker_wait.c: what follows a turn, the 'idle'th in a row without work (0: there was some): a

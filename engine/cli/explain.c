@@ -419,21 +419,32 @@ static void print_all(const struct explanation *explanation)
 /* ---- the whole ---------------------------------------------------------------------------------
  */
 
+/* Why there is nothing to explain. */
+static int explain_none(const struct explanation *explanation, const struct mr_replay *replay,
+			struct mr_error *err)
+{
+	const struct arguments *arguments = explanation->arguments;
+
+	mr_error_set(err, -ERANGE, "%s/%d has no record at offset %" PRIu64,
+		     explanation->definition->input, arguments->partition, arguments->offset);
+	if (replay->first == replay->end)
+		return mr_error_why(err, "it has none that can be read");
+	if (arguments->offset < replay->first || arguments->offset >= replay->end)
+		return mr_error_why(err, "what can be read are offsets %" PRIu64 " to %" PRIu64,
+				    replay->first, replay->end - 1);
+	mr_error_why(err, "the engine's own mark stands there, where a new version of a pipeline "
+			  "begins");
+	return mr_error_hint(err, "name the record before or after it");
+}
+
 /* It was read, is of that key, and could be read. */
 static int check_found(const struct explanation *explanation, const struct mr_replay *replay,
 		       struct mr_error *err)
 {
 	const struct arguments *arguments = explanation->arguments;
-	const char *topic = explanation->definition->input;
 
-	if (!explanation->found) {
-		mr_error_set(err, -ERANGE, "%s/%d has no record at offset %" PRIu64, topic,
-			     arguments->partition, arguments->offset);
-		if (replay->first == replay->end)
-			return mr_error_why(err, "it has none that can be read");
-		return mr_error_why(err, "what can be read are offsets %" PRIu64 " to %" PRIu64,
-				    replay->first, replay->end - 1);
-	}
+	if (!explanation->found)
+		return explain_none(explanation, replay, err);
 	if (explanation->trace.reason != MR_PARSE_OK)
 		return mr_error_set(err, -EINVAL,
 				    "the record was rejected: %s, at its byte %" PRIu32,

@@ -16,7 +16,7 @@
 #include "rule.h"
 #include "rule_source.h"
 
-/* A pipeline that was killed says again what it had said: most are done with that by then. */
+/* A pipeline that lags comes to its new version when it has read so far: most have by then. */
 #define ADD_PATIENCE_MS 30000
 
 enum {
@@ -87,9 +87,10 @@ static const struct argp add_argp = {
 	.doc = "Run the pipeline that FILE describes ('-': standard input), here and on every host "
 	       "that keeps its input. It is checked as a whole first. Topics that it writes are "
 	       "made, with as many partitions as its input. Where a pipeline of that name runs, "
-	       "this is its next version: it takes over between two records, and goes on with "
-	       "what is known of each key, as far as the windows are the same. Where that cannot "
-	       "be at this moment, it is tried for 30 s, and why not is said."
+	       "this is its next version: it holds for what is published from now on, and goes on "
+	       "with what is known of each key, as far as the windows are the same. The host that "
+	       "leads partition 0 of the input takes it. It is waited for 30 s until the pipeline "
+	       "has read so far; then, too, it holds."
 	       "\vExamples:\n"
 	       "  millrace rule add hot-press.yaml\n"
 	       "  millrace rule add hot-press.yaml --from earliest\n"

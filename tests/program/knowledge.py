@@ -148,7 +148,8 @@ class Knowledge(support.Program):
         self.put([50])
         self.wait_for(lambda: len(self.values("sensors.knowledge")) == 4, "the fourth answer")
         self.assertIn("version 1", self.good("explain", "press-9@0:2").out)
-        newest = self.good("explain", "press-9@0:3").out
+        self.refused("explain", "press-9@0:3", says="the engine's own mark stands there")
+        newest = self.good("explain", "press-9@0:4").out
         self.assertIn("version 2", newest)
         self.assertIn("avg = 50:", newest)
 

@@ -187,7 +187,9 @@ class Pipelines(support.Program):
         self.put([85])
         self.wait_done()
         self.assertEqual(len(self.said("sensors.alerts")), 1)
-        self.assertEqual([row["offset"] for row in self.said()], [0, 1])
+        # its mark stands between them, and nobody reads it
+        self.assertEqual([row["offset"] for row in self.said()], [0, 2])
+        self.assertEqual(len(self.values("sensors")), 2)
         before = self.all_said()
         self.stop(self.engine, signal.SIGKILL)
         os.remove(os.path.join(self.data, "pipelines",
@@ -231,23 +233,52 @@ class Pipelines(support.Program):
         self.assertEqual(self.said()[-1]["avg"], 60)
         self.assertEqual(self.all_said()[1:], before[1:])
 
-    def test_no_version_begins_among_what_was_answered_before_a_kill(self):
+    def test_a_version_begins_behind_what_was_answered_before_a_kill(self):
         self.config = "pipeline_checkpoint: 60 s\n"
         self.restart()
         self.put([one % 80 for one in range(100000)])
         self.add("--from", "earliest")
         self.wait_for(lambda: len(self.said()) == 100000, "all answers")
         self.restart(signal.SIGKILL)
-        # it waits, and says what for
+        # it reads all of them again, and the version waits behind them
         ran = self.add(text=RULE.replace("last: 4", "last: 5"))
         for line in ran.err.splitlines():
-            self.assertRegex(line, r"^waiting: pipeline 'hot' "
-                             r"(still says again .*: \d+ of 100000 records|does not run now)$")
+            self.assertRegex(line, r"^waiting: version 2 of pipeline 'hot' begins at offset 100000 "
+                             r"of topic 'sensors' partition 0, and the pipeline has read up to "
+                             r"\d+$")
         self.put([7])
         self.wait_for(lambda: len(self.said()) == 100001, "the last answer")
         self.assertEqual(self.pipelines()[0]["version"], 2)
-        # it begins without windows, and behind all that was answered
         self.assertEqual(self.said()[-1]["avg"], 7)
+
+    def test_a_version_may_be_the_first_with_alerts(self):
+        quiet = RULE[:RULE.index("alert:")] + RULE[RULE.index("output:"):]
+        self.put([95])
+        self.add("--from", "earliest", text=quiet)
+        self.wait_done()
+        self.add()
+        self.put([95])
+        self.wait_done()
+        self.assertEqual(len(self.said("sensors.alerts")), 1)
+        before = self.all_said()
+        self.restart(signal.SIGKILL)
+        self.put([96])
+        self.wait_done()
+        self.assertEqual(len(self.said()), 3)
+        self.assertEqual(self.all_said()[1:], before[1:])
+
+    def test_a_mark_of_a_pipeline_that_is_no_more_is_passed_over(self):
+        self.put([1])
+        self.add("--from", "earliest")
+        self.add(text=RULE.replace("last: 4", "last: 5"))
+        self.good("rule", "remove", "hot")
+        for topic in ("sensors.knowledge", "sensors.alerts", "sensors.knowledge.rejected"):
+            self.good("topic", "delete", topic)
+        self.add("--from", "earliest")
+        self.put([2])
+        self.wait_done()
+        self.assertEqual([row["offset"] for row in self.said()], [0, 2])
+        self.assertEqual(self.pipelines()[0]["version"], 1)
 
     def test_a_stored_rule_that_is_none_to_this_engine_holds_its_pipeline_only(self):
         """As after an upgrade whose reader takes less."""

@@ -250,15 +250,88 @@ class ReplicaPipelines(hosts.TwoHosts):
         text = RULE.replace("> 90", "> 70").replace("< 80", "< 60")
         ran = self.b.run("rule", "add", self.file("rule.yaml", text))
         self.assertEqual(ran.code, 1, ran)
-        self.assertIn("this host does not lead partition 0", ran.err)
+        self.assertIn("host a leads partition 0 of topic 'sensors'", ran.err)
         self.add(self.a, text)
         self.wait_for(lambda: self.pipelines(self.b) and self.pipelines(self.b)[0]["version"] == 2,
                       "b to hear of the version")
         self.put(self.a, [85])
-        self.wait_answered(self.b, 2)
+        self.wait_for(lambda: self.answered(self.b) == [0, 2], "the answer behind its mark")
         self.assertEqual(len(self.b.values("sensors.alerts")), 1)
         self.a.good("rule", "remove", "hot")
         self.wait_for(lambda: not self.pipelines(self.b), "b to hear of the removal")
+
+    # ---- versions, where each host leads a part --------------------------------------------
+
+    def begin_spread(self):
+        """Partition 0 is led by a, 1 by b; eight keys lie in both."""
+        self.start_both()
+        self.create("sensors", "--partitions", "2", "--leaders", "spread")
+        self.wait_for_isr(self.a, "sensors", ["a", "b"])
+        self.assertEqual([self.a.register("sensors", p)["leader"] for p in (0, 1)], ["a", "b"])
+        self.add(self.a)
+        self.wait_for(lambda: self.pipelines(self.b), "b to hear of the pipeline")
+
+    def put_round(self, host, temperature):
+        lines = [json.dumps({"id": f"press-{one}", "temp": temperature}) for one in range(8)]
+        host.good("put", "sensors", "--format", "json", "--key", "id",
+                  stdin="\n".join(lines) + "\n")
+
+    def versions(self, host):
+        return [one["version"] for one in self.pipelines(host)[0]["partitions"]]
+
+    def wait_rows(self, host, count):
+        self.wait_for(lambda: len(host.values("sensors.knowledge")) >= count,
+                      f"{count} answers on {host.name}")
+        self.assertEqual(len(host.values("sensors.knowledge")), count)
+
+    def averages(self, host):
+        """By partition and input offset."""
+        rows = host.good("tail", "sensors.knowledge", "--json").json_lines()
+        values = [(row["partition"], json.loads(row["value"])) for row in rows]
+        return {(part, row["offset"]): row["avg"] for part, row in values}
+
+    def test_a_version_begins_in_partitions_of_several_leaders(self):
+        self.begin_spread()
+        self.put_round(self.a, 10)
+        self.put_round(self.b, 20)
+        self.wait_rows(self.a, 16)
+        short = RULE.replace("last: 4", "last: 1")
+        ran = self.b.run("rule", "add", self.file("rule.yaml", short))
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("host a leads partition 0 of topic 'sensors'", ran.err)
+        self.assertIn("version 2", self.add(self.a, short).out)
+        for host in (self.a, self.b):
+            self.wait_for(lambda: self.versions(host) == [2, 2], f"the version on {host.name}")
+        self.put_round(self.b, 30)
+        for host in (self.a, self.b):
+            self.wait_rows(host, 24)
+            averages = list(self.averages(host).values())
+            self.assertEqual([averages.count(one) for one in (10, 15, 30)], [8, 8, 8], averages)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        for topic in ("sensors", *TOPICS):
+            self.assertEqual(self.a.batches(topic), self.b.batches(topic))
+
+    def test_a_version_survives_who_added_it(self):
+        """The leader dies before the other host's pipeline has said anything by it."""
+        self.begin_spread()
+        self.put_round(self.a, 10)
+        self.wait_rows(self.a, 8)
+        self.add(self.a, RULE.replace("last: 4", "last: 1"))
+        self.a.kill()
+        self.wait_for(lambda: not self.b.peer()["connected"], "b to notice")
+        for topic in ("sensors", *TOPICS):
+            self.b.run("promote", topic + "/0", "--accept-loss", "--old-leader-is-stopped")
+        self.wait_for(lambda: self.versions(self.b) == [2, 2], "the version, everywhere")
+        self.put_round(self.b, 30)
+        self.wait_rows(self.b, 16)
+        self.a.start()
+        self.wait_for(lambda: self.versions(self.a) == [2, 2], "the version on a")
+        self.wait_rows(self.a, 16)
+        averages = list(self.averages(self.a).values())
+        self.assertEqual([averages.count(one) for one in (10, 30)], [8, 8], averages)
+        # and the next one is added where partition 0 is led now
+        self.add(self.b, RULE.replace("last: 4", "last: 2"))
+        self.wait_for(lambda: self.versions(self.a) == [3, 3], "version 3 on a")
 
     def test_who_was_away_hears_of_it(self):
         self.begin()

@@ -175,6 +175,86 @@ Test(pipelines, each_offset_has_one_version)
 	mr_definition_free(definition);
 }
 
+/* Three versions, of which the first begins at 10 in both partitions. */
+static struct mr_definition *growing(void)
+{
+	static const uint64_t first[] = {10, 10};
+	struct mr_definition *definition = definition_of("a", "in", "out");
+
+	while (definition->version_count)
+		mr_definition_drop_version(definition);
+	cr_assert_eq(mr_definition_add_version(definition, "one", NULL, first, &err), 0);
+	cr_assert_eq(mr_definition_add_version(definition, "two", NULL, NULL, &err), 0);
+	cr_assert_eq(mr_definition_add_version(definition, "three", NULL, NULL, &err), 0);
+	return definition;
+}
+
+Test(pipelines, a_version_holds_from_its_first_mark_on)
+{
+	struct mr_definition *definition = growing();
+
+	cr_assert_eq(mr_definition_version_at(definition, 0, UINT64_MAX - 1), 0, "none is known");
+	cr_assert_eq(mr_definition_pending(definition, 0), 1);
+	cr_assert(mr_definition_begins(definition, 1, 0, 50));
+	cr_assert_eq(mr_definition_version_at(definition, 0, 49), 0);
+	cr_assert_eq(mr_definition_version_at(definition, 0, 50), 1);
+	cr_assert_eq(mr_definition_version_at(definition, 1, 50), 0, "each partition by itself");
+	cr_assert_eq(mr_definition_pending(definition, 0), 2);
+	cr_assert_not(mr_definition_begins(definition, 1, 0, 60), "a second mark does nothing");
+	cr_assert_eq(definition->versions[1].at[0], 50);
+	cr_assert(mr_definition_begins(definition, 1, 0, 40), "the first one was not known");
+	cr_assert_eq(definition->versions[1].at[0], 40);
+	/* whose marks nobody saw began by then at the latest */
+	cr_assert(mr_definition_begins(definition, 2, 1, 70));
+	cr_assert_eq(definition->versions[1].at[1], 70);
+	cr_assert_eq(mr_definition_version_at(definition, 1, 70), 2);
+	cr_assert_eq(mr_definition_pending(definition, 1), 3, "all are known there");
+	cr_assert(mr_definition_begins(definition, 2, 0, 3));
+	cr_assert_eq(definition->versions[2].at[0], 10, "none begins before the pipeline does");
+	mr_definition_free(definition);
+}
+
+Test(pipelines, what_is_not_known_yet_is_read_back_as_that)
+{
+	struct mr_definition *definition = growing(), *found;
+	json_t *row;
+
+	cr_assert(mr_definition_begins(definition, 1, 1, 33));
+	row = mr_definition_to_json(definition);
+	cr_assert_eq(mr_definition_from_json(row, &found, &err), 0, "%s", err.what);
+	expect_equal(definition, found);
+	cr_assert_eq(found->versions[1].at[0], MR_OFFSET_UNKNOWN);
+	cr_assert_eq(found->versions[1].at[1], 33);
+	json_decref(row);
+	mr_definition_free(definition);
+	mr_definition_free(found);
+	cr_assert_eq(
+		read_changed("versions", json_pack("[{s:s,s:[i,i]}]", "text", "a", "at", 5, -1)),
+		-EBADMSG, "the first one begins somewhere");
+	cr_assert_eq(read_changed("versions", json_pack("[{s:s,s:[i,i]},{s:s,s:[i,i]}]", "text",
+							"a", "at", 5, 5, "text", "b", "at", -2, 6)),
+		     -EBADMSG);
+}
+
+Test(pipelines, two_hosts_know_together_what_each_of_them_knows)
+{
+	struct mr_definition *a = growing(), *b = growing();
+
+	mr_definition_drop_version(a);
+	cr_assert(mr_definition_begins(a, 1, 0, 50));
+	cr_assert(mr_definition_begins(b, 2, 1, 70));
+	snprintf(b->topics[MR_PIPELINE_ALERTS], MR_TOPIC_NAME_MAX + 1, "out.alerts");
+	cr_assert_eq(mr_definition_merge(a, b, &err), 1);
+	cr_assert_eq(a->version_count, 3);
+	cr_assert_str_eq(a->versions[2].text, "three");
+	cr_assert_str_eq(a->topics[MR_PIPELINE_ALERTS], "out.alerts");
+	cr_assert_eq(mr_definition_merge(b, a, &err), 1);
+	expect_equal(a, b);
+	cr_assert_eq(mr_definition_merge(a, b, &err), 0, "nothing is new twice");
+	mr_definition_free(a);
+	mr_definition_free(b);
+}
+
 Test(pipelines, what_is_no_text_is_no_rule)
 {
 	static const uint64_t at[] = {1, 1};

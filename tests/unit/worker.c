@@ -655,6 +655,70 @@ Test(worker, no_request_is_too_many, .init = begin, .fini = end)
 	free(messages);
 }
 
+/* ---- what the engine itself writes ------------------------------------------------------------
+ */
+
+static uint8_t own_batch[256];
+
+/* A control batch, as the engine makes them. */
+static void send_own(struct mr_worker_message *message)
+{
+	static const struct mr_batch_identity identity = {.attributes = MR_BATCH_CONTROL,
+							  .producer_id = -1,
+							  .producer_epoch = -1,
+							  .base_sequence = -1};
+	struct mr_batch_writer writer;
+
+	mr_batch_begin(&writer, own_batch, sizeof(own_batch));
+	cr_assert_eq(mr_batch_add(&writer, 0, "key", 3, "value", 5, NULL, 0, 0), 0);
+	*message = (struct mr_worker_message){
+		.kind = MR_WORKER_APPEND,
+		.partition = rig.part,
+		.state = own_batch,
+		.state_bytes = (uint32_t)mr_batch_end(&writer, &identity),
+	};
+	mr_worker_send(rig.worker, message);
+}
+
+Test(worker, what_the_engine_writes_stands_between_the_records, .init = begin, .fini = end)
+{
+	const struct mr_tail *tail = mr_worker_partition_tail(rig.part);
+	struct mr_worker_message own;
+	struct client client;
+
+	send_own(&own);
+	cr_assert_eq(await(MR_WORKER_APPEND), &own);
+	cr_assert_eq(own.status, 0);
+	cr_assert_eq(own.offset, 0);
+	for (int ms = 0; ms < PATIENCE_MS && tail->page->committed_offset == 0; ms++)
+		(void)poll(NULL, 0, 1);
+	cr_assert_eq(tail->page->committed_offset, 1, "nobody else moves");
+	open_client(&client, 1, MR_ACKS_COMMITTED, 0, false);
+	give(&client);
+	publish(&client, 10, 20);
+	cr_assert(acknowledged(&client, 10));
+	send_own(&own);
+	cr_assert_eq(await(MR_WORKER_APPEND)->offset, 11);
+	publish(&client, 10, 20);
+	cr_assert(acknowledged(&client, 20), "nobody's numbers moved");
+	cr_assert_eq(tail->page->committed_offset, 22);
+	close_client(&client);
+}
+
+Test(worker, a_partition_that_goes_takes_nothing_of_the_engine, .init = begin, .fini = end)
+{
+	struct mr_worker_message own;
+	struct client client;
+
+	open_client(&client, 1, MR_ACKS_COMMITTED, 0, false);
+	give(&client);
+	remove_partition(-ENOENT); /* waits for the lane */
+	send_own(&own);
+	cr_assert_eq(await(MR_WORKER_APPEND)->status, -ESTALE);
+	close_client(&client);
+	(void)await(MR_WORKER_REMOVE_PARTITION);
+}
+
 /* ---- in memory only ------------------------------------------------------------------------- */
 
 Test(worker, in_memory_what_is_appended_is_committed_and_never_flushed, .init = begin_in_memory,
