@@ -482,8 +482,9 @@ static int read_some(struct mr_runner *runner, struct mr_error *err)
 		return r;
 	part = &runner->parts[messages[0].partition];
 	if (mr_consumer_got_control(runner->consumer))
-		return mr_runner_part_mark(part, &messages[0], err);
-	r = mr_runner_part_feed(part, messages, (uint32_t)r, err);
+		r = mr_runner_part_mark(part, &messages[0], err);
+	else
+		r = mr_runner_part_feed(part, messages, (uint32_t)r, err);
 	if (r == 0)
 		mr_runner_part_show(part);
 	return r;

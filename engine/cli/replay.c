@@ -65,17 +65,27 @@ static void tell(struct reading *reading, uint64_t at)
 		100 * (at - replay->first) / all);
 }
 
+static int find_position(struct reading *reading, struct mr_consumer_position *position,
+			 struct mr_error *err)
+{
+	int r;
+
+	*position = (struct mr_consumer_position){.size = sizeof(*position)};
+	r = mr_consumer_position(reading->consumer, reading->replay->partition, position);
+	if (r < 0)
+		mr_consumer_error(reading->consumer, err);
+	return r;
+}
+
 /* Where it begins and ends, once the consumer knows. */
 static int find_bounds(struct reading *reading, struct mr_error *err)
 {
 	struct mr_replay *replay = reading->replay;
-	struct mr_consumer_position position = {.size = sizeof(position)};
-	int r = mr_consumer_position(reading->consumer, replay->partition, &position);
+	struct mr_consumer_position position;
+	int r = find_position(reading, &position, err);
 
-	if (r < 0) {
-		mr_consumer_error(reading->consumer, err);
+	if (r < 0)
 		return r;
-	}
 	replay->first = position.offset;
 	replay->end = position.offset + position.lag;
 	if (replay->to < replay->end)
@@ -87,10 +97,11 @@ static int find_bounds(struct reading *reading, struct mr_error *err)
 static int turn(struct reading *reading, uint64_t *at, struct mr_error *err)
 {
 	struct mr_replay *replay = reading->replay;
+	struct mr_consumer_position position;
 	const struct mr_message *messages;
 	int count = mr_consumer_poll(reading->consumer, POLL_MS, &messages);
 	uint32_t wanted = 0;
-	int r = 0;
+	int r;
 
 	if (count == -EINTR)
 		return 0;
@@ -100,14 +111,14 @@ static int turn(struct reading *reading, uint64_t *at, struct mr_error *err)
 	}
 	while (wanted < (uint32_t)count && messages[wanted].offset < replay->end)
 		wanted++;
-	if (wanted) {
-		r = replay->each(replay->arg, messages, wanted, err);
-		*at = messages[wanted - 1].offset + 1;
-	}
-	tell(reading, *at);
+	r = wanted ? replay->each(replay->arg, messages, wanted, err) : 0;
+	if (r == 0) /* not the last record's: what comes behind it may be none for consumers */
+		r = find_position(reading, &position, err);
 	if (r < 0)
 		return r;
-	return wanted < (uint32_t)count || *at >= replay->end;
+	*at = position.offset < replay->end ? position.offset : replay->end;
+	tell(reading, *at);
+	return *at == replay->end;
 }
 
 int mr_replay_run(struct mr_replay *replay, struct mr_error *err)

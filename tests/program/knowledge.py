@@ -145,6 +145,9 @@ class Knowledge(support.Program):
         self.put([70, 80, 90])
         self.add()
         self.add(RULE.replace("weights: [4, 3, 2, 1]", "weights: [1, 0, 0, 0]"))
+        # the log ends with the version's mark, which is none of the records
+        self.refused("explain", "press-9@0:3", says="the engine's own mark stands there")
+        self.assertIn("3 records", self.good("rule", "test", self.rule()).out)
         self.put([50])
         self.wait_for(lambda: len(self.values("sensors.knowledge")) == 4, "the fourth answer")
         self.assertIn("version 1", self.good("explain", "press-9@0:2").out)
