@@ -12,8 +12,10 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "ask.h"
 #include "base/nearest.h"
 #include "cli.h"
+#include "connection.h"
 #include "pipelines.h"
 #include "replay.h"
 #include "rule_source.h"
@@ -68,6 +70,7 @@ struct explanation {
 	struct mr_pipeline_trace trace;
 	struct mr_pipeline_key key;
 	struct kept record;
+	json_t *hosts; /* as millrace peers has them; NULL: the engine did not say */
 	char other_key[MR_PARSE_KEY_MAX + 1]; /* it is of this one, not of that asked for */
 };
 
@@ -278,11 +281,36 @@ static void print_kept(const struct kept *kept)
 	printf("%10" PRIu64 "  %-24s  %11.7g", kept->offset, time, kept->value);
 }
 
-static void print_place(const struct kept *kept)
+/* Its name; "" where no host has that number now. */
+static const char *host_name(const json_t *hosts, int number)
 {
-	if (kept->leader_epoch >= 0)
-		printf("  epoch %d, led by host number %d", (int)kept->leader_epoch,
-		       (int)(kept->leader_epoch % NODES));
+	const json_t *peers = json_object_get(hosts, "peers");
+	const char *name = "";
+	size_t i;
+	json_t *one;
+
+	if (hosts && mr_ask_number(hosts, "number") == number)
+		name = mr_ask_word(hosts, "node");
+	json_array_foreach(peers, i, one)
+	{
+		if (mr_ask_number(one, "number") == number)
+			name = mr_ask_word(one, "node");
+	}
+	return name;
+}
+
+static void print_place(const struct explanation *explanation, const struct kept *kept)
+{
+	int number = (int)(kept->leader_epoch % NODES);
+	const char *name = host_name(explanation->hosts, number);
+
+	if (kept->leader_epoch < 0)
+		return;
+	printf("  epoch %d, led by host ", (int)kept->leader_epoch);
+	if (name[0])
+		printf("%s", name);
+	else
+		printf("number %d", number);
 }
 
 static const char *extent_text(const struct mr_window_spec *spec, char room[64])
@@ -324,7 +352,7 @@ static void print_inputs(const struct explanation *explanation, uint32_t window)
 			printf("  weight %-7.5g share %.4f", spec->weights[k],
 			       spec->weights[k] / sum);
 		if (kept->leader_epoch != explanation->record.leader_epoch)
-			print_place(kept); /* else as the record itself */
+			print_place(explanation, kept); /* else as the record itself */
 		putchar('\n');
 	}
 }
@@ -394,7 +422,7 @@ static void print_record(const struct explanation *explanation, const struct mr_
 		       " are not kept any more: what rests on them is left out\n",
 		       replay->first);
 	print_kept(&explanation->record);
-	print_place(&explanation->record);
+	print_place(explanation, &explanation->record);
 	putchar('\n');
 }
 
@@ -517,6 +545,18 @@ static int explain(struct explanation *explanation, struct mr_connection *connec
 	return 0;
 }
 
+/* Who the hosts are. Without an answer they have numbers. */
+static json_t *ask_hosts(struct mr_connection *connection)
+{
+	char *text = NULL;
+	json_t *hosts = NULL;
+
+	if (mr_connection_admin(connection, "{\"do\":\"peers.describe\"}", &text, NULL) == 0)
+		hosts = json_loads(text, 0, NULL);
+	free(text);
+	return hosts;
+}
+
 int mr_command_explain(int argc, char **argv)
 {
 	struct arguments arguments = {0};
@@ -533,12 +573,15 @@ int mr_command_explain(int argc, char **argv)
 	    mr_rule_source_engine(connection, arguments.rule, &definition, &err) < 0)
 		code = mr_cli_fail(&err);
 	explanation.definition = definition;
+	if (code == MR_EXIT_DONE)
+		explanation.hosts = ask_hosts(connection);
 	if (code == MR_EXIT_DONE && explain(&explanation, connection, &err) < 0)
 		code = mr_cli_fail(&err);
 	mr_pipeline_free(explanation.pipeline);
 	mr_program_free(explanation.program);
 	mr_rule_free(explanation.rule);
 	free(explanation.kept);
+	json_decref(explanation.hosts);
 	mr_definition_free(definition);
 	mr_disconnect(connection);
 	return mr_cli_finish_output(code);

@@ -307,6 +307,11 @@ class ReplicaPipelines(hosts.TwoHosts):
             self.wait_rows(host, 24)
             averages = list(self.averages(host).values())
             self.assertEqual([averages.count(one) for one in (10, 15, 30)], [8, 8, 8], averages)
+            for part, leader in ((0, "a"), (1, "b")):
+                key = next(row["key"] for row in host.good(
+                    "tail", "sensors", "--json").json_lines() if row["partition"] == part)
+                said = host.good("explain", f"{key}@{part}:0").out
+                self.assertRegex(said, f"epoch [0-9]+, led by host {leader}")
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
         for topic in ("sensors", *TOPICS):
             self.assertEqual(self.a.batches(topic), self.b.batches(topic))
