@@ -13,7 +13,9 @@ fault that torture does not find in its rounds fails the test: then torture is b
 What no kill -9 shows is not here: bytes that the kernel has are written whoever dies, so a flush
 that is left out, or an answer before it, is seen by the simulator and the power cut test alone. Nor
 is a leader that does not know that it is none any more: every record must be on two disks here, so
-alone it commits nothing.
+alone it commits nothing. Nor is what a leader drops by sequence of what it is sent once more: who
+sends it has its log again by then, and sends only what is not in it (tests/unit/worker_forward.c
+has it without that).
 """
 import os
 import re
@@ -26,7 +28,6 @@ import mutants as simulated  # noqa: E402, pylint: disable=import-self,wrong-imp
 
 PARTITION = "engine/log/partition.c"
 PROTOCOL = "engine/replica/protocol.c"
-FORWARD = "engine/worker_forward.c"
 LANE = "engine/worker_lane.c"
 REPLICA = "engine/worker_replica.c"
 
@@ -69,18 +70,6 @@ MUTANTS = {
         "replica->partition->flushed);",
         "I4: a follower's consumers see what may vanish",
         "cut_one_and_kill"),
-    "takes-forwarded-batches-twice": (
-        FORWARD,
-        "		if (duplicates == count)\n			return TAKEN;\n"
-        "		if (header->attributes & MR_BATCH_CODEC_MASK) {\n"
-        "			refuse(taken, header, MR_FEED_FORWARD_BAD, 0); "
-        "/* no host of ours does */\n"
-        "			return REFUSED;\n		}\n"
-        "		return append_rest(worker, partition, bytes, header, duplicates) "
-        "? PARTLY : NO_ROOM;",
-        "		break;",
-        "I6: what is forwarded again after a change of leader is in the log twice",
-        "kill_unheard"),
     "answers-what-it-forwarded": (
         LANE,
         "	if (!known || known->epoch != lane->producer_epoch ||\n"
