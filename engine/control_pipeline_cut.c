@@ -118,6 +118,23 @@ static bool has_thread(const struct mr_control_pipelines *pipelines,
 	return host != NULL;
 }
 
+/* Marks of versions go as well. What cannot be saved now is, before anything is done by it. */
+static void unlearn(const struct mr_hosted *hosted, uint64_t kept)
+{
+	struct mr_control_pipelines *pipelines = hosted->control->pipelines;
+	const struct mr_tail *tail = mr_worker_partition_tail(hosted->part);
+	bool changed = false;
+	size_t i;
+
+	for (i = 0; i < pipelines->catalogue.count; i++)
+		if (reads(hosted, pipelines->catalogue.rows[i]))
+			changed |=
+				mr_definition_unlearn(pipelines->catalogue.rows[i], hosted->number,
+						      kept, relaxed(&tail->page->appended_offset));
+	if (changed)
+		(void)mr_control_pipelines_save(pipelines, NULL);
+}
+
 bool mr_control_pipelines_forget(struct mr_hosted *hosted)
 {
 	const struct mr_control_pipelines *pipelines = hosted->control->pipelines;
@@ -129,6 +146,7 @@ bool mr_control_pipelines_forget(struct mr_hosted *hosted)
 	if (hosted->cut_forgotten || !pipelines)
 		return true;
 	kept = find_kept(hosted);
+	unlearn(hosted, kept);
 	hosted->cut_forgotten = ask_threads(hosted, kept);
 	for (i = 0; i < pipelines->catalogue.count; i++) {
 		const struct mr_definition *definition = pipelines->catalogue.rows[i];

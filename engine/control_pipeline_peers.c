@@ -82,20 +82,17 @@ static int merge(struct mr_control_pipelines *pipelines, struct mr_definition *k
 		 const struct mr_definition *fresh, struct mr_error *err)
 {
 	struct mr_pipeline_host *host = mr_control_pipeline_find(pipelines, known->name);
-	uint32_t before = known->version_count;
 	int r = mr_definition_merge(known, fresh, err);
 
 	if (r > 0)
 		r = mr_control_pipelines_save(pipelines, err);
 	else if (r == 0)
 		return 0; /* nothing new */
-	while (r < 0 && known->version_count > before)
-		mr_definition_drop_version(known);
 	if (r < 0)
 		return r;
 	if (!host)
 		return mr_control_pipeline_start(pipelines, known, err);
-	mr_control_version_known(host);
+	mr_control_version_told(host);
 	return 0;
 }
 

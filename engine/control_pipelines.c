@@ -508,6 +508,7 @@ int mr_control_pipelines_save(struct mr_control_pipelines *pipelines, struct mr_
 	struct mr_control *control = pipelines->control;
 	int r = mr_pipelines_save(control->io, &pipelines->catalogue, err);
 
+	pipelines->unsaved = r < 0;
 	if (r == -EIO)
 		mr_control_fail(control, r, "the catalogue of pipelines");
 	return r;

@@ -17,6 +17,7 @@ struct mr_pipeline_coming {
 	char *text; /* NULL: there is none */
 	struct json_t *weights;
 	uint32_t version;
+	int32_t leader_epoch; /* under which it is put there */
 	bool appended;
 	uint64_t offset;		/* then: of its mark */
 	struct mr_local_ticket *ticket; /* who waits for it; or NULL */
@@ -26,6 +27,7 @@ struct mr_pipeline_coming {
 struct mr_pipeline_marking {
 	uint32_t below;	      /* versions whose marks it appended, */
 	int32_t leader_epoch; /* under this epoch */
+	bool told;	      /* that it could not be */
 	bool out;	      /* one is on its way to the worker */
 };
 
@@ -53,6 +55,7 @@ struct mr_control_pipelines {
 	struct mr_pipelines catalogue;
 	struct mr_pipeline_host *hosts;
 	bool running; /* threads may be started */
+	bool unsaved; /* more is known than the file says */
 };
 
 /* control_pipelines.c */
@@ -78,14 +81,17 @@ void mr_control_pipeline_gone(struct mr_control *control, const struct mr_defini
 void mr_control_pipeline_forgot(struct mr_pipeline_host *host, struct mr_runner_message *message);
 
 /* control_versions.c */
-/* Puts the next version into the log of partition 0; 'ticket' is answered when it is known to be
- * that, or why not. Only the host that leads there may. */
+/* Whether a next version may be added here and now: 0. -EINPROGRESS: this one is on its way. */
+int mr_control_version_check(const struct mr_pipeline_host *host, const char *text,
+			     const struct json_t *weights, struct mr_error *err);
+/* Puts it into the log of partition 0; 'ticket' is answered when it is known to be that, or why
+ * not. */
 int mr_control_version_add(struct mr_pipeline_host *host, struct mr_local_ticket *ticket,
 			   const char *text, const struct json_t *weights, struct mr_error *err);
 /* Its thread came to a mark. */
 void mr_control_version_learn(struct mr_pipeline_host *host, struct mr_runner_message *message);
-/* More is known of where versions begin than its thread may have read by. */
-void mr_control_version_known(struct mr_pipeline_host *host);
+/* A peer told of versions, or of where they begin: its thread begins once more, by that. */
+void mr_control_version_told(struct mr_pipeline_host *host);
 /* Who waits for a version is told that there will be no answer. */
 void mr_control_version_forget(struct mr_pipeline_host *host, const struct mr_error *why);
 

@@ -471,6 +471,47 @@ static bool is_as_before(const struct mr_definition *definition, const struct wa
 		json_equal((json_t *)last->weights, (json_t *)wanted->weights));
 }
 
+/* Who was told -EINPROGRESS waits for that version, and adds no other one. */
+static bool asks_again(const struct mr_admin_request *request)
+{
+	return json_is_true(json_object_get(request->json, "again"));
+}
+
+static int refuse_gone(const char *name, struct mr_error *err)
+{
+	mr_error_set(err, -ENOENT, "the version of pipeline '%s' did not begin", name);
+	mr_error_why(err,
+		     "the pipeline was removed, another version was added at the same time, or "
+		     "its input lost the version's mark");
+	return mr_error_hint(err, "see what there is: millrace rule list");
+}
+
+static bool has_version(const struct mr_definition *definition, const struct wanted *wanted)
+{
+	uint32_t i = definition->version_count;
+
+	while (i > 1 && strcmp(definition->versions[i - 1].text, wanted->text) != 0)
+		i--;
+	return i > 1;
+}
+
+/* The topic for its alerts, where no version before had any, is its own from here on. */
+static int keep_alerts(struct mr_pipeline_host *host, const struct wanted *wanted,
+		       struct mr_error *err)
+{
+	char *topic = host->definition->topics[MR_PIPELINE_ALERTS];
+	int r;
+
+	if (topic[0] || !output_topic(wanted->rule, MR_PIPELINE_ALERTS)[0])
+		return 0;
+	snprintf(topic, sizeof(host->definition->topics[0]), "%s",
+		 output_topic(wanted->rule, MR_PIPELINE_ALERTS));
+	r = mr_control_pipelines_save(host->control->pipelines, err);
+	if (r < 0)
+		topic[0] = '\0';
+	return r;
+}
+
 static int replace(struct mr_pipeline_host *host, struct mr_admin_request *request,
 		   const struct wanted *wanted, struct mr_error *err)
 {
@@ -479,7 +520,8 @@ static int replace(struct mr_pipeline_host *host, struct mr_admin_request *reque
 
 	if (r < 0)
 		return r;
-	if (is_as_before(definition, wanted)) {
+	if (asks_again(request) ? has_version(definition, wanted)
+				: !host->coming.text && is_as_before(definition, wanted)) {
 		request->reply = mr_control_rule_json(host);
 		return 0;
 	}
@@ -490,7 +532,13 @@ static int replace(struct mr_pipeline_host *host, struct mr_admin_request *reque
 			     definition->name, MR_PIPELINE_VERSIONS_MAX);
 		return mr_error_hint(err, "begin anew: millrace rule remove %s", definition->name);
 	}
-	r = make_topics(request->control, wanted, err);
+	r = mr_control_version_check(host, wanted->text, wanted->weights, err);
+	if (r == 0 && asks_again(request))
+		return refuse_gone(wanted->rule->name, err);
+	if (r == 0)
+		r = make_topics(request->control, wanted, err);
+	if (r == 0)
+		r = keep_alerts(host, wanted, err);
 	return r < 0 ? r
 		     : mr_control_version_add(host, request->ticket, wanted->text, wanted->weights,
 					      err);
@@ -507,7 +555,11 @@ int mr_control_rule_add(struct mr_admin_request *request, struct mr_error *err)
 		r = check_wanted(control, &wanted, err);
 	if (r == 0) {
 		host = mr_control_pipeline_find(control->pipelines, wanted.rule->name);
-		r = host ? replace(host, request, &wanted, err) : add_new(request, &wanted, err);
+		if (host)
+			r = replace(host, request, &wanted, err);
+		else
+			r = asks_again(request) ? refuse_gone(wanted.rule->name, err)
+						: add_new(request, &wanted, err);
 	}
 	mr_rule_free(wanted.rule);
 	return r;

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/diag.h"
 #include "check.h"
 #include "control_peers.h"
 #include "control_pipelines.h"
@@ -108,6 +109,12 @@ static void mark_partition(struct mr_pipeline_host *host, int32_t partition)
 		       definition->versions[version].weights);
 	/* what does not succeed now is tried again every second */
 	marking->out = send_mark(host, hosted, &mark, false, &err) == 0;
+	if (!marking->out && !marking->told)
+		mr_diag_warn(
+			"a version of a pipeline cannot begin in a partition: it is tried again",
+			"pipeline=%s version=%u topic=%s partition=%d error=\"%s\"",
+			definition->name, version + 1, definition->input, partition, err.what);
+	marking->told = !marking->out;
 }
 
 static void mark_all(struct mr_pipeline_host *host)
@@ -158,10 +165,10 @@ static int explain_coming(const struct mr_pipeline_host *host, struct mr_error *
 
 	if (!host->coming.appended)
 		return mr_error_set(
-			err, -EAGAIN,
+			err, -EINPROGRESS,
 			"version %u of pipeline '%s' is on its way into its input's log",
 			host->coming.version + 1, definition->name);
-	mr_error_set(err, -EAGAIN,
+	mr_error_set(err, -EINPROGRESS,
 		     "version %u of pipeline '%s' begins at offset %" PRIu64
 		     " of topic '%.80s' partition 0, and the pipeline has read up to %" PRIu64,
 		     host->coming.version + 1, definition->name, host->coming.offset,
@@ -188,8 +195,8 @@ static int refuse_not_led(const struct mr_pipeline_host *host, struct mr_error *
 	memcpy(key.topic_id, definition->input_id, sizeof(key.topic_id));
 	if (!control->peers ||
 	    mr_coord_static_known(control->peers->coord, &key, &state, &hosts) < 0 ||
-	    state.leader < 0) {
-		mr_error_set(err, -EAGAIN, "nobody leads topic '%.100s' partition 0 now",
+	    state.leader < 0 || (uint32_t)state.leader == control->config->number) {
+		mr_error_set(err, -EAGAIN, "nobody leads topic '%.100s' partition 0 yet",
 			     definition->input);
 		return mr_error_why(err, "its leader decides which version is the next one");
 	}
@@ -201,6 +208,17 @@ static int refuse_not_led(const struct mr_pipeline_host *host, struct mr_error *
 	return mr_error_hint(err, "add it there");
 }
 
+int mr_control_version_check(const struct mr_pipeline_host *host, const char *text,
+			     const json_t *weights, struct mr_error *err)
+{
+	if (host->coming.text && is_coming(host, text, weights))
+		return explain_coming(host, err);
+	if (host->coming.text)
+		return mr_error_set(err, -EAGAIN, "another version of pipeline '%s' is coming",
+				    host->definition->name);
+	return find_led(host, 0) ? 0 : refuse_not_led(host, err);
+}
+
 int mr_control_version_add(struct mr_pipeline_host *host, struct mr_local_ticket *ticket,
 			   const char *text, const json_t *weights, struct mr_error *err)
 {
@@ -209,14 +227,10 @@ int mr_control_version_add(struct mr_pipeline_host *host, struct mr_local_ticket
 	struct mr_version_mark mark;
 	int r;
 
-	if (coming->text && is_coming(host, text, weights))
-		return explain_coming(host, err);
-	if (coming->text)
-		return mr_error_set(err, -EAGAIN, "another version of pipeline '%s' is coming",
-				    host->definition->name);
 	if (!hosted)
 		return refuse_not_led(host, err);
 	coming->version = host->definition->version_count;
+	coming->leader_epoch = mr_control_leader_epoch(hosted);
 	coming->text = strdup(text);
 	coming->weights = json_deep_copy(weights);
 	mark = mark_of(host, coming->version, coming->text, coming->weights);
@@ -244,7 +258,7 @@ static void coming_marked(struct mr_pipeline_host *host, const struct marking *m
 {
 	struct mr_error err;
 
-	if (!host->coming.text)
+	if (!host->coming.text || host->coming.appended || host->coming.version != marking->version)
 		return;
 	host->coming.appended = marking->message.status == 0;
 	host->coming.offset = marking->message.offset;
@@ -301,6 +315,7 @@ static void take_alerts_topic(struct mr_definition *definition, const char *text
 	mr_rule_free(rule);
 }
 
+/* What cannot be saved stays known, and is saved before anything else is learnt. */
 static int learn(struct mr_pipeline_host *host, const struct mr_version_mark *mark,
 		 int32_t partition, uint64_t offset, struct mr_error *err)
 {
@@ -320,11 +335,8 @@ static int learn(struct mr_pipeline_host *host, const struct mr_version_mark *ma
 		return r;
 	if (mark->version == before)
 		take_alerts_topic(definition, mark->text);
-	if (!mr_definition_begins(definition, mark->version, partition, offset))
-		return 0;
-	r = mr_control_pipelines_save(host->control->pipelines, err);
-	if (r < 0 && mark->version == before)
-		mr_definition_drop_version(definition);
+	if (mr_definition_begins(definition, mark->version, partition, offset))
+		r = mr_control_pipelines_save(host->control->pipelines, err);
 	return r;
 }
 
@@ -357,7 +369,9 @@ void mr_control_version_learn(struct mr_pipeline_host *host, struct mr_runner_me
 	if (host->removed)
 		r = mr_error_set(&message->err, -ENOENT, "pipeline '%s' is removed",
 				 host->definition->name);
-	else if (message->mark)
+	else if (host->control->pipelines->unsaved)
+		r = mr_control_pipelines_save(host->control->pipelines, &message->err);
+	if (r == 0 && message->mark)
 		r = learn(host, message->mark, message->partition, message->offset, &message->err);
 	message->definition = r == 0 ? mr_definition_copy(host->definition) : NULL;
 	if (r == 0 && !message->definition)
@@ -370,26 +384,23 @@ void mr_control_version_learn(struct mr_pipeline_host *host, struct mr_runner_me
 	mark_all(host);
 }
 
-void mr_control_version_known(struct mr_pipeline_host *host)
+void mr_control_version_told(struct mr_pipeline_host *host)
 {
-	const struct mr_definition *definition = host->definition;
-	const struct mr_runner_view *view = mr_runner_view(host->runner);
-	int32_t p;
-
 	settle_coming(host);
-	for (p = 0; p < definition->partition_count; p++) {
-		/* relaxed: it reads on, and comes to what is there by itself */
-		uint64_t offset = atomic_load_explicit(&view->parts[p][MR_RUNNER_OFFSET],
-						       memory_order_relaxed);
-		uint64_t version = atomic_load_explicit(&view->parts[p][MR_RUNNER_VERSION],
-							memory_order_relaxed);
+	mr_runner_again(host->runner);
+}
 
-		if (version && offset &&
-		    mr_definition_version_at(definition, p, offset - 1) + 1 > version) {
-			mr_runner_again(host->runner);
-			return;
-		}
-	}
+/* Its mark may have been cut off, or was left out with what retention took. If not, it is learnt.
+ */
+static bool is_lost(const struct mr_pipeline_host *host)
+{
+	const struct mr_hosted *hosted = find_led(host, 0);
+	uint64_t offset = atomic_load_explicit(
+		&mr_runner_view(host->runner)->parts[0][MR_RUNNER_OFFSET],
+		memory_order_relaxed); /* relaxed: learning comes before it is shown */
+
+	return !hosted || mr_control_leader_epoch(hosted) != host->coming.leader_epoch ||
+	       offset > host->coming.offset;
 }
 
 void mr_control_versions_second(struct mr_control *control)
@@ -402,8 +413,8 @@ void mr_control_versions_second(struct mr_control *control)
 	for (host = control->pipelines->hosts; host; host = host->next) {
 		if (host->coming.ticket)
 			answer(host, explain_coming(host, &err), &err);
-		if (host->coming.appended && !find_led(host, 0))
-			forget_coming(host); /* it may be cut off; and if not, it is learnt */
+		if (host->coming.appended && is_lost(host))
+			forget_coming(host);
 		mark_all(host);
 	}
 }

@@ -19,12 +19,13 @@
 
 #define PIPELINES_FILE	    "pipelines.json"
 #define PIPELINES_BYTES_MAX (256u << 20)
-#define PIPELINES_VERSION   1
+#define PIPELINES_VERSION   2 /* 1: no offset was unknown */
+#define PIPELINES_OLDEST    1
 
 static const struct mr_catalogue_file pipelines_file = {.path = PIPELINES_FILE,
 							.rows = "pipelines",
 							.bytes_max = PIPELINES_BYTES_MAX,
-							.version_oldest = PIPELINES_VERSION,
+							.version_oldest = PIPELINES_OLDEST,
 							.version = PIPELINES_VERSION};
 
 /* ---- one definition -------------------------------------------------------------------------- */
@@ -120,18 +121,70 @@ uint32_t mr_definition_pending(const struct mr_definition *definition, int32_t p
 	return i;
 }
 
+bool mr_definition_same_rule(const struct mr_definition *a, const struct mr_definition *b,
+			     uint32_t i)
+{
+	const struct mr_definition_version *one = &a->versions[i], *two = &b->versions[i];
+
+	return strcmp(one->text, two->text) == 0 &&
+	       (one->weights == two->weights ||
+		json_equal((json_t *)one->weights, (json_t *)two->weights));
+}
+
+/* How many of its versions are the same here, or not here yet. */
+static uint32_t count_alike(const struct mr_definition *definition,
+			    const struct mr_definition *other)
+{
+	uint32_t i = 0;
+
+	while (i < other->version_count && i < definition->version_count &&
+	       mr_definition_same_rule(definition, other, i))
+		i++;
+	return i == definition->version_count ? other->version_count : i;
+}
+
+static bool has_mark(const struct mr_definition *definition, uint32_t version)
+{
+	int32_t p;
+
+	for (p = 0; p < definition->partition_count; p++)
+		if (definition->versions[version].at[p] != MR_OFFSET_UNKNOWN)
+			return true;
+	return false;
+}
+
+bool mr_definition_unlearn(struct mr_definition *definition, int32_t partition, uint64_t from,
+			   uint64_t to)
+{
+	bool changed = false;
+	uint32_t i;
+
+	for (i = 1; i < definition->version_count; i++) {
+		uint64_t *at = &definition->versions[i].at[partition];
+
+		/* those that follow it begin no sooner */
+		changed |= *at >= from && *at < to;
+		if (changed)
+			*at = MR_OFFSET_UNKNOWN;
+	}
+	while (changed && definition->version_count > 1 &&
+	       !has_mark(definition, definition->version_count - 1))
+		mr_definition_drop_version(definition);
+	return changed;
+}
+
 int mr_definition_merge(struct mr_definition *definition, const struct mr_definition *other,
 			struct mr_error *err)
 {
-	uint32_t i = definition->version_count;
-	bool news = i < other->version_count;
+	uint32_t i = definition->version_count, alike = count_alike(definition, other);
+	bool news = i < alike;
 	int32_t p;
 	int r = 0;
 
-	for (; r == 0 && i < other->version_count; i++)
+	for (; r == 0 && i < alike; i++)
 		r = mr_definition_add_version(definition, other->versions[i].text,
 					      other->versions[i].weights, NULL, err);
-	for (i = 1; r == 0 && i < other->version_count; i++)
+	for (i = 1; r == 0 && i < alike; i++)
 		for (p = 0; p < definition->partition_count; p++)
 			if (other->versions[i].at[p] != MR_OFFSET_UNKNOWN)
 				news |= mr_definition_begins(definition, i, p,

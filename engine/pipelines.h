@@ -94,11 +94,20 @@ bool mr_definition_begins(struct mr_definition *definition, uint32_t version, in
 /* The first version that is not known to begin in a partition; version_count: all do. */
 uint32_t mr_definition_pending(const struct mr_definition *definition, int32_t partition);
 /*
- * What 'other', of the same id, knows besides: versions, and where they begin. 1: something; 0:
- * nothing; -ENOMEM: not all of it was taken.
+ * What 'other', of the same id, knows besides: versions, and where they begin, as far as the rules
+ * are the same. 1: something; 0: nothing; -ENOMEM: not all of it was taken.
  */
 int mr_definition_merge(struct mr_definition *definition, const struct mr_definition *other,
 			struct mr_error *err);
+/*
+ * The log of a partition loses what it has from 'from' up to 'to': marks there are none any more,
+ * and a version without a mark anywhere is none. True: something is forgotten.
+ */
+bool mr_definition_unlearn(struct mr_definition *definition, int32_t partition, uint64_t from,
+			   uint64_t to);
+/* Whether version 'i' is the same rule in both. */
+bool mr_definition_same_rule(const struct mr_definition *a, const struct mr_definition *b,
+			     uint32_t i);
 /* The version that holds at 'offset' of a partition; a younger one wins. */
 uint32_t mr_definition_version_at(const struct mr_definition *definition, int32_t partition,
 				  uint64_t offset);

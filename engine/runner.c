@@ -30,6 +30,7 @@
 #define ASK_MS	     50
 #define SECOND_NS    UINT64_C(1000000000)
 #define LAST_MS	     3000 /* what the last records of a stop may take to be acknowledged */
+#define MARKS_NS     (30 * SECOND_NS)
 #define REST_MS	     5000 /* before it begins once more */
 #define REST_SOON_MS 500
 
@@ -206,6 +207,19 @@ static int make_room_for_programs(struct mr_runner *runner, uint32_t count, stru
 	return 0;
 }
 
+/* Nothing runs by them. */
+static void forget_programs(struct mr_runner *runner)
+{
+	uint32_t i;
+
+	for (i = 0; i < runner->program_count; i++) {
+		mr_program_free(runner->programs[i]);
+		mr_rule_free(runner->rules[i]);
+		runner->programs[i] = NULL;
+		runner->rules[i] = NULL;
+	}
+}
+
 /* It was taken once: by an engine that reads rules otherwise. Nobody but this pipeline waits. */
 static int explain_unread(const struct mr_runner *runner, uint32_t version, struct mr_error *err)
 {
@@ -251,6 +265,17 @@ static int start_actions(struct mr_runner *runner, struct mr_error *err)
 				      &runner->actions, err);
 }
 
+/* Versions that are others now, since the input lost their marks. */
+static bool has_others(const struct mr_definition *before, const struct mr_definition *definition)
+{
+	uint32_t i = 0;
+
+	while (i < before->version_count && i < definition->version_count &&
+	       mr_definition_same_rule(before, definition, i))
+		i++;
+	return i < before->version_count;
+}
+
 /* From here on nothing is read by what was known before, whatever fails. */
 static int take_definition(struct mr_runner *runner, struct mr_definition *definition,
 			   struct mr_error *err)
@@ -259,6 +284,7 @@ static int take_definition(struct mr_runner *runner, struct mr_definition *defin
 	bool grown = definition->version_count > before->version_count;
 	bool lanes = strcmp(definition->topics[MR_PIPELINE_ALERTS],
 			    before->topics[MR_PIPELINE_ALERTS]) != 0;
+	bool others = has_others(before, definition);
 	int32_t p;
 	int r = 0;
 
@@ -266,14 +292,17 @@ static int take_definition(struct mr_runner *runner, struct mr_definition *defin
 	mr_definition_free(before);
 	if (!runner->consumer)
 		return 0; /* it begins with that */
-	if (lanes) {
-		set_leave(runner, true); /* and begins once more, with a lane for its alerts */
+	if (lanes || others) {
+		set_leave(runner,
+			  true); /* and begins once more, with a lane for its alerts or so */
 		return 0;
 	}
 	for (p = 0; r == 0 && p < definition->partition_count; p++)
 		r = mr_runner_part_follow(&runner->parts[p], err);
+	if (r < 0 || !grown)
+		return r;
 	runner->save_ns = 0; /* a new version is written down soon */
-	return r < 0 || !grown ? r : start_actions(runner, err);
+	return start_actions(runner, err);
 }
 
 int mr_runner_learn(struct mr_runner *runner, const struct mr_version_mark *mark, int32_t partition,
@@ -401,6 +430,9 @@ static int change_role(struct mr_runner *runner, struct mr_runner_part *part, st
 {
 	int r;
 
+	r = mr_runner_learn(runner, NULL, part->number, 0, err);
+	if (r < 0 || mr_runner_stops(runner))
+		return r;
 	mr_runner_part_end(part);
 	r = mr_runner_part_begin(part, err);
 	if (r == 0)
@@ -527,6 +559,62 @@ static int open_consumer(struct mr_runner *runner, struct mr_error *err)
 	return r;
 }
 
+/* One poll of who reads marks: 1: there may be more; 0: all below 'to' was read. */
+static int read_mark(struct mr_runner_part *part, struct mr_consumer *consumer, uint64_t to,
+		     struct mr_error *err)
+{
+	struct mr_consumer_position position = {.size = sizeof(position)};
+	const struct mr_message *messages;
+	int r = mr_consumer_poll(consumer, POLL_MS, &messages);
+
+	if (r > 0 && mr_consumer_got_control(consumer))
+		r = mr_runner_part_learn(part, &messages[0], err);
+	else if (r < 0)
+		mr_consumer_error(consumer, err);
+	if (r < 0)
+		return r;
+	r = mr_consumer_position(consumer, part->number, &position);
+	return r < 0 ? r : position.offset < to;
+}
+
+int mr_runner_read_marks(struct mr_runner *runner, struct mr_runner_part *part, uint64_t from,
+			 uint64_t to, struct mr_error *err)
+{
+	struct mr_connect_options connect = {.size = sizeof(connect),
+					     .socket_path = runner->socket_path,
+					     .client_name = runner->definition->name};
+	struct mr_consumer_options options = {.size = sizeof(options),
+					      .topic = runner->definition->input,
+					      .partitions = &part->number,
+					      .partition_count = 1,
+					      .from = MR_FROM_OFFSET,
+					      .from_value = (int64_t)from};
+	uint64_t until = now_ns(runner) + MARKS_NS;
+	struct mr_connection *connection = NULL;
+	struct mr_consumer *consumer = NULL;
+	int r = mr_connect(&connect, &connection, err);
+
+	if (r == 0)
+		r = mr_consumer_open(connection, &options, &consumer, err);
+	if (r == 0)
+		mr_consumer_want_control(consumer);
+	for (r = r == 0 && from < to ? 1 : r; r > 0 && !mr_runner_stops(runner);) {
+		r = read_mark(part, consumer, to, err);
+		if (r > 0 && now_ns(runner) > until)
+			r = mr_error_set(
+				err, -EAGAIN,
+				"topic '%.100s' partition %d is not committed up to offset "
+				"%" PRIu64 " yet",
+				runner->definition->input, part->number, to);
+	}
+	mr_consumer_close(consumer);
+	mr_disconnect(connection);
+	if (r > 0) /* nothing of it counts */
+		r = mr_error_set(err, -EAGAIN, "pipeline '%s' is to stop",
+				 runner->definition->name);
+	return r;
+}
+
 static int begin(struct mr_runner *runner, struct mr_error *err)
 {
 	int32_t p;
@@ -561,6 +649,7 @@ static void end(struct mr_runner *runner)
 	runner->connection = NULL;
 	for (p = 0; p < runner->definition->partition_count; p++)
 		mr_runner_part_end(&runner->parts[p]);
+	forget_programs(runner);
 }
 
 /* A while in which it only answers. What is not up yet will be soon. */
@@ -621,12 +710,7 @@ static void *run(void *arg)
 
 static void free_runner(struct mr_runner *runner)
 {
-	uint32_t i;
-
-	for (i = 0; i < runner->program_count; i++) {
-		mr_program_free(runner->programs[i]);
-		mr_rule_free(runner->rules[i]);
-	}
+	forget_programs(runner);
 	free(runner->programs);
 	free(runner->rules);
 	free(runner->parts);

@@ -169,30 +169,36 @@ int mr_runner_part_follow(struct mr_runner_part *part, struct mr_error *err)
 	return follow_versions(part, part->offset, err);
 }
 
-int mr_runner_part_mark(struct mr_runner_part *part, const struct mr_message *message,
-			struct mr_error *err)
+int mr_runner_part_learn(struct mr_runner_part *part, const struct mr_message *message,
+			 struct mr_error *err)
 {
 	const struct mr_definition *definition = definition_of(part);
 	struct mr_version_mark mark;
 	int r = mr_version_mark_read(message, &mark);
+	bool known;
 
 	if (r == -EBADMSG)
 		mr_diag_warn("a mark in a topic makes no sense: it is passed over",
 			     "topic=%s partition=%d offset=%" PRIu64, definition->input,
 			     part->number, message->offset);
-	if (r == 0) {
-		bool known =
-			memcmp(mark.pipeline_id, definition->id, 16) != 0 ||
-			(mark.version < definition->version_count &&
-			 definition->versions[mark.version].at[part->number] <= message->offset);
+	if (r < 0)
+		return 0;
+	known = memcmp(mark.pipeline_id, definition->id, 16) != 0 ||
+		(mark.version < definition->version_count &&
+		 definition->versions[mark.version].at[part->number] <= message->offset);
+	if (!known)
+		r = mr_runner_learn(part->runner, &mark, part->number, message->offset, err);
+	mr_version_mark_deinit(&mark);
+	return r;
+}
 
-		r = known ? 0
-			  : mr_runner_learn(part->runner, &mark, part->number, message->offset,
-					    err);
-		mr_version_mark_deinit(&mark);
-		if (r < 0 || mr_runner_stops(part->runner))
-			return r;
-	}
+int mr_runner_part_mark(struct mr_runner_part *part, const struct mr_message *message,
+			struct mr_error *err)
+{
+	int r = mr_runner_part_learn(part, message, err);
+
+	if (r < 0 || mr_runner_stops(part->runner))
+		return r;
 	r = follow_versions(part, message->offset, err);
 	if (r == 0)
 		part->offset = message->offset + 1;
@@ -636,8 +642,8 @@ static int settle_now(struct mr_runner_part *part, struct mr_error *err)
 
 /*
  * Where what comes next has been said already, in part, nobody knows up to which record: then all
- * that is there now is left out, so that nothing is answered twice. It is durable before anything
- * more is said.
+ * that is there now is left out, but the marks of versions, so that nothing is answered twice. It
+ * is durable before anything more is said.
  */
 int mr_runner_part_skip(struct mr_runner_part *part, uint64_t log_start, uint64_t log_end,
 			struct mr_error *err)
@@ -650,6 +656,8 @@ int mr_runner_part_skip(struct mr_runner_part *part, uint64_t log_start, uint64_
 		to = log_end;
 		close_lanes(part);
 		r = open_lanes(part, err);
+		if (r == 0)
+			r = mr_runner_read_marks(part->runner, part, log_start, to, err);
 	}
 	if (r < 0)
 		return r;

@@ -96,6 +96,10 @@ int mr_runner_program(struct mr_runner *runner, uint32_t version, struct mr_prog
 int mr_runner_learn(struct mr_runner *runner, const struct mr_version_mark *mark, int32_t partition,
 		    uint64_t offset, struct mr_error *err);
 
+/* Learns the marks among records that are left out. -EAGAIN: not all can be read yet. */
+int mr_runner_read_marks(struct mr_runner *runner, struct mr_runner_part *part, uint64_t from,
+			 uint64_t to, struct mr_error *err);
+
 /* runner_part.c */
 /* From its checkpoint, if there is one, or from the beginning. */
 int mr_runner_part_begin(struct mr_runner_part *part, struct mr_error *err);
@@ -103,7 +107,10 @@ int mr_runner_part_begin(struct mr_runner_part *part, struct mr_error *err);
 void mr_runner_part_end(struct mr_runner_part *part);
 int mr_runner_part_feed(struct mr_runner_part *part, const struct mr_message *messages,
 			uint32_t count, struct mr_error *err);
-/* The record is of a control batch: perhaps the mark of a version. */
+/* The record is of a control batch: if it is the mark of a version, that is learnt. */
+int mr_runner_part_learn(struct mr_runner_part *part, const struct mr_message *message,
+			 struct mr_error *err);
+/* The same of the next record of its input. */
 int mr_runner_part_mark(struct mr_runner_part *part, const struct mr_message *message,
 			struct mr_error *err);
 /* The version that holds at its offset. */

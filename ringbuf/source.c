@@ -347,6 +347,7 @@ static int add_in_place(struct mr_source *source, struct mr_reading *reading, ui
 
 	if (!mr_tail_view_valid(&source->view, position)) {
 		reading->message_count = before;
+		reading->is_control = false;
 		return -EOVERFLOW;
 	}
 	if (r <= 0)

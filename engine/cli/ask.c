@@ -167,9 +167,15 @@ static json_t *ask_once(struct mr_connection *connection, const char *request, s
 	return json;
 }
 
+/* Not now; or it is on its way. */
+static bool is_passing(const struct mr_error *err)
+{
+	return err->code == -EAGAIN || err->code == -EINPROGRESS;
+}
+
 /* A reason that stays is said once; one that changes is progress. */
 static json_t *ask_patiently(const struct mr_ask *ask, struct mr_connection *connection,
-			     const char *request, struct mr_error *err)
+			     const char *request, const char *underway, struct mr_error *err)
 {
 	const struct timespec pause = {.tv_nsec = MOMENT_MS * 1000000};
 	char told[sizeof(err->what)] = "";
@@ -178,8 +184,10 @@ static json_t *ask_patiently(const struct mr_ask *ask, struct mr_connection *con
 
 	for (waited_ms = 0;; waited_ms += MOMENT_MS) {
 		reply = ask_once(connection, request, err);
-		if (reply || err->code != -EAGAIN || waited_ms >= ask->patience_ms)
+		if (reply || !is_passing(err) || waited_ms >= ask->patience_ms)
 			return reply;
+		if (err->code == -EINPROGRESS && underway)
+			request = underway;
 		if (waited_ms % TELL_MS == 0 && strcmp(told, err->what) != 0) {
 			fprintf(stderr, "waiting: %s\n", err->what);
 			memcpy(told, err->what, sizeof(told));
@@ -222,12 +230,14 @@ static int show(const struct mr_ask *ask, const json_t *reply)
 int mr_cli_ask(const struct mr_ask *ask)
 {
 	char *request = ask->request ? json_dumps(ask->request, JSON_COMPACT) : NULL;
+	char *underway = ask->underway ? json_dumps(ask->underway, JSON_COMPACT) : NULL;
 	struct mr_connection *connection = NULL;
 	struct mr_error err;
 	json_t *reply;
 	int code;
 
 	json_decref(ask->request);
+	json_decref(ask->underway);
 	if (!request) {
 		mr_error_set(&err, -EINVAL, "a name is no UTF-8");
 		json_decref(ask->again);
@@ -235,7 +245,7 @@ int mr_cli_ask(const struct mr_ask *ask)
 	}
 	code = mr_cli_connect(ask->socket, ask->command, &connection);
 	if (code == MR_EXIT_DONE) {
-		reply = ask_patiently(ask, connection, request, &err);
+		reply = ask_patiently(ask, connection, request, underway, &err);
 		if (reply)
 			ask_again(ask, connection, &reply);
 		code = reply ? show(ask, reply) : mr_cli_fail(&err);
@@ -243,6 +253,7 @@ int mr_cli_ask(const struct mr_ask *ask)
 	}
 	mr_disconnect(connection);
 	json_decref(ask->again);
+	free(underway);
 	free(request);
 	return code;
 }

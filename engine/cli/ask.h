@@ -21,9 +21,10 @@ struct mr_ask {
 	 */
 	bool (*early)(const json_t *reply);
 	json_t *again; /* taken; NULL: never */
-	/* What is refused for a moment (-EAGAIN) is asked again for so long, and why it was is said
-	 * meanwhile. */
+	/* What is refused for a moment (-EAGAIN), or on its way (-EINPROGRESS), is asked again for
+	 * so long, and why it was is said meanwhile. */
 	uint32_t patience_ms;
+	json_t *underway; /* taken; asked in place of 'request' once that is on its way */
 	const void *arg;
 };
 

@@ -202,6 +202,9 @@ int mr_command_rule_add(int argc, char **argv)
 	ask.json = arguments.json;
 	ask.request = json_pack("{s:s, s:s, s:s, s:s*, s:o*}", "do", "rule.add", "text", text,
 				"file", arguments.word, "from", arguments.from, "weights", weights);
+	ask.underway = json_deep_copy(ask.request);
+	if (ask.underway)
+		json_object_set_new(ask.underway, "again", json_true());
 	free(text);
 	return mr_cli_ask(&ask);
 }

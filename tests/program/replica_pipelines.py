@@ -3,6 +3,7 @@
 """What must hold of a pipeline whose input has replicas: it runs on all of their hosts, speaks on
 one, goes on without a warm-up on the next, and each input is answered once."""
 import json
+import os
 import signal
 
 import hosts
@@ -337,6 +338,59 @@ class ReplicaPipelines(hosts.TwoHosts):
         # and the next one is added where partition 0 is led now
         self.add(self.b, RULE.replace("last: 4", "last: 2"))
         self.wait_for(lambda: self.versions(self.a) == [3, 3], "version 3 on a")
+
+    def windows(self, host):
+        found = host.good("get", "sensors.knowledge", "press", "--json").json()["found"]
+        return found[0]["windows"]
+
+    def test_a_version_that_was_given_up_is_none(self):
+        """Another rule got its number where its mark was given up."""
+        self.begin()
+        self.put(self.a, [10, 20, 30, 40])
+        self.wait_answered(self.b, 4)
+        self.b.kill()
+        self.wait_for(lambda: not self.a.peer()["connected"], "a to notice")
+        for topic in ("sensors", *TOPICS):
+            self.wait_for_isr(self.a, topic, ["a"])
+        self.add(self.a, RULE.replace("last: 4", "last: 1"))
+        self.a.kill()
+        self.b.start()
+        self.promote(self.b, "--accept-loss", "--old-leader-is-stopped")
+        self.put(self.b, [50])
+        self.add(self.b, RULE.replace("last: 4", "last: 2"))
+        self.a.start()
+        for topic in ("sensors", "sensors.knowledge"):
+            self.wait_for_isr(self.b, topic, ["a", "b"])
+        self.put(self.b, [60, 70])
+        for host in (self.a, self.b):
+            self.wait_read(host, 8)
+            self.assertEqual(self.partition(host)["version"], 2)
+            self.assertEqual(self.windows(host)["avg"], 65)
+
+    def test_what_a_peer_tells_of_a_version_holds(self):
+        """As of one that has no mark in the log: retention took it, or an older engine made it."""
+        self.begin()
+        self.put(self.a, [10, 20])
+        self.wait_answered(self.b, 2)
+        self.promote(self.a, "--to", "b")
+        self.wait_for(lambda: self.partition(self.b)["active"] == 1, "b to be active")
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+        path = os.path.join(self.a.data, "pipelines.json")
+        with open(path, encoding="utf-8") as file:
+            catalogue = json.loads(file.readline())
+        catalogue["pipelines"][0]["versions"].append(
+            {"text": RULE.replace("last: 4", "last: 1"), "at": [3]})
+        text = json.dumps(catalogue, separators=(",", ":"))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"{text}\n{pipelines.crc32c(text.encode()):08x}\n")
+        self.start_both()
+        self.wait_for(lambda: self.pipelines(self.b)[0]["version"] == 2, "b to be told")
+        self.put(self.b, [30, 40, 50])
+        for host in (self.a, self.b):
+            self.wait_read(host, 5)
+            self.assertEqual(self.windows(host)["avg"], 50)
+        said = [json.loads(value)["avg"] for value in self.b.values("sensors.knowledge")]
+        self.assertEqual(said, [10, 15, 20, 40, 50])
 
     def test_who_was_away_hears_of_it(self):
         self.begin()

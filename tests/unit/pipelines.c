@@ -255,6 +255,40 @@ Test(pipelines, two_hosts_know_together_what_each_of_them_knows)
 	mr_definition_free(b);
 }
 
+Test(pipelines, what_a_log_loses_is_forgotten)
+{
+	struct mr_definition *definition = growing();
+
+	cr_assert(mr_definition_begins(definition, 1, 0, 50));
+	cr_assert(mr_definition_begins(definition, 1, 1, 20));
+	cr_assert(mr_definition_begins(definition, 2, 0, 60));
+	cr_assert_not(mr_definition_unlearn(definition, 0, 61, 90));
+	cr_assert_not(mr_definition_unlearn(definition, 0, 20, 50), "it had no mark there");
+	cr_assert(mr_definition_unlearn(definition, 0, 50, 55));
+	cr_assert_eq(definition->versions[1].at[0], MR_OFFSET_UNKNOWN);
+	cr_assert_eq(definition->versions[1].at[1], 20, "of another partition nothing is lost");
+	cr_assert_eq(definition->version_count, 2, "what follows begins no sooner, so nowhere");
+	cr_assert(mr_definition_unlearn(definition, 1, 0, 90));
+	cr_assert_eq(definition->version_count, 1);
+	cr_assert_eq(definition->versions[0].at[1], 10, "the first one needs no mark");
+	mr_definition_free(definition);
+}
+
+Test(pipelines, of_another_rule_with_that_number_nothing_is_taken)
+{
+	struct mr_definition *a = growing(), *b = growing();
+
+	mr_definition_drop_version(a);
+	mr_definition_drop_version(a);
+	cr_assert_eq(mr_definition_add_version(a, "another", NULL, NULL, &err), 0);
+	cr_assert(mr_definition_begins(b, 2, 0, 30));
+	cr_assert_eq(mr_definition_merge(a, b, &err), 0);
+	cr_assert_eq(a->version_count, 2);
+	cr_assert_eq(a->versions[1].at[0], MR_OFFSET_UNKNOWN);
+	mr_definition_free(a);
+	mr_definition_free(b);
+}
+
 Test(pipelines, what_is_no_text_is_no_rule)
 {
 	static const uint64_t at[] = {1, 1};
