@@ -107,6 +107,7 @@ struct mr_hosted {
 	bool cut_reset;
 	bool cut_waits;			     /* for space */
 	bool cut_forgotten;		     /* by the pipelines that read it */
+	bool cut_unlearnt;		     /* marks of their versions are among what goes */
 	uint32_t forgets;		     /* of them, out */
 	struct mr_checkpoint_partition anew; /* what the log begins anew with, if 'anew_valid' */
 	bool anew_valid;

@@ -394,6 +394,7 @@ void mr_control_truncate(struct mr_hosted *hosted, struct mr_worker_message *mes
 	hosted->cut = MR_CUT_UNROUTING;
 	hosted->cut_waits = false;
 	hosted->cut_forgotten = false;
+	hosted->cut_unlearnt = false;
 	go_on(hosted);
 }
 

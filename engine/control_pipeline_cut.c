@@ -96,14 +96,16 @@ static bool reads(const struct mr_hosted *hosted, const struct mr_definition *de
 	return memcmp(definition->input_id, hosted->topic->id, 16) == 0;
 }
 
-/* Also those that are ending: they write a last checkpoint. */
+/* Also those that are ending: they write a last checkpoint. A definition of before would hold for
+ * what comes in place of what goes. */
 static bool ask_threads(struct mr_hosted *hosted, uint64_t kept)
 {
 	struct mr_pipeline_host *host;
 	bool all = true;
 
 	for (host = hosted->control->pipelines->hosts; host; host = host->next)
-		if (reads(hosted, host->definition) && may_know(host, hosted, kept))
+		if (reads(hosted, host->definition) &&
+		    (hosted->cut_unlearnt || may_know(host, hosted, kept)))
 			all &= ask_to_forget(host, hosted, kept);
 	return all;
 }
@@ -119,7 +121,7 @@ static bool has_thread(const struct mr_control_pipelines *pipelines,
 }
 
 /* Marks of versions go as well. What cannot be saved now is, before anything is done by it. */
-static void unlearn(const struct mr_hosted *hosted, uint64_t kept)
+static void unlearn(struct mr_hosted *hosted, uint64_t kept)
 {
 	struct mr_control_pipelines *pipelines = hosted->control->pipelines;
 	const struct mr_tail *tail = mr_worker_partition_tail(hosted->part);
@@ -131,6 +133,7 @@ static void unlearn(const struct mr_hosted *hosted, uint64_t kept)
 			changed |=
 				mr_definition_unlearn(pipelines->catalogue.rows[i], hosted->number,
 						      kept, relaxed(&tail->page->appended_offset));
+	hosted->cut_unlearnt |= changed;
 	if (changed)
 		(void)mr_control_pipelines_save(pipelines, NULL);
 }

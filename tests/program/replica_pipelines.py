@@ -365,7 +365,7 @@ class ReplicaPipelines(hosts.TwoHosts):
         for host in (self.a, self.b):
             self.wait_read(host, 8)
             self.assertEqual(self.partition(host)["version"], 2)
-            self.assertEqual(self.windows(host)["avg"], 65)
+            self.assertEqual(self.windows(host)["avg"], 65, host.name)
 
     def test_what_a_peer_tells_of_a_version_holds(self):
         """As of one that has no mark in the log: retention took it, or an older engine made it."""
@@ -389,8 +389,9 @@ class ReplicaPipelines(hosts.TwoHosts):
         for host in (self.a, self.b):
             self.wait_read(host, 5)
             self.assertEqual(self.windows(host)["avg"], 50)
-        said = [json.loads(value)["avg"] for value in self.b.values("sensors.knowledge")]
-        self.assertEqual(said, [10, 15, 20, 40, 50])
+        self.wait_for(lambda: [json.loads(value)["avg"] for value in
+                               self.b.values("sensors.knowledge")] == [10, 15, 20, 40, 50],
+                      "the answers by both versions")
 
     def test_who_was_away_hears_of_it(self):
         self.begin()

@@ -277,8 +277,8 @@ Test(consumer, what_the_tail_lost_comes_from_the_files_and_then_from_the_tail)
 	cr_assert_eq(position_of(consumer).overtaken, 0, "it was never in the tail before");
 	put_all(100, 400);
 	read_to(consumer, 6000, 6100);
-	put_all(2000, 400); /* now the tail passes it */
-	read_to(consumer, 6100, 8100);
+	put_all(6000, 400); /* now the tail passes it, with compression, too */
+	read_to(consumer, 6100, 12100);
 	cr_assert_eq(position_of(consumer).overtaken, 1);
 	end(consumer);
 }
