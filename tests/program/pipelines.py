@@ -491,6 +491,7 @@ class Pipelines(support.Program):
         self.put([7, 8, 9])
         self.wait_for(self.is_cut, "retention")
         self.let_go()
+        self.wait_for(lambda: self.partition()["skipped"] > 0, "what is there to be left out")
         self.put([20, 40])
         self.wait_for(lambda: len(self.said()) == 52, "the answers behind it")
         self.assertEqual([row["avg"] for row in self.said()[-2:]], [20, 40])
