@@ -270,6 +270,7 @@ static void keep_time(struct mr_control *control)
 	mr_control_every_second(control);
 	mr_control_versions_second(control);
 	mr_control_peers_second(control);
+	mr_local_second(control->local);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */

@@ -527,6 +527,23 @@ void mr_local_at_work(struct mr_local *local)
 	}
 }
 
+void mr_local_second(struct mr_local *local)
+{
+	struct mr_local_ticket *ticket;
+
+	if (local->ending)
+		return;
+	for (ticket = local->tickets; ticket; ticket = ticket->next) {
+		struct mr_local_session *session = ticket->session;
+		struct mr_message_header head = {.flags = MR_MESSAGE_AT_WORK};
+
+		if (ticket->type == MR_MESSAGE_ADMIN && session && !session->ended &&
+		    !session->unsent)
+			(void)mr_packet_send(session->socket, &head, NULL, 0, NULL,
+					     0); /* as above */
+	}
+}
+
 /* Whoever could take the rest of a text, had it read at all, did so in this round's events. */
 static bool does_not_read(const struct mr_local_session *session)
 {

@@ -120,6 +120,11 @@ void mr_local_answer(struct mr_local_ticket *ticket, int status, const struct mr
  * waiting. Who has just come is greeted first.
  */
 void mr_local_at_work(struct mr_local *local);
+/*
+ * Once a second: the same to who waits for what takes its time, as files that go and other hosts'
+ * answers do.
+ */
+void mr_local_second(struct mr_local *local);
 uint32_t mr_local_session_count(const struct mr_local *local);
 uint32_t mr_local_lane_count(const struct mr_local *local);
 

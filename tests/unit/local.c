@@ -245,6 +245,52 @@ Test(local, who_reads_nothing_of_a_long_answer_is_hung_up_on)
 }
 
 /* Whoever does not begin with hello is no client, whenever it comes. */
+static struct mr_local_ticket *pending;
+
+static int answer_later(void *engine, const char *json, struct mr_local_ticket *ticket,
+			char **reply, struct mr_error *err)
+{
+	pending = ticket;
+	return 0;
+}
+
+/* Who asked for nothing that takes its time hears nothing. */
+Test(local, who_waits_for_an_answer_hears_of_it_every_second)
+{
+	int asks, other;
+
+	operations.admin = answer_later;
+	begin();
+	asks = come();
+	say_hello(asks);
+	other = come();
+	say_hello(other);
+	turn();
+	cr_assert_eq(hear(asks), MR_MESSAGE_REPLY);
+	cr_assert_eq(hear(other), MR_MESSAGE_REPLY);
+	say(asks, MR_MESSAGE_ADMIN, "{}", 2);
+	turn();
+	for (int second = 0; second < 10; second++) {
+		mr_local_second(local);
+		cr_assert_eq(hear(asks), MR_MESSAGE_AT_WORK);
+		cr_assert_eq(hear(asks), 0, "once");
+	}
+	cr_assert_eq(hear(other), 0);
+	mr_local_answer(pending, 0, NULL, "{}");
+	cr_assert_eq(hear(asks), MR_MESSAGE_REPLY);
+	cr_assert_eq(packet.head.request_id, 7);
+	mr_local_second(local);
+	cr_assert_eq(hear(asks), 0);
+	say(asks, MR_MESSAGE_ADMIN, "{}", 2);
+	turn();
+	close(asks);
+	turn();
+	mr_local_second(local); /* nobody waits any more */
+	mr_local_answer(pending, 0, NULL, "{}");
+	close(other);
+	end();
+}
+
 Test(local, a_stranger_is_refused_while_the_engine_is_at_work)
 {
 	int stranger;
