@@ -96,6 +96,7 @@ int mr_control_coord_open(struct mr_control_peers *peers, struct mr_error *err)
 		.notify = notify,
 		.name = name,
 		.arg = peers,
+		.clock = control->clock,
 	};
 	void *bytes = NULL;
 	size_t count = 0;
@@ -117,7 +118,7 @@ void mr_control_coord_close(struct mr_control_peers *peers)
 
 void mr_control_coord_second(struct mr_control_peers *peers)
 {
-	mr_coord_static_time(peers->coord, mr_clock_monotonic_ns(peers->control->clock));
+	mr_coord_static_time(peers->coord);
 }
 
 /* ---- registers and workers ------------------------------------------------------------------- */

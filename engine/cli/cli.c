@@ -31,6 +31,7 @@ int mr_cli_exit_code(int error_code)
 	case EPROTO:
 		return MR_EXIT_UNREACHABLE;
 	case ETIMEDOUT:
+	case EINPROGRESS:
 		return MR_EXIT_DEGRADED;
 	default:
 		return MR_EXIT_REFUSED;

@@ -12,6 +12,8 @@
 #include "cli.h"
 #include "millrace/format.h"
 
+#define PATIENCE_MS 30000 /* a busy disk; to say it again is harmless */
+
 enum {
 	OPTION_TO = MR_CLI_FIRST_OWN,
 	OPTION_ACCEPT_LOSS,
@@ -125,7 +127,10 @@ static void print_promoted(const json_t *reply, const void *arg)
 int mr_command_promote(int argc, char **argv)
 {
 	struct arguments arguments = {0};
-	struct mr_ask ask = {.command = "promote", .print = print_promoted, .arg = &arguments};
+	struct mr_ask ask = {.command = "promote",
+			     .print = print_promoted,
+			     .patience_ms = PATIENCE_MS,
+			     .arg = &arguments};
 
 	mr_cli_parse(&argp, argc, argv, &arguments);
 	ask.socket = arguments.socket;

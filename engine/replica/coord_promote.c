@@ -315,7 +315,7 @@ int mr_coord_static_promote(struct mr_coord *coord, const struct mr_coord_promot
 	*reg->promoting = (struct mr_coord_promoting){
 		.wanted = *promotion,
 		.id = ++us->last_id,
-		.since_ns = us->now_ns,
+		.since_ns = mr_coord_now_ns(us),
 	};
 	r = begin(us, reg, err);
 	if (r < 0) {
@@ -340,14 +340,14 @@ void mr_register_promote_time(struct mr_coord_static *us, struct mr_register *re
 {
 	struct mr_error err = {0};
 
-	if (!reg->promoting || us->now_ns - reg->promoting->since_ns < MR_COORD_PERSON_NS)
+	if (!reg->promoting || mr_coord_now_ns(us) - reg->promoting->since_ns < MR_COORD_PERSON_NS)
 		return;
 	if (!reg->promoting->version && seen_done(reg))
 		return;
-	mr_error_set(&err, -ETIMEDOUT, "no answer came%s: it may be carried out yet",
+	mr_error_set(&err, -EINPROGRESS, "no answer came%s yet: it may be carried out still",
 		     reg->promoting->version ? " from the disk" : " from the leader");
-	mr_error_hint(&err, "look with: millrace status");
-	mr_register_promote_done(reg, -ETIMEDOUT, &err);
+	mr_error_hint(&err, "look with: millrace peers; then say it again");
+	mr_register_promote_done(reg, -EINPROGRESS, &err);
 }
 
 /*

@@ -15,7 +15,7 @@
 #define MR_COORD_VERSION_MAX   (UINT64_C(1) << 62)
 #define MR_COORD_ASK_AGAIN_NS  UINT64_C(500000000)  /* what was not confirmed is said again */
 #define MR_COORD_GIVE_UP_NS    UINT64_C(1000000000) /* a proposal without an answer: nobody knows */
-#define MR_COORD_PERSON_NS     UINT64_C(5000000000) /* so long a person waits */
+#define MR_COORD_PERSON_NS     UINT64_C(3000000000) /* a person hears of it then */
 #define MR_COORD_REGISTERS_MAX 1000000u
 #define MR_COORD_STRANGERS_MAX 65536u /* registers of topics that are not made here (yet) */
 
@@ -108,7 +108,6 @@ struct mr_coord_static {
 	struct mr_coord_peer peers[MR_NODES_MAX];
 	struct mr_coord_promoted *promoted; /* for ever, oldest first */
 	uint32_t promoted_count, promoted_room;
-	uint64_t now_ns;
 	uint64_t last_id;
 	uint64_t failed_ns; /* a save failed: again after a while */
 	bool dirty, is_saving, save_failed;
@@ -118,6 +117,11 @@ struct mr_coord_static {
 static inline struct mr_coord_static *mr_coord_static_of(const struct mr_coord *coord)
 {
 	return (struct mr_coord_static *)(uintptr_t)coord; /* its first member */
+}
+
+static inline uint64_t mr_coord_now_ns(const struct mr_coord_static *us)
+{
+	return mr_clock_monotonic_ns(us->options.clock);
 }
 
 static inline uint64_t mr_coord_bit(uint32_t node)

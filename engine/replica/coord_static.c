@@ -265,8 +265,10 @@ enum mr_coord_event_kind mr_register_try(struct mr_coord_static *us, struct mr_r
 					 uint64_t id)
 {
 	const struct mr_coord_state *wanted = &proposal->wanted;
-	struct mr_coord_write write = {
-		.version = wanted->version, .node = node, .id = id, .since_ns = us->now_ns};
+	struct mr_coord_write write = {.version = wanted->version,
+				       .node = node,
+				       .id = id,
+				       .since_ns = mr_coord_now_ns(us)};
 
 	if (!mr_register_is_durable(reg)) /* one at a time; and no word of what is about to pass */
 		return MR_COORD_UNKNOWN;
@@ -394,7 +396,7 @@ void mr_coord_static_save(struct mr_coord_static *us)
 	free(bytes);
 	if (r < 0) {
 		us->save_failed = true;
-		us->failed_ns = us->now_ns;
+		us->failed_ns = mr_coord_now_ns(us);
 		return;
 	}
 	us->dirty = false;
@@ -453,7 +455,7 @@ static void is_durable_now(struct mr_coord_static *us, struct mr_register *reg)
 	reg->told = 0;
 	reg->has = mr_register_is_durable(reg) ? reg->confirm : 0; /* they said it */
 	reg->accepted = false;
-	reg->durable_ns = us->now_ns;
+	reg->durable_ns = mr_coord_now_ns(us);
 	end_blank(us, reg);
 	accept_durable(us, reg);
 	if (!mr_register_is_durable(reg))
@@ -482,7 +484,7 @@ void mr_coord_static_saved(struct mr_coord *coord, int status)
 	if (status < 0) {
 		us->dirty = true;
 		us->save_failed = true;
-		us->failed_ns = us->now_ns;
+		us->failed_ns = mr_coord_now_ns(us);
 		return;
 	}
 	TAILQ_FOREACH(reg, &us->registers, all)
@@ -525,7 +527,7 @@ static enum mr_coord_event_kind ask_owner(struct mr_coord_static *us, struct mr_
 		return MR_COORD_UNKNOWN;
 	reg->asked = (struct mr_coord_asked){
 		.id = ++us->last_id,
-		.since_ns = us->now_ns,
+		.since_ns = mr_coord_now_ns(us),
 		.node = owner,
 	};
 	mr_coord_say_proposal(us, reg, owner, reg->asked.id, proposal);
@@ -686,7 +688,7 @@ int mr_coord_static_known(const struct mr_coord *coord, const struct mr_coord_ke
 uint64_t mr_register_unconfirmed(const struct mr_coord_static *us, const struct mr_register *reg)
 {
 	if (reg->accepted || reg->durable.owner != (int32_t)us->options.self ||
-	    us->now_ns - reg->durable_ns < MR_COORD_GIVE_UP_NS)
+	    mr_coord_now_ns(us) - reg->durable_ns < MR_COORD_GIVE_UP_NS)
 		return 0;
 	return reg->durable.state.isr & mr_coord_others(us, reg) & ~reg->has;
 }
@@ -709,7 +711,7 @@ void mr_coord_static_connected(struct mr_coord *coord, uint32_t node, uint64_t i
 	mr_assert(node < MR_NODES_MAX && node != us->options.self);
 	us->peers[node].connected = true;
 	us->peers[node].incarnation = incarnation;
-	us->peers[node].said_ns = us->now_ns;
+	us->peers[node].said_ns = mr_coord_now_ns(us);
 	TAILQ_FOREACH(reg, &us->registers, all)
 	{
 		reg->told &= ~mr_coord_bit(node);
@@ -751,9 +753,9 @@ static void say_again(struct mr_coord_static *us, uint32_t node)
 	struct mr_coord_peer *peer = &us->peers[node];
 	struct mr_register *reg;
 
-	if (!peer->connected || us->now_ns - peer->said_ns < MR_COORD_ASK_AGAIN_NS)
+	if (!peer->connected || mr_coord_now_ns(us) - peer->said_ns < MR_COORD_ASK_AGAIN_NS)
 		return;
-	peer->said_ns = us->now_ns;
+	peer->said_ns = mr_coord_now_ns(us);
 	TAILQ_FOREACH(reg, &us->registers, all)
 	{
 		if ((reg->replicas & ~reg->told & mr_coord_bit(node)) &&
@@ -768,18 +770,19 @@ static void give_up(struct mr_coord_static *us, struct mr_register *reg)
 	const struct mr_coord_write *write = &reg->write;
 
 	if (!write->version || write->promotion || write->node != us->options.self ||
-	    !mr_register_is_durable(reg) || us->now_ns - write->since_ns < MR_COORD_GIVE_UP_NS)
+	    !mr_register_is_durable(reg) ||
+	    mr_coord_now_ns(us) - write->since_ns < MR_COORD_GIVE_UP_NS)
 		return;
 	reg->write = (struct mr_coord_write){0};
 	mr_register_answer(us, reg, MR_COORD_UNKNOWN, &reg->durable.state);
 }
 
-void mr_coord_static_time(struct mr_coord *coord, uint64_t now_ns)
+void mr_coord_static_time(struct mr_coord *coord)
 {
 	struct mr_coord_static *us = mr_coord_static_of(coord);
+	uint64_t now_ns = mr_coord_now_ns(us);
 	struct mr_register *reg;
 
-	us->now_ns = now_ns;
 	if (us->save_failed && now_ns - us->failed_ns >= MR_COORD_ASK_AGAIN_NS)
 		us->save_failed = false;
 	for (uint32_t node = 0; node < MR_NODES_MAX; node++)

@@ -16,7 +16,7 @@
  * one can have written unseen, and the leader epoch by 2^20. It stands in the file for ever, with
  * the time and what was accepted.
  *
- * Pure but for 'save': no thread, no socket, no clock of its own; control thread.
+ * Pure but for 'save' and the clock it is given: no thread, no socket; control thread.
  */
 #ifndef MR_COORD_STATIC_H
 #define MR_COORD_STATIC_H
@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "coord.h"
 #include "error.h"
 
@@ -44,6 +45,7 @@ struct mr_coord_static_options {
 	/* What people call a host, perhaps in 'room'; NULL: its number is what they call it. */
 	const char *(*name)(void *arg, uint32_t node, char room[16]);
 	void *arg;
+	const struct mr_clock *clock; /* its time-outs' */
 };
 
 /* 'bytes' are what was saved last; NULL at the first start. -EBADMSG names what is damaged. */
@@ -60,7 +62,7 @@ void mr_coord_static_disconnected(struct mr_coord *coord, uint32_t node);
 int mr_coord_static_heard(struct mr_coord *coord, uint32_t node, const char *text, size_t bytes,
 			  struct mr_error *err);
 /* What was not answered is said again; about once a second, and now and then in tests. */
-void mr_coord_static_time(struct mr_coord *coord, uint64_t now_ns);
+void mr_coord_static_time(struct mr_coord *coord);
 
 /* ---- registers
  * ----------------------------------------------------------------------------------- */
@@ -99,7 +101,8 @@ uint64_t mr_coord_static_unconfirmed(const struct mr_coord *coord, const struct 
  * A person's word. Where the owner can be reached it is asked, and hands over: nothing is lost;
  * 'to' must be in sync. Where it cannot, and 'to' is this host: taken over if 'accept_loss';
  * without it -EPERM and a sentence that says what is known and what cannot be. 'done' is called
- * once, from any later call into the coordinator, with the outcome.
+ * once, from any later call into the coordinator, with the outcome. -EINPROGRESS: nobody answered
+ * for three seconds, and it may be carried out still; said again it is answered as what it then is.
  */
 struct mr_coord_promotion {
 	struct mr_coord_key key;

@@ -325,6 +325,24 @@ class Operator(hosts.TwoHosts):
         self.wait_for(lambda: not self.a.peer()["connected"], "a to notice")
         self.assertEqual(self.a.good("promote", "t/0", *accept).out, "a leads t/0\n")
 
+    def test_who_promotes_waits_for_a_leader_that_is_slow(self):
+        """It has three seconds until the person hears of it, and ten until it is let go; a machine
+        that takes longer for what is between them is tried again."""
+        self.begin()
+        for _ in range(5):
+            self.a.engine.send_signal(signal.SIGSTOP)
+            promotes, said = self.background(self.b, "promote", "t/0")
+            self.wait_for(said, "it to say that it waits")
+            self.a.engine.send_signal(signal.SIGCONT)
+            self.assertRegex(said(), "^waiting: no answer came from the leader yet: it may be")
+            out, _ = promotes.communicate()
+            if "ECONNRESET" not in said():
+                break
+            self.wait_for(lambda: self.b.peer()["connected"], "a to be back")
+        self.assertEqual((promotes.returncode, out.decode()), (0, "b leads t/0\n"), said())
+        self.b.put("t", [100])
+        self.wait_for_values(self.a, "t", [str(i) for i in range(101)])
+
     def test_a_new_topic_has_its_leaders_when_it_is_shown(self):
         self.start_both()
         for i in range(5):

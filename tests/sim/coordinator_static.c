@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "check.h"
 #include "coord_static.h"
 #include "world.h"
@@ -34,6 +35,8 @@ struct place {
 };
 
 struct sim_coordinator {
+	struct mr_clock clock; /* first: monotonic_ns() finds the rest by it */
+	const struct sim *sim;
 	struct place places[SIM_HOSTS_MAX];
 	uint64_t connections[SIM_HOSTS_MAX][SIM_HOSTS_MAX]; /* 0: none */
 	uint64_t connection_count;
@@ -46,11 +49,18 @@ struct sim_coordinator {
 
 static const struct mr_coord_key key = {.topic_id = {1}, .partition = 0};
 
+static uint64_t monotonic_ns(const struct mr_clock *clock)
+{
+	return ((const struct sim_coordinator *)clock)->sim->now_ns * TIME_FACTOR;
+}
+
 struct sim_coordinator *sim_coordinator_new(struct sim *sim)
 {
 	struct sim_coordinator *coordinator = calloc(1, sizeof(*coordinator));
 
 	mr_assert(coordinator);
+	coordinator->clock.monotonic_ns = monotonic_ns;
+	coordinator->sim = sim;
 	for (uint32_t i = 0; i < SIM_HOSTS_MAX; i++)
 		coordinator->places[i] = (struct place){.sim = sim, .node = i};
 	coordinator->newest = (struct mr_coord_state){
@@ -138,12 +148,12 @@ void sim_coordinator_begin(struct sim *sim, uint32_t node, uint64_t incarnation)
 		.save = save,
 		.notify = notify,
 		.arg = place,
+		.clock = &sim->coordinator->clock,
 	};
 	struct mr_error err = {0};
 
 	if (mr_coord_static_open(&options, place->disk, place->disk_bytes, &place->coord, &err) < 0)
 		sim_broken(sim, "host %u cannot read its registers: %s", node, err.what);
-	mr_coord_static_time(place->coord, sim->now_ns * TIME_FACTOR);
 	if (mr_coord_static_create(place->coord, &key, (UINT64_C(1) << sim->hosts_count) - 1, FIRST,
 				   &err) < 0)
 		sim_broken(sim, "host %u has no register: %s", node, err.what);
@@ -310,7 +320,7 @@ static void turn(struct sim *sim, struct place *place)
 {
 	struct mr_coord_event event;
 
-	mr_coord_static_time(place->coord, sim->now_ns * TIME_FACTOR);
+	mr_coord_static_time(place->coord);
 	if (place->saving && place->saved_ns <= sim->now_ns) {
 		free(place->disk);
 		place->disk = place->saving;

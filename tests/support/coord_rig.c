@@ -23,6 +23,13 @@ static uint64_t now_ns;
 struct mr_error coords_err;
 const struct mr_coord_key coords_key = {.topic_id = {0xab, 1, 2, 3}, .partition = 7};
 
+static uint64_t monotonic_ns(const struct mr_clock *clock)
+{
+	return now_ns;
+}
+
+static const struct mr_clock rig_clock = {.monotonic_ns = monotonic_ns};
+
 static bool happens(uint32_t percent)
 {
 	coords_chance = coords_chance * 6364136223846793005u + 1442695040888963407u;
@@ -69,6 +76,7 @@ int coords_open_host(uint32_t n)
 		.notify = notify,
 		.name = name,
 		.arg = host,
+		.clock = &rig_clock,
 	};
 
 	host->kind = MR_COORD_NOTHING;
@@ -103,7 +111,6 @@ void coords_take_events(uint32_t n)
 void coords_start(uint32_t n)
 {
 	cr_assert_eq(coords_open_host(n), 0, "%s", coords_err.what);
-	mr_coord_static_time(coords_hosts[n].coord, now_ns);
 	(void)coords_hosts[n].coord->operations->watch(coords_hosts[n].coord, &coords_key,
 						       &coords_err); /* if it is there */
 }
@@ -199,7 +206,7 @@ void coords_pass(uint64_t ms)
 		now_ns += 100000000;
 		for (uint32_t n = 0; n < COORDS; n++)
 			if (coords_hosts[n].coord)
-				mr_coord_static_time(coords_hosts[n].coord, now_ns);
+				mr_coord_static_time(coords_hosts[n].coord);
 		coords_settle();
 	}
 }

@@ -30,8 +30,11 @@ static void notify(void *arg, uint32_t node, const char *text, size_t bytes)
 
 static int open_with(const void *bytes, size_t count)
 {
-	struct mr_coord_static_options options = {
-		.self = 0, .incarnation = 1, .save = save, .notify = notify};
+	struct mr_coord_static_options options = {.self = 0,
+						  .incarnation = 1,
+						  .save = save,
+						  .notify = notify,
+						  .clock = &mr_clock_system};
 
 	err = (struct mr_error){0};
 	return mr_coord_static_open(&options, bytes, count, &coord, &err);
