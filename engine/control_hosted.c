@@ -109,6 +109,7 @@ uint64_t mr_control_segment_bytes(const struct mr_hosted *hosted, uint64_t wante
 
 	if (wanted > hosted->topic->segment_bytes)
 		wanted = hosted->topic->segment_bytes;
+	wanted -= wanted % MR_BLOCK_BYTES; /* a segment is made of whole blocks */
 	return wanted > least ? wanted : least;
 }
 

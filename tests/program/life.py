@@ -45,6 +45,22 @@ class Life(support.Program):
         self.good("topic", "delete", "other")
         self.assertEqual(self.stop(engine), 0)
 
+    def test_sizes_that_are_no_whole_blocks(self):
+        """Segments are; what a person asks for need not be."""
+        config = ("first_segment_bytes: 3000001\nsegment_bytes: 17000001\ngroup_bytes: 65537\n"
+                  "record_bytes_max: 100001\n")
+        engine = self.start_engine(config)
+        self.good("topic", "create", "odd", "--segment-bytes", "16777217")
+        for topic in ("odd", "default"):
+            self.good("put", topic, stdin="x" * 50000 + "\n" + ("y" * 40000 + "\n") * 1000)
+        self.assertEqual(self.stop(engine), 0)
+        self.start_engine(config)
+        for topic in ("odd", "default"):
+            self.assertEqual([len(value) for value in self.values(topic)], [50000] + [40000] * 1000)
+        sizes = [os.path.getsize(path) for path in glob.glob(f"{self.data}/topics/*/*/*.log")]
+        self.assertGreater(len(sizes), 6)
+        self.assertEqual([size % 4096 for size in sizes], [0] * len(sizes))
+
     def test_what_the_host_has_no_room_for_is_refused(self):
         """It would be the kernel that ends some process for it."""
         engine = self.start_engine("tail_bytes: 4 MiB\nfirst_segment_bytes: 4 MiB\n")
