@@ -80,7 +80,8 @@ static const struct mr_option general[] = {
 	{"tail_bytes", MR_OPTION_POWER, "16 MiB", 1 * MIB, 4 * GIB, NULL, FIELD(tail_bytes),
 	 "Memory for the end of each partition's log, from which disk and consumers read."},
 	{"lane_bytes", MR_OPTION_POWER, "1 MiB", 64 * KIB, 256 * MIB, NULL, FIELD(lane_bytes),
-	 "Ring of a producer that asks for no size; it must hold rate x time to acknowledge."},
+	 "Ring of a producer that asks for no size; it must hold rate x time to acknowledge. No "
+	 "record is larger than half of it."},
 	{"lane_bytes_max", MR_OPTION_POWER, "64 MiB", 64 * KIB, 256 * MIB, NULL,
 	 FIELD(lane_bytes_max), "Largest ring that a producer may ask for."},
 	{"record_bytes_max", MR_OPTION_BYTES, "1 MiB", 1 * KIB, 64 * MIB, NULL,

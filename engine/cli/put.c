@@ -256,8 +256,13 @@ static int fail(struct put *put, int code)
 /* A record that is too large is its line's fault. */
 static int refuse_large(struct put *put, uint32_t at)
 {
-	mr_error_set(&put->err, -EBADMSG, "line %" PRIu64 ": a record of %d bytes is too large",
-		     put->batch_lines[at], put->batch[at].value_bytes);
+	mr_producer_error(put->producer, &put->err);
+	put->err.code = -EBADMSG;
+	mr_error_prefix(&put->err, "line %" PRIu64 ", %d bytes: ", put->batch_lines[at],
+			put->batch[at].value_bytes);
+	mr_error_hint(&put->err, "split it, leave it out with --skip-bad, or raise lane_bytes (a "
+				 "record takes half of it at most) and record_bytes_max in the "
+				 "engine's configuration");
 	if (!put->arguments->skip_bad)
 		return -EBADMSG;
 	mr_put_report_bad(&put->report, &put->err);

@@ -232,7 +232,7 @@ class Operator(hosts.TwoHosts):
         self.create("t", "--leaders", "a")
         ran = self.a.run("put", "t", stdin="x" * 100000 + "\n")
         self.assertNotEqual(ran.code, 0, ran)
-        self.assertIn("a record of 100000 bytes is too large", ran.err)
+        self.assertIn("line 1, 100000 bytes: the record is larger than the ", ran.err)
         self.a.put("t", range(10))
         self.wait_for_values(self.b, "t", [str(i) for i in range(10)])
         self.a.good("topic", "create", "own")
