@@ -202,50 +202,50 @@ static int get_compression(const struct mr_admin_request *request, struct mr_con
 	return mr_config_compression_parse(word ? word : "", &wanted->compression, err);
 }
 
+/* What the configuration would say of the topic by 'option', as 'key' of the request. */
+static int get_size(const struct mr_admin_request *request, const char *key, const char *option,
+		    struct mr_config_topic *wanted, struct mr_error *err)
+{
+	const struct mr_option *row = mr_option_find(&mr_config_topic_options, option);
+	uint64_t value;
+	int r;
+
+	mr_assert(row);
+	r = get_number(request, key, mr_option_get(row, wanted), row->least, row->most, &value,
+		       err);
+	if (r < 0)
+		return r;
+	if (row->type == MR_OPTION_POWER && (value & (value - 1)))
+		return mr_error_set(err, -EINVAL, "%s is %" PRIu64 ", expected a power of two", key,
+				    value);
+	mr_option_put(row, value, wanted);
+	return 0;
+}
+
 static int get_sizes(const struct mr_admin_request *request, struct mr_config_topic *wanted,
 		     struct mr_error *err)
 {
-	uint64_t partitions;
-	int r = get_number(request, "partitions", wanted->partitions, 1, MR_PARTITIONS_MAX,
-			   &partitions, err);
+	static const char *const sizes[][2] = {
+		{"partitions", "partitions"},
+		{"retention_bytes", "retention_bytes"},
+		{"retention_ms", "retention"},
+		{"segment_bytes", "segment_bytes"},
+		{"tail_bytes", "tail_bytes"},
+		{"replicas", "replicas"},
+		{"min_insync_replicas", "min_insync_replicas"},
+	};
+	int r = 0;
 
-	if (r == 0)
-		r = get_number(request, "retention_bytes", wanted->retention_bytes, 0, INT64_MAX,
-			       &wanted->retention_bytes, err);
-	if (r == 0)
-		r = get_number(request, "retention_ms", wanted->retention_ms, 0, INT64_MAX,
-			       &wanted->retention_ms, err);
-	if (r == 0)
-		r = get_number(request, "segment_bytes", wanted->segment_bytes, 16u << 20,
-			       UINT64_C(4) << 30, &wanted->segment_bytes, err);
-	if (r == 0)
-		r = get_number(request, "tail_bytes", wanted->tail_bytes, 1u << 20,
-			       UINT64_C(4) << 30, &wanted->tail_bytes, err);
-	if (r < 0)
-		return r;
-	wanted->partitions = (uint32_t)partitions;
-	if (wanted->tail_bytes & (wanted->tail_bytes - 1))
-		return mr_error_set(err, -EINVAL,
-				    "tail_bytes is %" PRIu64 ", expected a power of two",
-				    wanted->tail_bytes);
-	return 0;
+	for (size_t i = 0; r == 0 && i < mr_array_count(sizes); i++)
+		r = get_size(request, sizes[i][0], sizes[i][1], wanted, err);
+	return r;
 }
 
 static int get_replicas(const struct mr_admin_request *request, struct mr_config_topic *wanted,
 			struct mr_error *err)
 {
 	const json_t *leaders = json_object_get(request->json, "leaders");
-	uint64_t replicas, least = 0;
-	int r = get_number(request, "replicas", wanted->replicas, 1, MR_CONFIG_HOSTS_MAX, &replicas,
-			   err);
 
-	if (r == 0)
-		r = get_number(request, "min_insync_replicas", wanted->min_insync_replicas, 1,
-			       MR_CONFIG_HOSTS_MAX, &least, err);
-	if (r < 0)
-		return r;
-	wanted->replicas = (uint32_t)replicas;
-	wanted->min_insync_replicas = (uint32_t)least;
 	if (leaders &&
 	    (!json_is_string(leaders) || json_string_length(leaders) >= sizeof(wanted->leaders)))
 		return mr_error_set(err, -EINVAL, "leaders is no name of a host, and not '%s'",

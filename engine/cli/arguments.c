@@ -13,11 +13,6 @@
 #include "check.h"
 #include "time_text.h"
 
-struct unit {
-	const char *name;
-	uint64_t factor;
-};
-
 /* Digits only: strtoull alone would take signs, blanks and other bases. */
 static int read_digits(const char *text, const char **end, uint64_t *out)
 {
@@ -47,59 +42,32 @@ int mr_argument_number(const char *text, uint64_t min, uint64_t max, uint64_t *o
 	return 0;
 }
 
-/* A number and a unit of the table; 'bare' is the factor of a number without one. */
-static int read_with_unit(const char *text, const struct unit *units, size_t count, uint64_t bare,
-			  uint64_t *out)
-{
-	const char *end;
-	uint64_t value;
-	uint64_t factor = 0;
-	int r = read_digits(text, &end, &value);
-
-	if (r < 0)
-		return r;
-	while (*end == ' ')
-		end++;
-	if (!*end)
-		factor = bare;
-	for (size_t i = 0; i < count && !factor; i++) {
-		if (strcasecmp(end, units[i].name) == 0)
-			factor = units[i].factor;
-	}
-	if (!factor)
-		return -EINVAL;
-	if (__builtin_mul_overflow(value, factor, &value) || value > INT64_MAX)
-		return -ERANGE;
-	*out = value;
-	return 0;
-}
-
 int mr_argument_duration_ms(const char *text, uint64_t *out)
 {
-	static const struct unit units[] = {
-		{"ms", 1},	{"s", 1000},	{"m", 60000},
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {
+		{"", 1000},	{"ms", 1},	{"s", 1000},	 {"m", 60000},
 		{"min", 60000}, {"h", 3600000}, {"d", 86400000},
 	};
-	uint64_t value;
-	int r = read_with_unit(text, units, mr_array_count(units), 1000, &value);
+	const char *unit;
+	uint64_t value, ms = 0;
+	int r = read_digits(text, &unit, &value);
 
 	if (r < 0)
 		return r;
-	if (value == 0)
+	unit += strspn(unit, " ");
+	for (size_t i = 0; i < mr_array_count(units) && !ms; i++) {
+		if (strcasecmp(unit, units[i].name) == 0)
+			ms = units[i].ms;
+	}
+	if (!ms)
+		return -EINVAL;
+	if (__builtin_mul_overflow(value, ms, &value) || value > INT64_MAX || value == 0)
 		return -ERANGE;
 	*out = value;
 	return 0;
-}
-
-int mr_argument_bytes(const char *text, uint64_t *out)
-{
-	static const struct unit units[] = {
-		{"b", 1},	  {"k", 1 << 10},	    {"kib", 1 << 10},
-		{"m", 1 << 20},	  {"mib", 1 << 20},	    {"g", 1 << 30},
-		{"gib", 1 << 30}, {"t", UINT64_C(1) << 40}, {"tib", UINT64_C(1) << 40},
-	};
-
-	return read_with_unit(text, units, mr_array_count(units), 1, out);
 }
 
 int mr_argument_acks(const char *text, enum mr_acks *out)

@@ -16,9 +16,6 @@ int mr_argument_number(const char *text, uint64_t min, uint64_t max, uint64_t *o
 /* "250ms", "10s", "5 min" or "5m", "2h", "7d"; a bare number is seconds. At least 1 ms. */
 int mr_argument_duration_ms(const char *text, uint64_t *out);
 
-/* "4096", "64 KiB", "16MiB", "1G": units are powers of 1024. */
-int mr_argument_bytes(const char *text, uint64_t *out);
-
 /* "committed", "disk", "memory". */
 int mr_argument_acks(const char *text, enum mr_acks *out);
 

@@ -9,7 +9,8 @@
 
 #include "arguments.h"
 #include "ask.h"
-#include "base/config.h"
+#include "base/config_table.h"
+#include "check.h"
 #include "cli.h"
 #include "millrace/format.h"
 
@@ -26,198 +27,43 @@ enum {
 	OPTION_COMPRESSION,
 };
 
-#define HOSTS_MAX 64 /* of a cluster */
+/* One of create's options: a topic's in the configuration, with the same values and bounds. */
+struct size {
+	int key;
+	const char *option; /* of mr_config_topic_options */
+	const char *field;  /* of the request */
+	bool of_files;
+};
+
+static const struct size sizes[] = {
+	{OPTION_PARTITIONS, "partitions", "partitions", false},
+	{OPTION_RETENTION, "retention", "retention_ms", true},
+	{OPTION_RETENTION_BYTES, "retention_bytes", "retention_bytes", true},
+	{OPTION_SEGMENT_BYTES, "segment_bytes", "segment_bytes", true},
+	{OPTION_STORAGE, "storage", "storage", false},
+	{OPTION_TAIL_BYTES, "tail_bytes", "tail_bytes", false},
+	{OPTION_REPLICAS, "replicas", "replicas", false},
+	{OPTION_MIN_INSYNC_REPLICAS, "min_insync_replicas", "min_insync_replicas", false},
+	{OPTION_LEADERS, "leaders", "leaders", false},
+	{OPTION_COMPRESSION, "compression", "compression", false},
+};
 
 struct arguments {
 	const char *verb;
 	const char *name;
 	const char *socket;
 	bool json;
-	bool sized; /* one of create's own options was given */
-	const char *storage;
-	const char *compression;
-	const char *file_option; /* one was given that is about files */
-	uint64_t partitions;
-	uint64_t retention_ms;
-	uint64_t retention_bytes;
-	uint64_t segment_bytes;
-	uint64_t tail_bytes;
-	uint64_t replicas;
-	uint64_t min_insync_replicas;
-	const char *leaders;
+	const char *given[mr_array_count(sizes)]; /* its text, or NULL */
+	struct mr_config_topic wanted;		  /* those that were given */
+	const char *file_option;		  /* one was given that is about files */
 };
-
-static void set_size(struct argp_state *state, const char *option, const char *text,
-		     int (*parse)(const char *, uint64_t *), uint64_t *out)
-{
-	struct arguments *arguments = state->input;
-
-	if (parse(text, out) < 0 || *out == 0)
-		argp_error(state, "--%s: '%s' is not understood", option, text);
-	arguments->sized = true;
-}
-
-static bool is_verb(const char *text)
-{
-	return strcmp(text, "create") == 0 || strcmp(text, "list") == 0 ||
-	       strcmp(text, "describe") == 0 || strcmp(text, "delete") == 0;
-}
-
-static int parse_words(struct arguments *arguments, char *arg, struct argp_state *state)
-{
-	if (!arguments->verb && !is_verb(arg))
-		argp_error(state, "there is no '%s': create, list, describe or delete", arg);
-	if (!arguments->verb)
-		arguments->verb = arg;
-	else if (!arguments->name)
-		arguments->name = arg;
-	else
-		argp_error(state, "one topic at a time: '%s' is one too many", arg);
-	return 0;
-}
-
-static bool in_memory(const struct arguments *arguments)
-{
-	return arguments->storage && strcmp(arguments->storage, "memory") == 0;
-}
-
-static void check_words(const struct arguments *arguments, struct argp_state *state)
-{
-	bool list = arguments->verb && strcmp(arguments->verb, "list") == 0;
-
-	if (!arguments->verb)
-		argp_error(state, "say what to do: create, list, describe or delete");
-	else if (list == (arguments->name != NULL))
-		argp_error(state, list ? "list takes no topic" : "%s needs a topic",
-			   arguments->verb);
-	else if (arguments->sized && strcmp(arguments->verb, "create") != 0)
-		argp_error(state,
-			   "%s takes no sizes, storage, compression and replicas, only create does",
-			   arguments->verb);
-	else if (arguments->replicas && arguments->min_insync_replicas > arguments->replicas)
-		argp_error(state, "--min-insync-replicas: no record would ever be committed, there "
-				  "are fewer --replicas");
-	else if (in_memory(arguments) && arguments->replicas > 1)
-		argp_error(state, "a topic in memory has no replicas");
-	else if (in_memory(arguments) && arguments->file_option)
-		argp_error(state, "a topic in memory has no files: --%s says nothing of it",
-			   arguments->file_option);
-}
-
-static void set_storage(struct arguments *arguments, const char *arg, struct argp_state *state)
-{
-	if (strcmp(arg, "disk") != 0 && strcmp(arg, "memory") != 0)
-		argp_error(state, "--storage: '%s' is neither disk nor memory", arg);
-	arguments->storage = arg;
-	arguments->sized = true;
-}
-
-static void set_compression(struct arguments *arguments, const char *arg, struct argp_state *state)
-{
-	enum mr_config_compression compression;
-	struct mr_error err;
-
-	if (mr_config_compression_parse(arg, &compression, &err) < 0)
-		argp_error(state, "--%s%s%s", err.what, err.hint[0] ? "; " : "", err.hint);
-	arguments->compression = arg;
-	arguments->sized = true;
-}
-
-static void set_count(struct argp_state *state, const char *option, const char *text, uint64_t max,
-		      uint64_t *out)
-{
-	struct arguments *arguments = state->input;
-
-	if (mr_argument_number(text, 1, max, out) < 0)
-		argp_error(state, "--%s: '%s' is no number from 1 to %" PRIu64, option, text, max);
-	arguments->sized = true;
-}
-
-/* What only topics on several hosts have. */
-static error_t parse_replica_options(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case OPTION_REPLICAS:
-		set_count(state, "replicas", arg, HOSTS_MAX, &arguments->replicas);
-		return 0;
-	case OPTION_MIN_INSYNC_REPLICAS:
-		set_count(state, "min-insync-replicas", arg, HOSTS_MAX,
-			  &arguments->min_insync_replicas);
-		return 0;
-	case OPTION_LEADERS:
-		arguments->leaders = arg;
-		arguments->sized = true;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-/* What only files have. */
-static error_t parse_file_options(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case OPTION_RETENTION:
-		arguments->file_option = "retention";
-		set_size(state, "retention", arg, mr_argument_duration_ms,
-			 &arguments->retention_ms);
-		return 0;
-	case OPTION_RETENTION_BYTES:
-		arguments->file_option = "retention-bytes";
-		set_size(state, "retention-bytes", arg, mr_argument_bytes,
-			 &arguments->retention_bytes);
-		return 0;
-	case OPTION_SEGMENT_BYTES:
-		arguments->file_option = "segment-bytes";
-		set_size(state, "segment-bytes", arg, mr_argument_bytes, &arguments->segment_bytes);
-		return 0;
-	default:
-		return parse_replica_options(key, arg, state);
-	}
-}
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case MR_CLI_SOCKET:
-		arguments->socket = arg;
-		return 0;
-	case MR_CLI_JSON:
-		arguments->json = true;
-		return 0;
-	case OPTION_PARTITIONS:
-		set_count(state, "partitions", arg, MR_PARTITIONS_MAX, &arguments->partitions);
-		return 0;
-	case OPTION_STORAGE:
-		set_storage(arguments, arg, state);
-		return 0;
-	case OPTION_COMPRESSION:
-		set_compression(arguments, arg, state);
-		return 0;
-	case OPTION_TAIL_BYTES:
-		set_size(state, "tail-bytes", arg, mr_argument_bytes, &arguments->tail_bytes);
-		return 0;
-	case ARGP_KEY_ARG:
-		return parse_words(arguments, arg, state);
-	case ARGP_KEY_END:
-		check_words(arguments, state);
-		return 0;
-	default:
-		return parse_file_options(key, arg, state);
-	}
-}
 
 static const struct argp_option options[] = {
 	{"partitions", OPTION_PARTITIONS, "N", 0, "create: how many (default: as configured)", 0},
-	{"retention", OPTION_RETENTION, "AGE", 0, "create: keep records that long, as in 7d", 0},
+	{"retention", OPTION_RETENTION, "AGE", 0,
+	 "create: keep records that long, as in 7d; 0: for ever", 0},
 	{"retention-bytes", OPTION_RETENTION_BYTES, "BYTES", 0,
-	 "create: keep that much of each partition, as in 10GiB", 0},
+	 "create: keep that much of each partition, as in 10GiB; 0: all", 0},
 	{"segment-bytes", OPTION_SEGMENT_BYTES, "BYTES", 0, "create: size of a log file", 0},
 	{"storage", OPTION_STORAGE, "WHERE", 0,
 	 "create: disk (the default) or memory: gone when the engine or the host stops", 0},
@@ -242,6 +88,120 @@ static const struct argp_option options[] = {
 	{0},
 };
 
+static bool is_verb(const char *text)
+{
+	return strcmp(text, "create") == 0 || strcmp(text, "list") == 0 ||
+	       strcmp(text, "describe") == 0 || strcmp(text, "delete") == 0;
+}
+
+static int parse_words(struct arguments *arguments, char *arg, struct argp_state *state)
+{
+	if (!arguments->verb && !is_verb(arg))
+		argp_error(state, "there is no '%s': create, list, describe or delete", arg);
+	if (!arguments->verb)
+		arguments->verb = arg;
+	else if (!arguments->name)
+		arguments->name = arg;
+	else
+		argp_error(state, "one topic at a time: '%s' is one too many", arg);
+	return 0;
+}
+
+static bool in_memory(const struct arguments *arguments)
+{
+	return arguments->wanted.storage == MR_CONFIG_STORAGE_MEMORY;
+}
+
+static bool is_sized(const struct arguments *arguments)
+{
+	for (size_t i = 0; i < mr_array_count(sizes); i++)
+		if (arguments->given[i])
+			return true;
+	return false;
+}
+
+static void check_words(const struct arguments *arguments, struct argp_state *state)
+{
+	const struct mr_config_topic *wanted = &arguments->wanted;
+	bool list = arguments->verb && strcmp(arguments->verb, "list") == 0;
+
+	if (!arguments->verb)
+		argp_error(state, "say what to do: create, list, describe or delete");
+	else if (list == (arguments->name != NULL))
+		argp_error(state, list ? "list takes no topic" : "%s needs a topic",
+			   arguments->verb);
+	else if (is_sized(arguments) && strcmp(arguments->verb, "create") != 0)
+		argp_error(state,
+			   "%s takes no sizes, storage, compression and replicas, only create does",
+			   arguments->verb);
+	else if (wanted->replicas && wanted->min_insync_replicas > wanted->replicas)
+		argp_error(state, "--min-insync-replicas: no record would ever be committed, there "
+				  "are fewer --replicas");
+	else if (in_memory(arguments) && wanted->replicas > 1)
+		argp_error(state, "a topic in memory has no replicas");
+	else if (in_memory(arguments) && arguments->file_option)
+		argp_error(state, "a topic in memory has no files: --%s says nothing of it",
+			   arguments->file_option);
+}
+
+/* As a person writes it: "retention-bytes". */
+static const char *word_of(int key)
+{
+	const struct argp_option *option = options;
+
+	while (option->key != key)
+		option++;
+	return option->name;
+}
+
+/* The table's sentence begins with the option's name as files have it. */
+static void set_size(const struct size *size, const char *text, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+	const struct mr_option *option = mr_option_find(&mr_config_topic_options, size->option);
+	struct mr_error err = {0};
+
+	mr_assert(option);
+	if (mr_option_set(option, text, &arguments->wanted, &err) < 0)
+		argp_error(state, "--%s%s%s%s", word_of(size->key), err.what + strlen(option->name),
+			   err.hint[0] ? "\n  do:  " : "", err.hint);
+	arguments->given[size - sizes] = text;
+	if (size->of_files)
+		arguments->file_option = word_of(size->key);
+}
+
+static error_t parse_size(int key, const char *arg, struct argp_state *state)
+{
+	for (size_t i = 0; i < mr_array_count(sizes); i++) {
+		if (sizes[i].key != key)
+			continue;
+		set_size(&sizes[i], arg, state);
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case MR_CLI_SOCKET:
+		arguments->socket = arg;
+		return 0;
+	case MR_CLI_JSON:
+		arguments->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		return parse_words(arguments, arg, state);
+	case ARGP_KEY_END:
+		check_words(arguments, state);
+		return 0;
+	default:
+		return parse_size(key, arg, state);
+	}
+}
+
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
@@ -258,10 +218,14 @@ static const struct argp argp = {
 	       "  millrace topic delete trades",
 };
 
-static void set_number(json_t *request, const char *name, uint64_t value)
+static json_t *size_json(const struct arguments *arguments, size_t which)
 {
-	if (value)
-		json_object_set_new(request, name, json_integer((json_int_t)value));
+	const struct mr_option *option =
+		mr_option_find(&mr_config_topic_options, sizes[which].option);
+
+	if (option->type == MR_OPTION_WORD || option->type == MR_OPTION_NAME)
+		return json_string(arguments->given[which]);
+	return json_integer((json_int_t)mr_option_get(option, &arguments->wanted));
 }
 
 /* NULL: a name that is no UTF-8. */
@@ -272,24 +236,14 @@ static json_t *make_request(const struct arguments *arguments)
 
 	snprintf(verb, sizeof(verb), "topic.%s", arguments->verb);
 	request = json_pack("{s:s}", "do", verb);
-	if ((arguments->name &&
-	     json_object_set_new(request, "name", json_string(arguments->name)) < 0) ||
-	    (arguments->leaders &&
-	     json_object_set_new(request, "leaders", json_string(arguments->leaders)) < 0)) {
+	for (size_t i = 0; request && i < mr_array_count(sizes); i++)
+		if (arguments->given[i])
+			json_object_set_new(request, sizes[i].field, size_json(arguments, i));
+	if (request && arguments->name &&
+	    json_object_set_new(request, "name", json_string(arguments->name)) < 0) {
 		json_decref(request);
 		return NULL;
 	}
-	set_number(request, "partitions", arguments->partitions);
-	set_number(request, "retention_ms", arguments->retention_ms);
-	set_number(request, "retention_bytes", arguments->retention_bytes);
-	set_number(request, "segment_bytes", arguments->segment_bytes);
-	set_number(request, "tail_bytes", arguments->tail_bytes);
-	set_number(request, "replicas", arguments->replicas);
-	set_number(request, "min_insync_replicas", arguments->min_insync_replicas);
-	if (arguments->storage)
-		json_object_set_new(request, "storage", json_string(arguments->storage));
-	if (arguments->compression)
-		json_object_set_new(request, "compression", json_string(arguments->compression));
 	return request;
 }
 
@@ -324,20 +278,39 @@ static void print_list(const json_t *reply)
 	}
 }
 
-static void print_limit(const char *words, json_int_t value, const char *unit)
+/* "7 d", "10 GiB" as the configuration has it; "17000001 bytes". */
+static const char *size_text(const json_t *topic, const char *option, const char *field,
+			     char room[32])
 {
-	if (value > 0)
-		printf("%s %" JSON_INTEGER_FORMAT " %s", words, value, unit);
+	const struct mr_option *row = mr_option_find(&mr_config_topic_options, option);
+	size_t digits, bytes;
+
+	(void)mr_option_format(row, (uint64_t)mr_ask_number(topic, field), room, 32);
+	bytes = strlen(room);
+	digits = strspn(room, "0123456789");
+	if (digits == bytes)
+		snprintf(room + bytes, 32 - bytes, " bytes");
+	return room;
+}
+
+static void print_limit(const json_t *topic, const char *words, const char *option,
+			const char *field, const char *of)
+{
+	char room[32];
+
+	if (mr_ask_number(topic, field) > 0)
+		printf("%s %s%s", words, size_text(topic, option, field, room), of);
 	else
 		printf("%s no limit", words);
 }
 
 static void print_disk(const json_t *topic)
 {
-	print_limit("kept: by age", mr_ask_number(topic, "retention_ms"), "ms");
-	print_limit(", by size", mr_ask_number(topic, "retention_bytes"), "bytes a partition");
-	printf("; segments of %" JSON_INTEGER_FORMAT " bytes\n\n",
-	       mr_ask_number(topic, "segment_bytes"));
+	char room[32];
+
+	print_limit(topic, "kept: by age", "retention", "retention_ms", "");
+	print_limit(topic, ", by size", "retention_bytes", "retention_bytes", " a partition");
+	printf("; segments of %s\n\n", size_text(topic, "segment_bytes", "segment_bytes", room));
 }
 
 /* What it promises and what not, whenever it is shown: nobody shall learn it from a loss. */

@@ -263,7 +263,12 @@ class Flow(support.Program):
         self.assertEqual(ran.code, 1, ran)
         self.assertIn("EEXIST", ran.err)
         self.assertIn("trades", self.good("topic", "list").out)
-        self.assertIn("id " + made["id"], self.good("topic", "describe", "trades").out)
+        said = self.good("topic", "describe", "trades").out
+        self.assertIn("id " + made["id"], said)
+        self.assertIn("kept: by age 7 d, by size 1 GiB a partition; segments of 1 GiB\n", said)
+        said = self.good("topic", "create", "ever", "--retention", "0", "--segment-bytes",
+                         "17000001").out
+        self.assertIn("kept: by age no limit, by size no limit; segments of 17000001 bytes", said)
         self.good("topic", "delete", "trades")
         ran = self.client("topic", "describe", "trades")
         self.assertEqual(ran.code, 1, ran)

@@ -59,13 +59,13 @@ class Memory(support.Program):
     def test_wrong_words_are_refused(self):
         self.start_engine()
         for words, code, said in (
-                (("--storage", "paper"), 2, "neither disk nor memory"),
+                (("--storage", "paper"), 2, "expected disk or memory"),
                 (("--storage", "memory", "--retention", "7d"), 2, "--retention"),
-                (("--storage", "memory", "--retention-bytes", "1G"), 2, "--retention-bytes"),
-                (("--storage", "memory", "--segment-bytes", "1G"), 2, "--segment-bytes"),
+                (("--storage", "memory", "--retention-bytes", "1GiB"), 2, "--retention-bytes"),
+                (("--storage", "memory", "--segment-bytes", "1GiB"), 2, "--segment-bytes"),
                 (("--storage", "memory", "--tail-bytes", "lots"), 2, "--tail-bytes"),
-                (("--storage", "memory", "--tail-bytes", "3MiB"), 1, "power of two"),
-                (("--storage", "memory", "--tail-bytes", "64KiB"), 1, "tail_bytes"),
+                (("--storage", "memory", "--tail-bytes", "3MiB"), 2, "power of two"),
+                (("--storage", "memory", "--tail-bytes", "64KiB"), 2, "--tail-bytes"),
                 (("--storage", "memory", "--tail-bytes", "1MiB"), 1, "a group needs")):
             ran = self.client("topic", "create", "q", *words)
             self.assertEqual(ran.code, code, (words, ran))

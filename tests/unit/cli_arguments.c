@@ -65,33 +65,6 @@ Test(arguments, durations_that_are_none_are_refused)
 	cr_assert_eq(ms, 7);
 }
 
-Test(arguments, bytes_have_binary_units)
-{
-	static const struct {
-		const char *text;
-		uint64_t bytes;
-	} rows[] = {
-		{"4096", 4096},
-		{"0", 0},
-		{"1k", 1024},
-		{"64 KiB", 65536},
-		{"16MiB", 16u << 20},
-		{"2m", 2u << 20},
-		{"1G", 1u << 30},
-		{"1GiB", 1u << 30},
-		{"3 TiB", UINT64_C(3) << 40},
-		{"17b", 17},
-	};
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		cr_assert_eq(mr_argument_bytes(rows[i].text, &bytes), 0, "'%s'", rows[i].text);
-		cr_assert_eq(bytes, rows[i].bytes, "'%s'", rows[i].text);
-	}
-	cr_assert_eq(mr_argument_bytes("16777216 TiB", &bytes), -ERANGE);
-	cr_assert_eq(mr_argument_bytes("1 KB", &bytes), -EINVAL, "not a power of two by its name");
-}
-
 Test(arguments, acks_levels_have_names_and_words)
 {
 	enum mr_acks acks;
