@@ -55,12 +55,27 @@ static uint64_t cannot_write(const struct mr_hosted *hosted, uint64_t nodes)
 	return found;
 }
 
+/*
+ * Connected, and not silent. A host that hangs keeps its connections for a while, and its kernel
+ * takes what is sent to it: nothing is acknowledged in that time. As of the last second.
+ */
+static uint64_t answering(const struct mr_control_peers *peers)
+{
+	const struct mr_peer_samples *sample = &peers->sampled[0];
+	uint64_t silent = 0;
+
+	for (uint32_t i = 0; i < sample->count; i++)
+		if (sample->peers[i].silent)
+			silent |= mr_node_bit(sample->peers[i].node);
+	return peers->connected & ~silent;
+}
+
 /* This host leads, or follows one that can be reached. */
 static struct wait few_in_sync(const struct mr_hosted *hosted, const struct mr_coord_state *state)
 {
 	const struct mr_control *control = hosted->control;
 	uint64_t here = mr_node_bit(control->config->number);
-	uint64_t there = control->peers->connected | here;
+	uint64_t there = answering(control->peers) | here;
 	uint64_t good = state->isr & there, out = hosted->topic->replicas & ~good;
 	struct wait wait = {.isr = good, .leader = state->leader};
 
@@ -103,7 +118,7 @@ static struct wait look_at_register(const struct mr_hosted *hosted)
 	} else if (state.leader < 0) {
 		wait.kind = WAIT_NOBODY;
 	} else if (state.leader != (int32_t)control->config->number &&
-		   !(control->peers->connected >> state.leader & 1)) {
+		   !(answering(control->peers) >> state.leader & 1)) {
 		wait.kind = WAIT_LEADER;
 	} else if (role != MR_ROLE_NONE) {
 		wait = few_in_sync(hosted, &state);
@@ -130,6 +145,12 @@ static struct wait look(const struct mr_hosted *hosted)
 	"start %s, or make it reachable: millrace peers says what is wrong. Is it gone for good: " \
 	"millrace promote TOPIC/PARTITION --accept-loss --old-leader-is-stopped"
 
+/* Of hosts that do not answer. */
+static const char *away_word(const struct mr_control *control, uint64_t hosts)
+{
+	return hosts & control->peers->connected ? "silent" : "not connected";
+}
+
 static void words_of_sync(const struct mr_hosted *hosted, const struct wait *wait,
 			  struct mr_error *out)
 {
@@ -139,10 +160,12 @@ static void words_of_sync(const struct mr_hosted *hosted, const struct wait *wai
 
 	mr_control_node_list(control, wait->isr, isr, sizeof(isr));
 	mr_control_node_list(control, wait->hosts, hosts, sizeof(hosts));
-	mr_error_why(out, "in sync: %s; min_insync_replicas is %u; %s %s", isr,
+	mr_error_why(out, "in sync: %s; min_insync_replicas is %u; %s: %s", isr,
 		     mr_topic_least_in_sync(hosted->topic),
-		     away ? "not connected:" : "not in sync yet:", hosts);
-	if (away)
+		     away ? away_word(control, wait->hosts) : "not in sync yet", hosts);
+	if (away && wait->hosts & control->peers->connected)
+		mr_error_hint(out, "%s", mr_control_peer_hint("heard nothing"));
+	else if (away)
 		mr_error_hint(out,
 			      "start %s, or make it reachable: millrace peers says what is "
 			      "wrong",
@@ -187,6 +210,7 @@ static void words_of_change(const struct mr_hosted *hosted, const struct wait *w
 static void words(const struct mr_hosted *hosted, const struct wait *wait, struct mr_error *out)
 {
 	const struct mr_control *control = hosted->control;
+	uint64_t nodes = wait->leader >= 0 ? mr_node_bit((uint32_t)wait->leader) : 0;
 	char hosts[200], room[16];
 	const char *leader = wait->leader >= 0
 				     ? mr_control_node_name(control, (uint32_t)wait->leader, room)
@@ -224,8 +248,11 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 		mr_error_hint(out, "wait a moment; if it lasts: millrace peers");
 		break;
 	case WAIT_LEADER:
-		mr_error_why(out, "its leader is not connected: %s", leader);
-		mr_error_hint(out, REACH, leader);
+		mr_error_why(out, "its leader is %s: %s", away_word(control, nodes), leader);
+		if (nodes & control->peers->connected)
+			mr_error_hint(out, "%s", mr_control_peer_hint("heard nothing"));
+		else
+			mr_error_hint(out, REACH, leader);
 		break;
 	case WAIT_IN_SYNC_AWAY:
 	case WAIT_IN_SYNC:
@@ -236,7 +263,8 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 		mr_error_hint(out, "look at the disk of %s: millrace status there", hosts);
 		break;
 	case WAIT_MEMBER:
-		mr_error_why(out, "in sync and not connected, until it is taken out: %s", hosts);
+		mr_error_why(out, "in sync and %s, until it is taken out: %s",
+			     away_word(control, wait->hosts), hosts);
 		mr_error_hint(out, "wait some seconds; then: millrace peers");
 		break;
 	}

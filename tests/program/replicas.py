@@ -76,6 +76,9 @@ class Replicas(hosts.TwoHosts):
         self.assertTrue(self.a.peer()["connected"])
         self.assertRegex(self.a.good("peers").out, r"connected for .*plain, SILENT for \d")
         self.assertRegex(self.a.good("peers").out, r"do: look at the engine there: it may be")
+        self.wait_for(lambda: "in sync and silent, until it is taken out: b" in
+                      self.a.good("status").out, "its status to say so")
+        self.assertEqual(self.a.run("status", "--check").code, 4)
         self.wait_for(lambda: not self.a.peer()["connected"], "a to let go of it")
         self.assertRegex(self.a.good("peers").out, r"'a' heard nothing from 'b' for 10\.0 s")
         self.b.engine.send_signal(signal.SIGCONT)
