@@ -377,6 +377,30 @@ static struct drop_chore *drops_new(struct mr_hosted *hosted)
 	return work;
 }
 
+/* Everything below is committed, so that no leader will ever ask for it to be cut off. */
+static uint64_t committed_end(const struct mr_hosted *hosted)
+{
+	if (!hosted->part)
+		return 0;
+	/* acquire: of what is below it nothing is read here, but it may only rise late */
+	return atomic_load_explicit(&mr_worker_partition_tail(hosted->part)->page->committed_offset,
+				    memory_order_acquire);
+}
+
+/*
+ * A checkpoint must never point below what is kept; nor is anything let go that is not committed.
+ * What a checkpoint holds was, but a replica that has just started does not count it as that before
+ * it hears of its leader.
+ */
+static uint64_t retained_from(const struct mr_hosted *hosted)
+{
+	uint64_t offset = hosted->checkpointed_offset;
+
+	if (mr_topic_replicated(hosted->topic) && committed_end(hosted) < offset)
+		offset = committed_end(hosted);
+	return offset;
+}
+
 static void retain(struct mr_hosted *hosted, int64_t now_ms)
 {
 	const struct mr_topic *topic = hosted->topic;
@@ -398,11 +422,9 @@ static void retain(struct mr_hosted *hosted, int64_t now_ms)
 	work = drops_new(hosted);
 	if (!work)
 		return; /* no memory: looked at again in a second */
-	/* a checkpoint must never point below what is kept; nor is anything let go that is not
-	   committed, which for a replica the checkpoint sees to */
 	while (work->count < DROPS_A_SECOND &&
 	       (segment = mr_log_files_retain(hosted->files, topic->retention_bytes, before_ms,
-					      hosted->checkpointed_offset, &log_start)) != NULL)
+					      retained_from(hosted), &log_start)) != NULL)
 		work->segments[work->count++] = segment;
 	if (!work->count) {
 		free_drops(work);
@@ -435,16 +457,6 @@ void mr_control_forget_held(struct mr_hosted *hosted)
 {
 	mr_checkpoint_partition_deinit(&hosted->held);
 	hosted->held_valid = false;
-}
-
-/* Everything below is committed, so that no leader will ever ask for it to be cut off. */
-static uint64_t committed_end(const struct mr_hosted *hosted)
-{
-	if (!hosted->part)
-		return 0;
-	/* acquire: of what is below it nothing is read here, but it may only rise late */
-	return atomic_load_explicit(&mr_worker_partition_tail(hosted->part)->page->committed_offset,
-				    memory_order_acquire);
 }
 
 /*

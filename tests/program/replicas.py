@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import hosts
 import support
@@ -63,6 +64,23 @@ class Replicas(hosts.TwoHosts):
                       self.a.log(), "a to tell people that all is well")
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
         self.assertEqual(self.a.batches("t"), self.b.batches("t"))
+
+    def test_retention_waits_until_it_is_known_what_is_committed(self):
+        """Of a start that hears of no leader nothing is, whatever the checkpoint says."""
+        self.start_both()
+        self.create("t", "--leaders", "a", "--segment-bytes", "16MiB", "--retention", "4s")
+        self.a.good("put", "t", stdin=("x" * 100000 + "\n") * 600)
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.assertEqual((self.b.stop(), self.a.stop()), (0, 0))
+        time.sleep(4)
+        self.b.start()
+        for _ in range(30):
+            self.assertEqual(self.b.partition("t")["log_start_offset"], 0)
+            time.sleep(0.1)
+        self.a.start()
+        for host in (self.a, self.b):
+            self.wait_for(lambda host=host: host.partition("t")["log_start_offset"] > 300,
+                          f"retention on {host.name}")
 
     def test_a_host_that_hangs_is_said_to_be_silent_and_left(self):
         """Its kernel goes on taking bytes, so TCP has no complaint. It takes ten seconds, which
