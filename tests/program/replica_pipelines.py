@@ -325,8 +325,7 @@ class ReplicaPipelines(hosts.TwoHosts):
         self.add(self.a, RULE.replace("last: 4", "last: 1"))
         self.a.kill()
         self.wait_for(lambda: not self.b.peer()["connected"], "b to notice")
-        for topic in ("sensors", *TOPICS):
-            self.b.run("promote", topic + "/0", "--accept-loss", "--old-leader-is-stopped")
+        self.promote(self.b, "--accept-loss", "--old-leader-is-stopped")
         self.wait_for(lambda: self.versions(self.b) == [2, 2], "the version, everywhere")
         self.put_round(self.b, 30)
         self.wait_rows(self.b, 16)

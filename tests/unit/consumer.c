@@ -268,6 +268,7 @@ Test(consumer, an_open_group_is_read_while_it_grows)
 Test(consumer, what_the_tail_lost_comes_from_the_files_and_then_from_the_tail)
 {
 	struct mr_consumer *consumer;
+	uint64_t overtaken;
 
 	begin(1);
 	put_all(6000, 400); /* 2.4 MB through a tail of 256 KiB, over several segments */
@@ -279,7 +280,9 @@ Test(consumer, what_the_tail_lost_comes_from_the_files_and_then_from_the_tail)
 	read_to(consumer, 6000, 6100);
 	put_all(6000, 400); /* now the tail passes it, with compression, too */
 	read_to(consumer, 6100, 12100);
-	cr_assert_eq(position_of(consumer).overtaken, 1);
+	overtaken = position_of(consumer).overtaken;
+	/* once more where the engine makes room just as it is back in the tail */
+	cr_assert(overtaken == 1 || overtaken == 2, "%" PRIu64, overtaken);
 	end(consumer);
 }
 
