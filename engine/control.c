@@ -551,6 +551,7 @@ static int open_local(struct mr_control *control, struct mr_error *err)
 		.lane_bytes_max = config->lane_bytes_max,
 		.lanes_per_user = config->lanes_per_user,
 		.connections_per_user = config->connections_per_user,
+		.engine_pid = getpid(),
 		.epoll_fd = control->epoll_fd,
 	};
 

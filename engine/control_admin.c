@@ -449,22 +449,37 @@ static int promote(struct mr_admin_request *request, struct mr_error *err)
 static const struct {
 	const char *name;
 	int (*carry_out)(struct mr_admin_request *request, struct mr_error *err);
+	bool of_operators; /* what others have is lost by it, or a command runs as the engine */
 } requests[] = {
-	{"topic.create", create_topic},
-	{"topic.list", list_topics},
-	{"topic.describe", describe_topic},
-	{"topic.delete", delete_topic},
-	{"engine.describe", describe_engine},
-	{"peers.describe", describe_peers},
-	{"status", describe_status},
-	{"promote", promote},
-	{"topic.waits", describe_waits},
-	{"rule.add", mr_control_rule_add},
-	{"rule.describe", mr_control_rule_describe},
-	{"rule.list", mr_control_rule_list},
-	{"rule.remove", mr_control_rule_remove},
-	{"get", mr_control_get},
+	{"topic.create", create_topic, false},
+	{"topic.list", list_topics, false},
+	{"topic.describe", describe_topic, false},
+	{"topic.delete", delete_topic, true},
+	{"engine.describe", describe_engine, false},
+	{"peers.describe", describe_peers, false},
+	{"status", describe_status, false},
+	{"promote", promote, true},
+	{"topic.waits", describe_waits, false},
+	{"rule.add", mr_control_rule_add, true},
+	{"rule.describe", mr_control_rule_describe, false},
+	{"rule.list", mr_control_rule_list, false},
+	{"rule.remove", mr_control_rule_remove, true},
+	{"get", mr_control_get, false},
 };
+
+/* Whoever may connect publishes, reads and makes topics. */
+static int check_operator(const struct mr_admin_request *request, const char *wanted,
+			  struct mr_error *err)
+{
+	uint32_t uid = mr_local_ticket_uid(request->ticket);
+
+	if (uid == 0 || uid == geteuid())
+		return 0;
+	mr_error_set(err, -EPERM, "user %" PRIu32 " may not do this: %s", uid, wanted);
+	mr_error_why(err, "it can take from others what they have, or run a command as the engine");
+	return mr_error_hint(err, "do it as root or as the engine's own user, %u",
+			     (unsigned)geteuid());
+}
 
 int mr_control_admin(struct mr_control *control, const char *text, struct mr_local_ticket *ticket,
 		     char **reply, struct mr_error *err)
@@ -474,7 +489,7 @@ int mr_control_admin(struct mr_control *control, const char *text, struct mr_loc
 	json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
 	const char *wanted = json_string_value(json_object_get(json, "do"));
 	size_t i = 0;
-	int r;
+	int r = 0;
 
 	*reply = NULL;
 	if (!json)
@@ -485,7 +500,9 @@ int mr_control_admin(struct mr_control *control, const char *text, struct mr_loc
 	if (i == mr_array_count(requests))
 		r = mr_error_set(err, -EINVAL, "the engine knows no request '%s'",
 				 wanted ? wanted : "");
-	else
+	else if (requests[i].of_operators)
+		r = check_operator(&request, wanted, err);
+	if (r == 0)
 		r = requests[i].carry_out(&request, err);
 	if (r == 0 && request.reply)
 		*reply = json_dumps(request.reply, JSON_COMPACT);

@@ -62,6 +62,26 @@ static int wait_for(const struct mr_conversation *conversation, short events, ui
 	}
 }
 
+/* To no request: the engine turns this client away, and says why. */
+static bool is_farewell(const struct mr_packet *packet)
+{
+	return (packet->head.flags & MR_MESSAGE_REPLY) && !packet->head.request_id &&
+	       packet->head.status < 0;
+}
+
+/* What it said before it hung up can still be read; once more where the hang-up comes first. */
+static int hear_farewell(struct mr_conversation *conversation, struct mr_packet *reply)
+{
+	for (int i = 0; i < 2; i++) {
+		if (mr_packet_receive(conversation->socket, reply) < 0)
+			continue;
+		if (is_farewell(reply))
+			return 0;
+		mr_packet_close_fds(reply);
+	}
+	return -EPIPE;
+}
+
 static int receive(struct mr_conversation *conversation, uint64_t deadline, uint32_t patience_ms,
 		   struct mr_packet *reply)
 {
@@ -71,6 +91,8 @@ static int receive(struct mr_conversation *conversation, uint64_t deadline, uint
 		if (r == 0) {
 			if ((reply->head.flags & MR_MESSAGE_REPLY) &&
 			    reply->head.request_id == conversation->request_id)
+				return 0;
+			if (is_farewell(reply))
 				return 0;
 			if ((reply->head.flags & MR_MESSAGE_AT_WORK) && patience_ms)
 				deadline = mr_deadline_after(patience_ms);
@@ -104,7 +126,9 @@ int mr_conversation_ask(struct mr_conversation *conversation, const struct mr_re
 		if (r < 0)
 			return r;
 	}
-	return r < 0 ? r : receive(conversation, deadline, request->patience_ms, reply);
+	if (r == 0)
+		r = receive(conversation, deadline, request->patience_ms, reply);
+	return r == -EPIPE ? hear_farewell(conversation, reply) : r;
 }
 
 int mr_conversation_more(struct mr_conversation *conversation, uint64_t deadline,

@@ -95,9 +95,11 @@ int mr_cli_finish_output(int code)
 	struct mr_error err;
 	bool failed = ferror(stdout);
 
+	errno = 0;
 	if (fflush(stdout) == 0 && !failed)
 		return code;
 	mr_error_set(&err, errno ? -errno : -EIO, "cannot write to standard output");
+	mr_error_hint(&err, "what it was to say is not all there: make room, and ask again");
 	mr_cli_error(&err);
 	return code == MR_EXIT_DONE ? MR_EXIT_DEGRADED : code;
 }

@@ -252,15 +252,19 @@ static bool at_end(struct tail *tail)
 
 /* ---- printing ------------------------------------------------------------------------------ */
 
+/* What a full disk took is not printed: it is read again. mr_cli_finish_output() says so. */
+static bool is_written(void)
+{
+	return fflush(stdout) == 0 && !ferror(stdout);
+}
+
 static int commit(struct tail *tail)
 {
 	uint64_t now_ns = mr_clock_monotonic_ns(&mr_clock_system);
 	int r;
 
-	if (!tail->arguments->group || tail->committed == tail->printed)
+	if (!tail->arguments->group || tail->committed == tail->printed || !is_written())
 		return 0;
-	if (fflush(stdout) != 0)
-		return mr_error_set(&tail->err, -errno, "cannot write to standard output");
 	r = mr_consumer_commit(tail->consumer, COMMIT_TIMEOUT_MS);
 	if (r < 0) {
 		mr_consumer_error(tail->consumer, &tail->err);
@@ -310,8 +314,8 @@ static int turn(struct tail *tail)
 	r = print(tail, messages, count);
 	if (r < 0)
 		return r;
-	if (tail->arguments->follow && count > 0 && fflush(stdout) != 0)
-		return mr_error_set(&tail->err, -errno, "cannot write to standard output");
+	if (tail->arguments->follow && count > 0)
+		(void)fflush(stdout); /* whether it worked is looked at below, and at the end */
 	now_ns = mr_clock_monotonic_ns(&mr_clock_system);
 	mr_waits_turn(&tail->waits, count > 0, now_ns);
 	return now_ns >= tail->commit_due_ns ? commit(tail) : 0;

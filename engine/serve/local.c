@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/diag.h"
 #include "check.h"
 #include "local_state.h"
 
@@ -167,6 +168,11 @@ void mr_local_ticket_free(struct mr_local_ticket *ticket)
 		at = &(*at)->next;
 	*at = ticket->next;
 	free(ticket);
+}
+
+uint32_t mr_local_ticket_uid(const struct mr_local_ticket *ticket)
+{
+	return ticket->session->uid;
 }
 
 void mr_local_answer(struct mr_local_ticket *ticket, int status, const struct mr_error *err,
@@ -420,8 +426,16 @@ static uint32_t sessions_of(const struct mr_local *local, uint32_t uid)
 	uint32_t count = 0;
 
 	for (session = local->sessions; session; session = session->next)
-		count += !session->ended && session->uid == uid;
+		count += !session->ended && session->uid == uid &&
+			 session->pid != local->options.engine_pid;
 	return count;
+}
+
+/* Pipelines are as many as they are; who made them must be able to end them. */
+static bool is_above_share(const struct mr_local *local, const struct ucred *who)
+{
+	return who->pid != local->options.engine_pid &&
+	       sessions_of(local, who->uid) >= local->options.connections_per_user;
 }
 
 /* A client above its share learns why before it is hung up on. */
@@ -434,6 +448,8 @@ static void turn_away(int socket, uint32_t uid, uint32_t share)
 		 uid, share);
 	snprintf(body.hint, sizeof(body.hint),
 		 "close some, or raise connections_per_user in the engine's configuration");
+	mr_diag_warn("a client is turned away: its user has connections_per_user of them",
+		     "user=%u connections=%u", uid, share);
 	(void)mr_packet_send(socket, &head, &body, sizeof(body), NULL, 0); /* a courtesy */
 	(void)close(socket);
 }
@@ -447,7 +463,7 @@ static int admit_session(struct mr_local *local, int socket)
 
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &bytes) < 0)
 		return -errno;
-	if (sessions_of(local, who.uid) >= local->options.connections_per_user) {
+	if (is_above_share(local, &who)) {
 		turn_away(socket, who.uid, local->options.connections_per_user);
 		return 0;
 	}
@@ -586,10 +602,27 @@ static bool somebody_answers(const struct sockaddr_un *address)
 	return answers;
 }
 
+/* What an engine before left there goes; what is no socket is somebody's, named by mistake. */
+static int clear_place(const char *path, struct mr_error *err)
+{
+	struct stat found;
+
+	if (lstat(path, &found) < 0)
+		return errno == ENOENT ? 0 : mr_error_set(err, -errno, "cannot look at '%s'", path);
+	if (!S_ISSOCK(found.st_mode)) {
+		mr_error_set(err, -ENOTSOCK, "'%s' is there, and is no socket", path);
+		return mr_error_hint(err, "name another place with --socket, or remove it");
+	}
+	if (unlink(path) < 0)
+		return mr_error_set(err, -errno, "cannot remove the old socket '%s'", path);
+	return 0;
+}
+
 static int listen_at(struct mr_local *local, struct mr_error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = local};
+	int r;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", local->socket_path);
 	if (somebody_answers(&address)) {
@@ -597,7 +630,9 @@ static int listen_at(struct mr_local *local, struct mr_error *err)
 			     local->socket_path);
 		return mr_error_hint(err, "stop it, or give this one its own with --socket");
 	}
-	(void)unlink(local->socket_path); /* stale, or not there */
+	r = clear_place(local->socket_path, err);
+	if (r < 0)
+		return r;
 	local->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (local->listener < 0)
 		return mr_error_set(err, -errno, "cannot make a socket");

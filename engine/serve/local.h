@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/clock.h"
 #include "base/secret.h"
@@ -89,6 +90,7 @@ struct mr_local_options {
 	uint64_t lane_bytes_max;
 	uint32_t lanes_per_user;
 	uint32_t connections_per_user;
+	pid_t engine_pid; /* its own threads are no user's; 0: none of them connects */
 	int epoll_fd; /* the control thread's; events carry a pointer to struct mr_local_source */
 };
 
@@ -113,6 +115,7 @@ void mr_local_lane_closed(struct mr_local_lane *lane); /* the worker let go of i
 void mr_local_lane_poisoned(
 	struct mr_local_lane *lane); /* it takes no more: the client reads why on its page */
 void mr_local_watch_removed(struct mr_local_watch *watch);
+uint32_t mr_local_ticket_uid(const struct mr_local_ticket *ticket); /* while it is being asked */
 void mr_local_answer(struct mr_local_ticket *ticket, int status, const struct mr_error *err,
 		     const char *json);
 /*

@@ -309,6 +309,7 @@ enum mr_message_type {
 };
 
 enum mr_message_flag {
+	/* With request_id 0 and a status: the engine turns the client away, and hangs up. */
 	MR_MESSAGE_REPLY = 1,
 	MR_MESSAGE_MORE = 2, /* another packet of the same reply follows */
 	/*

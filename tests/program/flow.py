@@ -164,6 +164,29 @@ class Flow(support.Program):
         self.assertEqual(self.values("t", "--group", "g", "--from", "1", "--count", "1"), ["b"])
         self.assertEqual(self.values("t", "--group", "g", "--count", "1"), ["c"])
 
+    def test_a_group_takes_nothing_that_was_not_written(self):
+        self.good("put", "t", stdin="".join(f"{i}\n" for i in range(50000)))
+        for words in ((), ("--follow",)):
+            with open("/dev/full", "wb") as full:
+                ran = self.start("tail", "t", "--group", "g", *words, "--socket", self.socket,
+                                 stdout=full, stderr=subprocess.PIPE)
+                self.assertIn(b"cannot write to standard output (", ran.stderr.read())
+            self.assertEqual(ran.wait(), 4)
+        self.assertEqual(self.values("t", "--group", "g", "--count", "1"), ["0"])
+
+    def test_a_closed_place_is_not_taken_by_another_file(self):
+        def run(what, *words):
+            return subprocess.run(["sh", "-c", f'exec "$@" {what}', "sh", support.MILLRACE, *words,
+                                   "--socket", self.socket], capture_output=True, check=False,
+                                  timeout=support.PATIENCE)
+        ran = run("<&-", "put", "t")
+        self.assertEqual((ran.returncode, ran.stderr),
+                         (1, b"millrace: cannot read the input (EBADF)\n"), ran)
+        ran = run(">&-", "topic", "list")
+        self.assertEqual(ran.returncode, 4, ran)
+        self.assertIn(b"cannot write to standard output (EBADF)", ran.stderr)
+        self.assertEqual(run("2>&-", "topic", "list").returncode, 0)
+
     def test_follow_waits_for_more_and_ends_on_a_signal(self):
         self.good("put", "t", stdin="a\n")
         tail = self.start("tail", "t", "--follow", "--format", "raw", "--socket", self.socket,

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+import unittest
 
 import support
 
@@ -84,6 +85,70 @@ class Life(support.Program):
     def test_ctrl_c_ends_it_too(self):
         engine = self.start_engine()
         self.assertEqual(self.stop(engine, signal.SIGINT), 0)
+
+    def test_what_is_no_socket_stays_where_it_is(self):
+        path = self.file("mine.yaml", "tail_bytes: 1 MiB\n")
+        ran = self.run_command("serve", "--data", self.data, "--socket", path)
+        self.assertEqual(ran.code, 3, ran)
+        self.assertIn("'" + path + "' is there, and is no socket (ENOTSOCK)", ran.err)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "tail_bytes: 1 MiB\n")
+
+    def test_who_has_too_many_connections_is_told(self):
+        self.start_engine("connections_per_user: 2\n")
+        self.good("put", "t", stdin="a\n")
+        follow = [self.start("tail", "t", "--follow", "--socket", self.socket,
+                             stdout=subprocess.PIPE) for _ in range(2)]
+        for one in follow:
+            self.assertEqual(one.stdout.readline(), b"a\n")
+        ran = self.client("status")
+        self.assertEqual(ran.code, 3, ran)
+        self.assertRegex(ran.err, r"user \d+ has 2 connections to the engine already \(EMFILE\)\n"
+                         r"  do:  close some, or raise connections_per_user")
+        self.assertIn("its user has connections_per_user of them user=", self.engine_log())
+        follow[0].kill()
+        self.wait_for(lambda: self.client("status").code == 0, "the place that is free")
+
+    def test_the_engines_own_connections_are_no_users(self):
+        engine = self.start_engine("connections_per_user: 2\n")
+        self.good("topic", "create", "t")
+        for i in range(4):
+            self.good("rule", "add", self.file("rule.yaml", f"pipeline: p{i}\ninput: t\n"
+                      f"parse: json\nkey: $.k\nvalue: $.v\noutput: {{topic: o{i}}}\nalert:\n"
+                      "  - {name: hot, when: \"value > 1\", exec: \"/bin/true\"}\n"))
+        self.good("put", "t", "--format", "json", "--key", "k", stdin='{"k": "a", "v": 2}\n')
+        self.wait_for(lambda: [one["actions"]["done"] for one in self.good(
+            "rule", "list", "--json").json()["pipelines"]] == [1] * 4, "four actions")
+        self.assertEqual(self.stop(engine), 0)
+        self.start_engine("connections_per_user: 2\n")
+        self.wait_for(lambda: self.client("rule", "remove", "p3").code == 0, "one to be removed")
+
+    def as_nobody(self, command, *words):
+        """Whoever may reach the socket may connect."""
+        os.chmod(self.directory, 0o711)
+        ran = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", support.MILLRACE,
+                              command, *words, "--socket", self.socket], input=b"x\n",
+                             capture_output=True, timeout=support.PATIENCE, check=False)
+        return support.Ran(ran)
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
+    def test_others_publish_and_read_and_take_nothing_away(self):
+        self.start_engine()
+        rule = self.file("rule.yaml", "pipeline: p\ninput: t\nparse: number\noutput: {topic: o}\n"
+                         "alert:\n  - {name: hot, when: \"value > 1\", exec: \"/bin/true\"}\n")
+        os.chmod(rule, 0o644)
+        self.assertEqual(self.as_nobody("put", "t").code, 0)
+        self.assertEqual(self.as_nobody("tail", "t").out, "x\n")
+        self.assertEqual(self.as_nobody("status").code, 0)
+        for words in (("rule", "add", rule), ("rule", "remove", "p"), ("topic", "delete", "t"),
+                      ("promote", "t/0")):
+            ran = self.as_nobody(*words)
+            self.assertEqual(ran.code, 1, ran)
+            self.assertRegex(ran.err, r"user 65534 may not do this: \S+ \(EPERM\)\n  why: .*\n"
+                             r"  do:  do it as root or as the engine's own user, 0$")
+        self.good("rule", "add", rule)
+        self.good("rule", "remove", "p")
+        self.good("topic", "delete", "t")
 
     def test_a_second_engine_is_refused_by_the_firsts_pid(self):
         engine = self.start_engine()

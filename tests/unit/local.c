@@ -244,7 +244,6 @@ Test(local, who_reads_nothing_of_a_long_answer_is_hung_up_on)
 	end();
 }
 
-/* Whoever does not begin with hello is no client, whenever it comes. */
 static struct mr_local_ticket *pending;
 
 static int answer_later(void *engine, const char *json, struct mr_local_ticket *ticket,
@@ -291,6 +290,7 @@ Test(local, who_waits_for_an_answer_hears_of_it_every_second)
 	end();
 }
 
+/* Whoever does not begin with hello is no client, whenever it comes. */
 Test(local, a_stranger_is_refused_while_the_engine_is_at_work)
 {
 	int stranger;
