@@ -319,6 +319,7 @@ static void drain(struct mr_control *control)
 	mr_own_lane_close(control, &control->commit_lane);
 	while (!mr_local_idle(control->local) && mr_clock_monotonic_ns(control->clock) < end_ns)
 		one_round(control, 50);
+	control->lanes_left = mr_local_lane_count(control->local);
 }
 
 static bool everything_out(struct mr_control *control)
@@ -378,6 +379,11 @@ void mr_control_run(struct mr_control *control)
 void mr_control_stop(struct mr_control *control)
 {
 	mr_doorbell_ring(control->stop_fd);
+}
+
+uint32_t mr_control_lanes_left(const struct mr_control *control)
+{
+	return control->lanes_left;
 }
 
 bool mr_control_degraded(const struct mr_control *control)

@@ -188,6 +188,7 @@ struct mr_control {
 	bool stopping;
 	uint32_t feed_version_max;
 	bool failed; /* the data directory failed */
+	uint32_t lanes_left; /* at the end, that were not empty in time */
 	struct mr_error failure;
 	struct mr_error shortage; /* for want of room, the last: control_disk.c */
 };
@@ -212,6 +213,8 @@ int mr_control_open(const struct mr_control_options *options, struct mr_control 
 		    struct mr_error *err);
 /* Runs until mr_control_stop(); then flushes, checkpoints, and lets everything go. */
 void mr_control_run(struct mr_control *control);
+/* After it: so many lanes were not empty in time; their producers hold what is in them. */
+uint32_t mr_control_lanes_left(const struct mr_control *control);
 /* From any thread or a signal handler. */
 void mr_control_stop(struct mr_control *control);
 void mr_control_close(struct mr_control *control); /* after run; takes NULL */

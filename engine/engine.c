@@ -290,7 +290,8 @@ int mr_engine_open(const struct mr_engine_options *options, struct mr_engine **o
 int mr_engine_run(struct mr_engine *engine)
 {
 	mr_control_run(engine->control);
-	return mr_control_degraded(engine->control) ? -EIO : 0;
+	return mr_control_degraded(engine->control) ? -EIO
+						    : (int)mr_control_lanes_left(engine->control);
 }
 
 void mr_engine_stop(struct mr_engine *engine)
@@ -339,6 +340,21 @@ static void catch_signals(struct mr_engine *engine)
 	handle(SIGPIPE, SIG_IGN);
 }
 
+/* Who stops a host goes by this. */
+static void say_stopped(FILE *out, int r)
+{
+	if (r < 0)
+		fprintf(out, "stopped; the data directory failed, see above\n");
+	else if (r > 0)
+		fprintf(out,
+			"stopped; NOT all that was published is acknowledged: %d lanes were not "
+			"empty in time. Their producers hold it for the next engine while they run\n",
+			r);
+	else
+		fprintf(out, "stopped; everything published was taken and is durable\n");
+	fflush(out);
+}
+
 int mr_engine_serve(const struct mr_config *config, FILE *out)
 {
 	struct mr_engine_options options = {.config = config};
@@ -357,8 +373,6 @@ int mr_engine_serve(const struct mr_config *config, FILE *out)
 	handle(SIGTERM, SIG_IGN);
 	handle(SIGINT, SIG_IGN);
 	mr_engine_close(engine);
-	fprintf(out, r < 0 ? "stopped; the data directory failed, see above\n"
-			   : "stopped; everything published was taken and is durable\n");
-	fflush(out);
+	say_stopped(out, r);
 	return r < 0 ? 4 : 0;
 }

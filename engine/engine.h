@@ -30,8 +30,10 @@ struct mr_engine_options {
  */
 int mr_engine_open(const struct mr_engine_options *options, struct mr_engine **out,
 		   struct mr_error *err);
-/* Serves on the calling thread until mr_engine_stop(). 0, or -EIO if the data directory failed
- * meanwhile. */
+/*
+ * Serves on the calling thread until mr_engine_stop(). How many producers' lanes were not empty in
+ * time, most often 0; or -EIO if the data directory failed meanwhile.
+ */
 int mr_engine_run(struct mr_engine *engine);
 /* Any thread, and signal handlers. */
 void mr_engine_stop(struct mr_engine *engine);

@@ -311,6 +311,24 @@ class Operator(hosts.TwoHosts):
         self.assertEqual([host.values(topic) for host in (self.a, self.b)
                           for topic in ("host", "mine")], [["1"], ["1"], ["2"], ["2"]])
 
+    def test_an_end_says_that_producers_still_wait(self):
+        self.begin("--min-insync-replicas", "2")
+        self.b.kill()
+        lines = os.path.join(self.directory, "lines")
+        self.file(lines, "".join(f"{i}\n" for i in range(100, 200)))
+        puts, said = self.background(self.a, "put", "t", lines)
+        self.wait_for(lambda: "waiting" in said(), "put to wait")
+        self.assertEqual(self.a.stop(), 0)
+        self.assertRegex(self.a.log(), r"(?m)^stopped; NOT all that was published is acknowledged: "
+                         r"1 lanes were not empty in time\. ")
+        self.start_both()
+        puts.communicate()
+        self.assertEqual(puts.returncode, 0, said())
+        for host in (self.a, self.b):
+            self.wait_for_values(host, "t", [str(i) for i in range(200)])
+        self.assertEqual((self.b.stop(), self.a.stop()), (0, 0))
+        self.assertRegex(self.a.log(), r"stopped; everything published was taken and is durable\n$")
+
     # ---- promote and create ----------------------------------------------------------------
 
     def test_a_needless_acceptance_of_loss_is_said(self):
