@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "pipeline/rule.h"
 
 #define ANSWER_MOST (1u << 20) /* bytes of an answer that are read, and thrown away */
@@ -35,9 +36,12 @@ struct action_run {
 	char why[CURL_ERROR_SIZE];
 };
 
+/* Of one number. */
 struct action_limit {
 	uint64_t limit;
-	uint64_t last_ns;
+	uint64_t told_ns[2];	 /* by state; 0: never */
+	uint32_t told;		 /* the state that was told last */
+	struct mr_action *later; /* a copy: came too soon, and nothing else has been told since */
 };
 
 struct mr_actions {
@@ -46,6 +50,7 @@ struct mr_actions {
 	CURLM *multi;
 	struct action_run runs[MR_ACTIONS_RUNNING_MAX];
 	struct action_limit limits[MR_ACTIONS_LIMITS];
+	uint32_t later_count;
 	struct mr_actions_counters counters;
 	char failure[512];
 };
@@ -109,23 +114,6 @@ static void kill_command(struct action_run *run)
 	(void)kill(-run->pid, SIGKILL); /* -ESRCH: it has just ended */
 	while (waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED) < 0 && errno == EINTR)
 		;
-}
-
-void mr_actions_close(struct mr_actions *actions)
-{
-	if (!actions)
-		return;
-	for (uint32_t i = 0; i < MR_ACTIONS_RUNNING_MAX; i++) {
-		struct action_run *run = &actions->runs[i];
-
-		if (!run->used)
-			continue;
-		if (run->kind == MR_ACTION_EXEC)
-			kill_command(run);
-		forget(actions, run);
-	}
-	curl_multi_cleanup(actions->multi);
-	free(actions);
 }
 
 /* ---- commands ----------------------------------------------------------------------------------
@@ -301,20 +289,6 @@ static void end_webhook(struct mr_actions *actions, CURL *curl, CURLcode result)
 /* ---- all of them -------------------------------------------------------------------------------
  */
 
-/* True: it is too soon. Else it is noted that one is done now. */
-static bool is_limited(struct mr_actions *actions, const struct mr_action *action, uint64_t now)
-{
-	struct action_limit *limit = &actions->limits[action->limit % MR_ACTIONS_LIMITS];
-
-	if (action->every_ms <= 0)
-		return false;
-	if (limit->limit == action->limit && limit->last_ns &&
-	    now - limit->last_ns < (uint64_t)action->every_ms * 1000000)
-		return true;
-	*limit = (struct action_limit){.limit = action->limit, .last_ns = now};
-	return false;
-}
-
 static struct action_run *free_run(struct mr_actions *actions)
 {
 	for (uint32_t i = 0; i < MR_ACTIONS_RUNNING_MAX; i++)
@@ -323,18 +297,11 @@ static struct action_run *free_run(struct mr_actions *actions)
 	return NULL;
 }
 
-int mr_actions_start(struct mr_actions *actions, const struct mr_action *action)
+static void start_in(struct mr_actions *actions, struct action_run *run,
+		     const struct mr_action *action, uint64_t now)
 {
-	struct action_run *run = free_run(actions);
-	uint64_t now = mr_clock_monotonic_ns(actions->clock);
 	const char *why;
 
-	if (!run)
-		return -EAGAIN;
-	if (is_limited(actions, action, now)) {
-		actions->counters.limited++;
-		return 0;
-	}
 	memset(run, 0, sizeof(*run));
 	run->kind = action->kind;
 	run->deadline_ns = now + actions->timeout_ns;
@@ -346,7 +313,163 @@ int mr_actions_start(struct mr_actions *actions, const struct mr_action *action)
 		fail(actions, action->kind, action->target, why);
 	else
 		run->used = true;
+}
+
+/* ---- what comes too soon -----------------------------------------------------------------------
+ */
+
+static void free_copy(struct mr_action *copy)
+{
+	free((char *)(uintptr_t)copy->target); /* ours since copy_action() */
+	free((void *)(uintptr_t)copy->body);
+	for (size_t i = 0; copy->variables && copy->variables[i]; i++)
+		free((char *)(uintptr_t)copy->variables[i]);
+	free((void *)(uintptr_t)copy->variables);
+	free(copy);
+}
+
+/* NULL: no memory. */
+static const char *const *copy_variables(const char *const *variables)
+{
+	const char **copy;
+	size_t count = 0;
+
+	while (variables && variables[count])
+		count++;
+	copy = calloc(count + 1, sizeof(*copy));
+	for (size_t i = 0; copy && i < count; i++)
+		copy[i] = strdup(variables[i]); /* one for which there is no memory ends the list */
+	return copy;
+}
+
+/* NULL: no memory. */
+static struct mr_action *copy_action(const struct mr_action *action)
+{
+	struct mr_action *copy = malloc(sizeof(*copy));
+	void *body;
+
+	if (!copy)
+		return NULL;
+	*copy = *action;
+	copy->target = strdup(action->target);
+	copy->body = body = malloc(action->body_bytes + 1);
+	copy->variables = copy_variables(action->variables);
+	if (!copy->target || !body || !copy->variables) {
+		free_copy(copy);
+		return NULL;
+	}
+	memcpy(body, action->body, action->body_bytes);
+	return copy;
+}
+
+static void drop_later(struct mr_actions *actions, struct action_limit *limit)
+{
+	if (!limit->later)
+		return;
+	free_copy(limit->later);
+	limit->later = NULL;
+	actions->later_count--;
+	actions->counters.limited++;
+}
+
+/* Of those whose numbers share a place the newest is remembered. */
+static struct action_limit *limit_of(struct mr_actions *actions, const struct mr_action *action)
+{
+	struct action_limit *limit = &actions->limits[action->limit % MR_ACTIONS_LIMITS];
+
+	if (limit->limit != action->limit) {
+		drop_later(actions, limit);
+		*limit = (struct action_limit){.limit = action->limit};
+	}
+	return limit;
+}
+
+static bool is_too_soon(const struct action_limit *limit, const struct mr_action *action,
+			uint64_t now)
+{
+	return limit->told_ns[action->state] &&
+	       now - limit->told_ns[action->state] < (uint64_t)action->every_ms * 1000000;
+}
+
+static void keep_for_later(struct mr_actions *actions, struct action_limit *limit,
+			   const struct mr_action *action)
+{
+	drop_later(actions, limit);
+	if (limit->told != action->state)
+		limit->later = copy_action(action);
+	if (limit->later)
+		actions->later_count++;
+	else
+		actions->counters.limited++;
+}
+
+static void note_told(struct action_limit *limit, uint32_t state, uint64_t now)
+{
+	limit->told = state;
+	limit->told_ns[state] = now;
+}
+
+static void start_due(struct mr_actions *actions, uint64_t now)
+{
+	for (size_t i = 0; actions->later_count && i < MR_ACTIONS_LIMITS; i++) {
+		struct action_limit *limit = &actions->limits[i];
+		struct action_run *run;
+
+		if (!limit->later || is_too_soon(limit, limit->later, now))
+			continue;
+		run = free_run(actions);
+		if (!run)
+			return;
+		start_in(actions, run, limit->later, now);
+		note_told(limit, limit->later->state, now);
+		free_copy(limit->later);
+		limit->later = NULL;
+		actions->later_count--;
+	}
+}
+
+int mr_actions_start(struct mr_actions *actions, const struct mr_action *action)
+{
+	struct action_run *run = free_run(actions);
+	uint64_t now = mr_clock_monotonic_ns(actions->clock);
+	struct action_limit *limit;
+
+	mr_assert(action->state < 2);
+	if (!run)
+		return -EAGAIN;
+	if (action->every_ms <= 0) {
+		start_in(actions, run, action, now);
+		return 0;
+	}
+	limit = limit_of(actions, action);
+	if (is_too_soon(limit, action, now)) {
+		keep_for_later(actions, limit, action);
+		return 0;
+	}
+	drop_later(actions, limit);
+	start_in(actions, run, action, now);
+	note_told(limit, action->state, now);
 	return 0;
+}
+
+void mr_actions_close(struct mr_actions *actions)
+{
+	if (!actions)
+		return;
+	for (uint32_t i = 0; i < MR_ACTIONS_RUNNING_MAX; i++) {
+		struct action_run *run = &actions->runs[i];
+
+		if (!run->used)
+			continue;
+		if (run->kind == MR_ACTION_EXEC)
+			kill_command(run);
+		forget(actions, run);
+	}
+	for (size_t i = 0; i < MR_ACTIONS_LIMITS; i++)
+		if (actions->limits[i].later)
+			free_copy(actions->limits[i].later);
+	curl_multi_cleanup(actions->multi);
+	free(actions);
 }
 
 static void look(struct mr_actions *actions, uint64_t now)
@@ -404,6 +527,7 @@ uint32_t mr_actions_wait(struct mr_actions *actions, uint32_t timeout_ms)
 	uint32_t count = 0;
 	int running;
 
+	start_due(actions, mr_clock_monotonic_ns(actions->clock));
 	(void)curl_multi_perform(actions->multi, &running); /* each tells its own failure */
 	look(actions, mr_clock_monotonic_ns(actions->clock));
 	if (!count_runs(actions))

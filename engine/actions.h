@@ -35,8 +35,14 @@ struct mr_action {
 	const void *body;
 	size_t body_bytes;
 	const char *const *variables; /* EXEC: "NAME=value", ended by NULL */
-	uint64_t limit;		      /* of those with the same number one in 'every_ms' is done */
-	int64_t every_ms;	      /* 0: all are */
+	/*
+	 * Of those with the same number one of each state in 'every_ms' is done; 0: all are. The
+	 * last that came too soon is done when the time is over, if its state is not the one that
+	 * was told last: nobody is left with a state that is over.
+	 */
+	uint64_t limit;
+	uint32_t state; /* 0 or 1 */
+	int64_t every_ms;
 };
 
 struct mr_actions_counters {
@@ -44,7 +50,7 @@ struct mr_actions_counters {
 	uint64_t done;
 	uint64_t failed; /* timed out among them */
 	uint64_t timed_out;
-	uint64_t limited; /* not started: too soon after the one before */
+	uint64_t limited; /* left out: too soon after the one before */
 };
 
 struct mr_actions;
@@ -56,11 +62,11 @@ int mr_actions_open(const struct mr_clock *clock, int64_t timeout_ms, struct mr_
 void mr_actions_close(struct mr_actions *actions);
 
 /*
- * Starts it. 0: it runs, was too soon (limited), or failed at once (counted); -EAGAIN: as many run
- * as may: wait, and ask again.
+ * Starts it. 0: it runs, was too soon (limited, or kept for later), or failed at once (counted);
+ * -EAGAIN: as many run as may: wait, and ask again.
  */
 int mr_actions_start(struct mr_actions *actions, const struct mr_action *action);
-/* Waits for those under way, at most so long; returns how many still are. */
+/* Starts what is due, waits for those under way, at most so long; returns how many still are. */
 uint32_t mr_actions_wait(struct mr_actions *actions, uint32_t timeout_ms);
 void mr_actions_counters(const struct mr_actions *actions, struct mr_actions_counters *out);
 /* The last failure, "" when there was none: valid until the next call. */

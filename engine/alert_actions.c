@@ -106,6 +106,7 @@ static void act(struct mr_alert_actions *self, uint32_t index, const struct mr_m
 		.body = message->value,
 		.body_bytes = (size_t)message->value_bytes,
 		.variables = environment,
+		.state = strcmp(word(alert, "state"), "raised") == 0,
 		.every_ms = row->every_ms,
 	};
 
@@ -117,8 +118,7 @@ static void act(struct mr_alert_actions *self, uint32_t index, const struct mr_m
 	for (int kind = MR_ACTION_EXEC; kind <= MR_ACTION_WEBHOOK; kind++) {
 		action.kind = (enum mr_action_kind)kind;
 		action.target = kind == MR_ACTION_EXEC ? row->exec : row->webhook;
-		action.limit = limit_of(index * 2 + (strcmp(word(alert, "state"), "raised") == 0),
-					action.kind, word(alert, "key"));
+		action.limit = limit_of(index, action.kind, word(alert, "key"));
 		if (action.target[0])
 			start(self, &action);
 	}

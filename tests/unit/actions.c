@@ -250,6 +250,83 @@ Test(actions, of_one_kind_one_in_so_long_is_done, .timeout = 60)
 	mr_actions_close(actions);
 }
 
+/* Told by a command, with the state's name in a variable; the test's clock stands still meanwhile.
+ */
+static void tell(uint64_t limit, uint32_t state)
+{
+	char variable[32], command[128];
+	const char *const variables[] = {variable, NULL};
+	struct mr_action action = {.kind = MR_ACTION_EXEC,
+				   .target = command,
+				   .body = "body",
+				   .body_bytes = 4,
+				   .variables = variables,
+				   .limit = limit,
+				   .state = state,
+				   .every_ms = 1000};
+
+	snprintf(variable, sizeof(variable), "STATE=%s", state ? "raised" : "cleared");
+	snprintf(command, sizeof(command), "sh -c 'echo $STATE `cat` >> %s/told'", directory);
+	cr_assert_eq(mr_actions_start(actions, &action), 0);
+	wait_for_all();
+}
+
+static void expect_told(const char *words, uint64_t limited)
+{
+	char text[512];
+
+	wait_for_all();
+	read_back("told", text, sizeof(text));
+	cr_assert_str_eq(text, words);
+	cr_assert_eq(counters.limited, limited);
+}
+
+#define SECOND UINT64_C(1000000000)
+
+Test(actions, nobody_is_left_with_a_state_that_is_over, .timeout = 60)
+{
+	static const struct mr_clock clock = {.monotonic_ns = fake_ns};
+	struct mr_error err;
+
+	now_ns = 5 * SECOND;
+	cr_assert_not_null(mkdtemp(directory));
+	cr_assert_eq(mr_actions_open(&clock, 60000, &actions, &err), 0);
+	tell(7, 1);
+	now_ns += SECOND / 10;
+	tell(7, 0);
+	expect_told("raised body\ncleared body\n", 0);
+	now_ns += SECOND / 10;
+	tell(7, 1); /* too soon, and it is what holds */
+	expect_told("raised body\ncleared body\n", 0);
+	now_ns += SECOND / 10;
+	tell(7, 0); /* as was told last: there is nothing to say */
+	tell(7, 1);
+	tell(7, 1);
+	expect_told("raised body\ncleared body\n", 3);
+	now_ns += SECOND * 7 / 10 - 1;
+	expect_told("raised body\ncleared body\n", 3);
+	now_ns += 1;
+	expect_told("raised body\ncleared body\nraised body\n", 3);
+	tell(7, 0); /* too soon, and over before its time */
+	tell(7, 1);
+	now_ns += SECOND;
+	tell(7, 0);
+	expect_told("raised body\ncleared body\nraised body\ncleared body\n", 5);
+	tell(7, 1);
+	expect_told("raised body\ncleared body\nraised body\ncleared body\nraised body\n", 5);
+	tell(7, 0);
+	tell(7 + MR_ACTIONS_LIMITS,
+	     1); /* takes its place: it is forgotten, and may go on at once */
+	now_ns += SECOND;
+	expect_told("raised body\ncleared body\nraised body\ncleared body\nraised body\n"
+		    "raised body\n",
+		    6);
+	tell(7 + MR_ACTIONS_LIMITS, 0);
+	tell(7 + MR_ACTIONS_LIMITS, 1);
+	tell(7 + MR_ACTIONS_LIMITS, 0);
+	close_actions(); /* with one that waits, or none: all memory is given back */
+}
+
 /* ---- webhooks ----------------------------------------------------------------------------------
  */
 
