@@ -48,7 +48,8 @@ class Replicas(hosts.TwoHosts):
         self.wait_for_isr(self.a, "t", ["a", "b"])
         self.b.kill()
         self.a.put("t", range(100, 200))  # goes on when the ISR is confirmed without b
-        self.assertEqual(self.a.partition("t")["isr"], ["a"])
+        self.assertEqual(self.a.partition("t")["isr"], ["a"],
+                         self.a.good("peers", "--json").out + self.a.log())
         alone = self.a.good("status", "--json").json()["on_one_disk"]
         self.assertEqual([(row["topic"], row["records"]) for row in alone], [("t", 100)])
         self.assertRegex(self.a.good("status").out, r"t/0: 100 records, .* for ")
