@@ -187,7 +187,7 @@ struct mr_control {
 	struct mr_trouble checkpoint_trouble;
 	bool stopping;
 	uint32_t feed_version_max;
-	bool failed; /* the data directory failed */
+	bool failed;	     /* the data directory failed */
 	uint32_t lanes_left; /* at the end, that were not empty in time */
 	struct mr_error failure;
 	struct mr_error shortage; /* for want of room, the last: control_disk.c */
@@ -421,6 +421,7 @@ int mr_control_load_offsets(struct mr_control *control, struct mr_error *err);
 int mr_control_replay_offsets(struct mr_control *control, struct mr_error *err);
 
 /* control_space.c */
+const char *mr_control_bytes_text(uint64_t bytes, char room[24]); /* "1.5 GiB" */
 /* -ENOMEM, -ENOSPC: this host has not what the topic's partitions take; none is made yet. */
 int mr_control_check_topic_space(struct mr_control *control, const struct mr_topic *topic,
 				 struct mr_error *err);

@@ -428,15 +428,15 @@ static int promote(struct mr_admin_request *request, struct mr_error *err)
 	struct mr_hosted *hosted = NULL;
 	int r = get_topic(request, &topic, err);
 
-	if (r == 0 && !mr_topic_replicated(topic))
-		r = mr_error_set(err, -EINVAL, "topic '%s' has no replicas: this host leads it",
-				 topic->name);
 	if (r == 0)
 		r = get_number(request, "partition", 0, 0, MR_PARTITIONS_MAX, &partition, err);
 	if (r == 0)
 		hosted = mr_control_find(request->control, topic->id, (int32_t)partition, err);
 	if (!hosted)
 		return r < 0 ? r : -ERANGE;
+	if (!mr_topic_replicated(topic))
+		return mr_error_set(err, -EINVAL, "topic '%s' has no replicas: this host leads it",
+				    topic->name);
 	r = get_node(request, topic, &promotion.to, err);
 	if (r == 0 && promotion.accept_loss && !stopped) {
 		mr_error_set(err, -EPERM, "it was not said that the old leader is stopped");

@@ -238,9 +238,13 @@ static int check_room(struct mr_hosted *hosted, struct mr_error *err)
 
 	if (r < 0)
 		return r;
-	if (control->partitions[hosted->worker_number] >= MR_WORKER_PARTITIONS_MAX)
-		return mr_error_set(err, -ENOBUFS, "worker %u has %u partitions already",
-				    hosted->worker_number, MR_WORKER_PARTITIONS_MAX);
+	if (control->partitions[hosted->worker_number] >= MR_WORKER_PARTITIONS_MAX) {
+		mr_error_set(err, -ENOBUFS,
+			     "worker %u has %u partitions already, as many as it may",
+			     hosted->worker_number, MR_WORKER_PARTITIONS_MAX);
+		return mr_error_hint(err, "delete topics, or give the engine more cores: workers "
+					  "in the configuration");
+	}
 	hosted->worker = control->workers[hosted->worker_number];
 	hosted->node = control->plan.entries[hosted->worker_number].node;
 	return 0;

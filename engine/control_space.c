@@ -6,33 +6,46 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
+#include "check.h"
 #include "control.h"
 
-#define GIB ((double)(UINT64_C(1) << 30))
+const char *mr_control_bytes_text(uint64_t bytes, char room[24])
+{
+	static const char *const units[] = {"MiB", "GiB", "TiB"};
+	double amount = (double)bytes / (1 << 20);
+	size_t unit = 0;
+
+	for (; amount >= 1024 && unit + 1 < mr_array_count(units); unit++)
+		amount /= 1024;
+	snprintf(room, 24, "%.1f %s", amount, units[unit]);
+	return room;
+}
 
 static int check_memory(uint64_t wanted, struct mr_error *err)
 {
 	uint64_t there = mr_place_memory_free("");
+	char takes[24], has[24];
 
 	if (wanted <= there)
 		return 0;
-	return mr_error_set(err, -ENOMEM,
-			    "their tails take %.1f GiB of memory, and this host has %.1f GiB free",
-			    (double)wanted / GIB, (double)there / GIB);
+	return mr_error_set(
+		err, -ENOMEM, "their tails take %s of memory, and this host has %s free",
+		mr_control_bytes_text(wanted, takes), mr_control_bytes_text(there, has));
 }
 
 static int check_disk(struct mr_control *control, uint64_t wanted, struct mr_error *err)
 {
 	uint64_t there, total;
 	int r = mr_io_space(control->io, &there, &total, err);
+	char takes[24], has[24];
 
 	if (r < 0 || wanted <= there)
 		return r;
-	return mr_error_set(err, -ENOSPC,
-			    "their first segments take %.1f GiB of the disk, which has %.1f GiB "
-			    "free",
-			    (double)wanted / GIB, (double)there / GIB);
+	return mr_error_set(
+		err, -ENOSPC, "their first segments take %s of the disk, which has %s free",
+		mr_control_bytes_text(wanted, takes), mr_control_bytes_text(there, has));
 }
 
 int mr_control_check_topic_space(struct mr_control *control, const struct mr_topic *topic,

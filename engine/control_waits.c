@@ -206,6 +206,22 @@ static void words_of_change(const struct mr_hosted *hosted, const struct wait *w
 			      hosts);
 }
 
+static void words_of_space(const struct mr_hosted *hosted, struct mr_error *out)
+{
+	uint64_t there, total;
+	char takes[24], has[24];
+
+	mr_error_why(out, "there is no space on the disk for its next segment");
+	if (mr_io_space(hosted->control->io, &there, &total, NULL) < 0)
+		return;
+	mr_error_why(out,
+		     "there is no space on the disk for its next segment: that takes %s, and %s "
+		     "are free",
+		     mr_control_bytes_text(
+			     mr_control_segment_bytes(hosted, hosted->next_segment_bytes), takes),
+		     mr_control_bytes_text(there, has));
+}
+
 /* Into 'why' and 'hint'. */
 static void words(const struct mr_hosted *hosted, const struct wait *wait, struct mr_error *out)
 {
@@ -225,7 +241,7 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 		mr_error_hint(out, "%s", hosted->reason.hint);
 		break;
 	case WAIT_SPACE:
-		mr_error_why(out, "there is no space on the disk for its next segment");
+		words_of_space(hosted, out);
 		mr_error_hint(out, "make room: it goes on by itself");
 		break;
 	case WAIT_WORD:

@@ -149,6 +149,11 @@ void mr_fit_values_hint(const struct mr_fit_values *values, struct mr_error *err
 			      "of %" PRIu64 " records of '%s' cleaning kept none: is the value "
 			      "where '%s' says?",
 			      values->dropped, values->key, values->rule->parse.value);
+	else if (!values->key && !values->count)
+		mr_error_hint(err,
+			      "%" PRIu64 " records could not be read: each needs a key, and a "
+			      "value where '%s' says; %" PRIu64 " were dropped by cleaning",
+			      values->rejected, values->rule->parse.value, values->dropped);
 	else if (values->key && !values->count)
 		mr_error_hint(err,
 			      "%" PRIu64 " records are of other keys, %" PRIu64

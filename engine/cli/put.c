@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -399,6 +400,7 @@ static int flush(struct put *put)
 
 static int open_input(const struct arguments *arguments, struct mr_error *err)
 {
+	struct stat found;
 	int fd;
 
 	if (!arguments->file || strcmp(arguments->file, "-") == 0)
@@ -406,6 +408,11 @@ static int open_input(const struct arguments *arguments, struct mr_error *err)
 	fd = open(arguments->file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return mr_error_set(err, -errno, "cannot open '%s'", arguments->file);
+	if (fstat(fd, &found) == 0 && S_ISDIR(found.st_mode)) {
+		(void)close(fd); /* was not read */
+		return mr_error_set(err, -EISDIR, "'%s' is a directory, expected a file of lines",
+				    arguments->file);
+	}
 	return fd;
 }
 

@@ -180,7 +180,7 @@ Test(outputs, a_full_disk_holds_up_nobody_but_the_pipeline, .init = setup, .fini
 	publish(A_STEP, RECORDS);
 	count = A_STEP + RECORDS;
 	await_list(WAITS);
-	await_list("\"why\":\"there is no space on the disk for its next segment\"");
+	await_list("\"why\":\"there is no space on the disk for its next segment: that takes ");
 	publish(count, RECORDS); /* and goes on taking more */
 	count += RECORDS;
 	cr_expect_gt(mr_io_fault_hits(rig.fault), 0);
