@@ -348,7 +348,8 @@ static void say_stopped(FILE *out, int r)
 	else if (r > 0)
 		fprintf(out,
 			"stopped; NOT all that was published is acknowledged: %d lanes were not "
-			"empty in time. Their producers hold it for the next engine while they run\n",
+			"empty in time. Their producers hold it for the next engine while they "
+			"run\n",
 			r);
 	else
 		fprintf(out, "stopped; everything published was taken and is durable\n");

@@ -470,7 +470,8 @@ class Replicas(hosts.TwoHosts):
         self.assertEqual(self.a.topics(), [])
         self.a.good("topic", "create", "lone")
         for words, sentence in ((("lone/0",), "no replicas"), (("none/0",), "does not exist"),
-                                (("lone",), "no partition"), (("lone/7",), "partitions 0 to 0, not 7")):
+                                (("lone",), "no partition"),
+                                (("lone/7",), "partitions 0 to 0, not 7")):
             ran = self.a.run("promote", *words)
             self.assertIn(ran.code, (1, 2), ran)
             self.assertIn(sentence, ran.err)
