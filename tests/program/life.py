@@ -67,7 +67,7 @@ class Life(support.Program):
         engine = self.start_engine("tail_bytes: 4 MiB\nfirst_segment_bytes: 4 MiB\n")
         ran = self.client("topic", "create", "t", "--partitions", "1024", "--tail-bytes", "4GiB")
         self.assertEqual(ran.code, 1, ran)
-        self.assertRegex(ran.err, r"1024 partitions: their tails take 4096\.0 GiB of memory, and "
+        self.assertRegex(ran.err, r"1024 partitions: their tails take 4\.0 TiB of memory, and "
                          r"this host has \d+\.\d GiB free \(ENOMEM\)\n  do:  ")
         self.good("topic", "create", "t", "--partitions", "128")
         self.assertEqual(self.stop(engine), 0)
@@ -79,7 +79,7 @@ class Life(support.Program):
         self.start_engine("tail_bytes: 4 MiB\nfirst_segment_bytes: 1 GiB\n")
         ran = self.client("topic", "create", "u", "--partitions", "1024")
         self.assertEqual(ran.code, 1, ran)
-        self.assertRegex(ran.err, r"first segments take 2048\.0 GiB of the disk, which has "
+        self.assertRegex(ran.err, r"first segments take 2\.0 TiB of the disk, which has "
                          r"\d+\.\d GiB free \(ENOSPC\)")
 
     def test_ctrl_c_ends_it_too(self):

@@ -463,7 +463,7 @@ class Replicas(hosts.TwoHosts):
                                 (("--replicas", "2", "--leaders", "c"), "expected spread"),
                                 (("--replicas", "2", "--min-insync-replicas", "3"), "fewer"),
                                 (("--replicas", "2", "--storage", "memory"), "no replicas"),
-                                (("--replicas", "0"), "no number from 1")):
+                                (("--replicas", "0"), "a whole number from 1 to 64")):
             ran = self.a.run("topic", "create", "t", *words)
             self.assertIn(ran.code, (1, 2), ran)
             self.assertIn(sentence, ran.err)

@@ -285,7 +285,8 @@ static void many_connections(struct hostile *self)
 	}
 	for (int i = 0; i < COUNT; i++) {
 		self->conversation.socket = sockets[i];
-		if (hostile_ask(self, MR_MESSAGE_HELLO, &hello, sizeof(hello), NULL, 0) < 0)
+		if (hostile_ask(self, MR_MESSAGE_HELLO, &hello, sizeof(hello), NULL, 0) < 0 ||
+		    self->reply.head.status < 0)
 			refused++;
 	}
 	for (int i = 0; i < COUNT; i++)

@@ -253,6 +253,22 @@ static void see(struct consumer *self, const struct mr_message *messages, int co
 	self->number[partition] = least;
 }
 
+/* By the consumer itself, or by the engine where it went just as the consumer looked. */
+static bool read_missing(const char *what, int *partition, uint64_t *due, uint64_t *from,
+			 uint64_t *to)
+{
+	if (sscanf(what,
+		   "topic '" TOPIC "' partition %d has no offset %" SCNu64 ": it has %" SCNu64
+		   " to %" SCNu64,
+		   partition, due, from, to) == 4)
+		return true;
+	*to = UINT64_MAX;
+	return sscanf(what,
+		      "topic '" TOPIC "' partition %d: offset %" SCNu64
+		      " is no longer kept: the oldest is %" SCNu64,
+		      partition, due, from) == 3;
+}
+
 /* The offset that was due is gone: it is told, and nothing but what is gone is passed over. */
 static void miss(struct consumer *self)
 {
@@ -261,11 +277,8 @@ static void miss(struct consumer *self)
 	int partition;
 
 	mr_consumer_error(self->handle, &err);
-	if (sscanf(err.what,
-		   "topic '" TOPIC "' partition %d has no offset %" SCNu64 ": it has %" SCNu64
-		   " to %" SCNu64,
-		   &partition, &due, &from, &to) != 4 ||
-	    partition < 0 || partition >= PARTITIONS) {
+	if (!read_missing(err.what, &partition, &due, &from, &to) || partition < 0 ||
+	    partition >= PARTITIONS) {
 		fault(self->page, "consumer %u: not told what is missing: %s", self->me, err.what);
 		return;
 	}
