@@ -170,9 +170,9 @@ class Life(support.Program):
         small = "tail_bytes: 1 MiB\ngroup_bytes: 64 KiB\nrecord_bytes_max: 16 KiB\n"
         engine = self.start_engine(small)
         for i, parts in enumerate((1, 20)):  # logs of it that there are when it is killed
+            before = set(os.listdir(folders))
             made = self.start("topic", "create", f"t{i}", "--partitions", "40", "--socket",
                               self.socket, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            before = set(os.listdir(folders))
             self.wait_for(lambda: len(set(os.listdir(folders)) - before) == 1, "its folder")
             topic = os.path.join(folders, (set(os.listdir(folders)) - before).pop())
             self.wait_for(lambda: len(glob.glob(f"{topic}/*/*.log")) >= parts, f"{parts} logs")

@@ -257,7 +257,7 @@ class ReplicaPipelines(hosts.TwoHosts):
                       "b to hear of the version")
         self.put(self.a, [85])
         self.wait_for(lambda: self.answered(self.b) == [0, 2], "the answer behind its mark")
-        self.assertEqual(len(self.b.values("sensors.alerts")), 1)
+        self.wait_for(lambda: len(self.b.values("sensors.alerts")) == 1, "its alert on b")
         self.a.good("rule", "remove", "hot")
         self.wait_for(lambda: not self.pipelines(self.b), "b to hear of the removal")
 
@@ -268,7 +268,8 @@ class ReplicaPipelines(hosts.TwoHosts):
         self.start_both()
         self.create("sensors", "--partitions", "2", "--leaders", "spread")
         self.wait_for_isr(self.a, "sensors", ["a", "b"])
-        self.assertEqual([self.a.register("sensors", p)["leader"] for p in (0, 1)], ["a", "b"])
+        self.wait_for(lambda: [self.a.register("sensors", p)["leader"] for p in (0, 1)] ==
+                      ["a", "b"], "each to lead a partition")
         self.add(self.a)
         self.wait_for(lambda: self.pipelines(self.b), "b to hear of the pipeline")
 
