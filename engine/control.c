@@ -26,6 +26,7 @@
 #define SECOND_NS	   UINT64_C(1000000000)
 #define CHECKPOINT_RECORDS 4000000 /* that many since the last one: do not wait for quiet */
 #define CHECKPOINT_NS	   (10 * SECOND_NS) /* nor longer than that */
+#define MAKING_MS	   1		    /* who is being served asks again within it */
 #define DRAIN_AT_STOP_NS   (5 * SECOND_NS)  /* what producers published before the end */
 
 /* ---- workers' messages
@@ -293,6 +294,8 @@ static void one_round(struct mr_control *control, int timeout_ms)
 	uint32_t i;
 	int count, n;
 
+	if (!TAILQ_EMPTY(&control->makings) && timeout_ms > MAKING_MS)
+		timeout_ms = MAKING_MS;
 	count = epoll_wait(control->epoll_fd, events, EVENTS_A_TURN, quiet ? timeout_ms : 0);
 	mr_control_peers_wake(control);
 	for (i = 0; i < control->worker_count; i++)
@@ -304,6 +307,7 @@ static void one_round(struct mr_control *control, int timeout_ms)
 	}
 	(void)take_messages(control);
 	mr_control_peers_turn(control);
+	mr_control_making_turn(control, count > 0);
 	mr_local_sweep(control->local);
 	mr_control_finish_deleting(control);
 	if (control->failed && control->commits)
@@ -344,6 +348,7 @@ static void shut_down(struct mr_control *control)
 	uint64_t end_ns = mr_clock_monotonic_ns(control->clock) + DRAIN_AT_STOP_NS;
 	struct mr_hosted *hosted;
 
+	mr_control_making_end(control);
 	mr_control_pipelines_stop(control);
 	/* what they have said is taken; one whose lane is stuck ends with its partition */
 	while (!mr_control_pipelines_ended(control) &&
@@ -645,6 +650,7 @@ int mr_control_open(const struct mr_control_options *options, struct mr_control 
 
 	if (!control)
 		return mr_error_set(err, -ENOMEM, "no memory for the engine");
+	TAILQ_INIT(&control->makings);
 	control->config = options->config;
 	control->io = options->io;
 	control->clock = options->clock;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "base/config.h"
 #include "base/secret.h"
@@ -142,6 +143,8 @@ struct mr_pending_commit {
 };
 
 struct mr_control {
+	TAILQ_HEAD(, mr_control_making) makings; /* topics that are not there yet */
+	uint64_t making_ns;			 /* when there was a step of one */
 	const struct mr_config *config;
 	struct mr_io *io;
 	const struct mr_clock *clock;
@@ -322,8 +325,10 @@ int32_t mr_control_leader_epoch(const struct mr_hosted *hosted);
 /* Its worker takes it; or it never will. */
 void mr_control_hand_over(struct mr_hosted *hosted);
 void mr_control_give_up_part(struct mr_hosted *hosted);
-/* A new one, all of it, as far as its worker. */
+/* A new one: its files and what a worker is to have of it, without memory yet. */
 int mr_control_make_partition(struct mr_hosted *hosted, struct mr_error *err);
+/* It is known from now on, and its worker's. */
+int mr_control_enter_partition(struct mr_hosted *hosted, struct mr_error *err);
 void mr_control_remove_partition(struct mr_hosted *hosted, int why);
 void mr_control_post_removal(struct mr_hosted *hosted);
 /* The control thread's half of its log, the active segment too. */
@@ -332,6 +337,41 @@ void mr_control_partition_removed(struct mr_hosted *hosted); /* the worker let g
 
 /* control_recover.c */
 int mr_control_recover_topics(struct mr_control *control, const struct mr_control_options *options,
+			      struct mr_error *err);
+
+/* control_making.c */
+/* What is called when it is there; 'topic' NULL: 'err' says why it is not. */
+typedef void mr_control_made(struct mr_control *control, void *arg, struct mr_topic *topic,
+			     const struct mr_error *err);
+struct mr_control_making {
+	TAILQ_ENTRY(mr_control_making) entry;
+	struct mr_topic *topic;
+	bool begun;
+	int32_t next;	    /* the partition that is made */
+	uint64_t populated; /* bytes of its tail */
+	mr_control_made *done;
+	void *arg;
+};
+/* Partitions. */
+static inline uint64_t mr_control_making_left(const struct mr_control_making *making)
+{
+	return (uint64_t)(making->topic->partition_count - making->next);
+}
+/* 1: there is more to do; 0: all of it is there, and nobody knows; or a negative errno. */
+int mr_control_making_step(struct mr_control *control, struct mr_control_making *making,
+			   struct mr_error *err);
+/*
+ * A step with each turn of the loop, those with fewest partitions first; then it is installed and
+ * 'done' is called: with NULL, and why, where it failed. 'topic' is taken. -ENOMEM.
+ */
+int mr_control_make_later(struct mr_control *control, struct mr_topic *topic, mr_control_made *done,
+			  void *arg, struct mr_error *err);
+/* 'busy': others are being served just now; they come first, for a while. */
+void mr_control_making_turn(struct mr_control *control, bool busy);
+/* The engine stops: none of them will be there. */
+void mr_control_making_end(struct mr_control *control);
+/* -EAGAIN: a topic of that name is being made; 0: none is. */
+int mr_control_making_explain(const struct mr_control *control, const char *name,
 			      struct mr_error *err);
 
 /* control_topics.c */
@@ -355,6 +395,12 @@ void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, i
 			   struct mr_error *err);
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err);
+/* The same while others are served; 'done' is called if this is 0. */
+int mr_control_create_later(struct mr_control *control, const struct mr_config_topic *wanted,
+			    mr_control_made *done, void *arg, struct mr_error *err);
+/* The last of it: all of it is there, or 'r' < 0 says that it is not. 'topic' is taken. */
+int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic, int r,
+			     struct mr_error *err);
 /* As 'like' in partitions, replicas and leaders; in 'storage'. */
 int mr_control_create_like(struct mr_control *control, const char *name,
 			   const struct mr_topic *like, enum mr_config_storage storage,

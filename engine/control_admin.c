@@ -257,10 +257,21 @@ static int get_replicas(const struct mr_admin_request *request, struct mr_config
 					wanted->min_insync_replicas, wanted->leaders, err);
 }
 
+/* Who asked is answered. */
+static void created(struct mr_control *control, void *arg, struct mr_topic *topic,
+		    const struct mr_error *err)
+{
+	json_t *json = topic ? topic_json(control, topic) : NULL;
+	char *reply = json_dumps(json, JSON_COMPACT);
+
+	mr_local_answer(arg, topic ? 0 : err->code, err, reply);
+	free(reply);
+	json_decref(json);
+}
+
 static int create_topic(struct mr_admin_request *request, struct mr_error *err)
 {
 	struct mr_config_topic wanted = {0};
-	struct mr_topic *topic;
 	const char *name;
 	int r = get_name(request, &name, err);
 
@@ -278,9 +289,8 @@ static int create_topic(struct mr_admin_request *request, struct mr_error *err)
 	if (r == 0)
 		r = get_replicas(request, &wanted, err);
 	if (r == 0)
-		r = mr_control_create_topic(request->control, &wanted, &topic, err);
-	if (r == 0)
-		request->reply = topic_json(request->control, topic);
+		r = mr_control_create_later(request->control, &wanted, created, request->ticket,
+					    err);
 	return r;
 }
 

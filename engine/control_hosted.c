@@ -347,6 +347,7 @@ void mr_control_give_up_part(struct mr_hosted *hosted)
 	if (!hosted->part)
 		return;
 	hosted->control->partitions[hosted->worker_number]--;
+	forget_counters(hosted);
 	mr_worker_partition_free(hosted->part);
 	hosted->part = NULL;
 }
@@ -395,18 +396,19 @@ int mr_control_make_partition(struct mr_hosted *hosted, struct mr_error *err)
 			    : begin_on_disk(hosted, &created, &state, err);
 	if (!mr_topic_replicated(hosted->topic))
 		hosted->last.leader_epoch = hosted->control->leader_epoch;
-	if (r == 0 && mr_topic_replicated(hosted->topic))
-		r = mr_control_register(hosted, true, err);
 	if (r == 0)
 		r = mr_control_make_part(hosted, &created, &state, err);
-	if (r == 0)
-		r = mr_worker_partitions_populate(&hosted->part, 1, err);
-	if (r == 0)
-		mr_control_hand_over(hosted);
-	else
-		mr_control_give_up_part(hosted);
 	mr_recovered_deinit(&created);
 	mr_partition_deinit(&state);
+	return r;
+}
+
+int mr_control_enter_partition(struct mr_hosted *hosted, struct mr_error *err)
+{
+	int r = mr_topic_replicated(hosted->topic) ? mr_control_register(hosted, true, err) : 0;
+
+	if (r == 0)
+		mr_control_hand_over(hosted);
 	return r;
 }
 

@@ -111,29 +111,6 @@ static struct mr_topic *topic_new(struct mr_control *control, const struct mr_co
 	return topic;
 }
 
-/*
- * The topic's, and those of its logs, all of them durable: each folder is synced once. "topics"
- * itself has been since the first start.
- */
-static int make_directories(struct mr_control *control, const struct mr_topic *topic,
-			    struct mr_error *err)
-{
-	const struct mr_hosted_topic *hosted = topic->owner;
-	char path[64];
-	int32_t i;
-	int r;
-
-	mr_topic_directory(topic->id, path);
-	r = mr_io_make_directory(control->io, path, err);
-	for (i = 0; r == 0 && i < topic->partition_count && !mr_topic_in_memory(topic); i++)
-		r = mr_io_make_directory(control->io, hosted->partitions[i].directory, err);
-	if (r == 0)
-		r = mr_io_sync_directory(control->io, path, err);
-	if (r == 0)
-		r = mr_io_sync_directory(control->io, "topics", err);
-	return r;
-}
-
 /* D3: an error of the disk is final; lack of space or memory is not. */
 int mr_control_save_catalogue(struct mr_control *control, struct mr_error *err)
 {
@@ -163,22 +140,6 @@ void mr_control_begin_work(struct mr_control *control)
 	control->told_ns = mr_clock_monotonic_ns(control->clock);
 }
 
-static int make_partitions(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
-{
-	struct mr_hosted_topic *hosted = mr_control_hosted_topic_new(control, topic);
-	int32_t i;
-	int r = hosted ? mr_control_check_topic_space(control, topic, err)
-		       : mr_error_set(err, -ENOMEM, "no memory for topic '%s'", topic->name);
-
-	if (r == 0)
-		r = make_directories(control, topic, err);
-	for (i = 0; r == 0 && i < topic->partition_count; i++) {
-		r = mr_control_make_partition(&hosted->partitions[i], err);
-		say_at_work(control);
-	}
-	return r;
-}
-
 /*
  * Its entries are in the checkpoint, in both slots, before any of its logs counts for something: a
  * replica without one would be taken for one that lost what it had (R7).
@@ -195,37 +156,80 @@ int mr_control_vouch(struct mr_control *control, struct mr_error *err)
 	return mr_control_checkpoint_twice(control, err);
 }
 
-int mr_control_begin_topic(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
+/* Before anything is made of it. */
+static int check_may_make(struct mr_control *control, const struct mr_topic *topic,
+			  struct mr_error *err)
 {
+	if (control->failed || control->stopping)
+		return mr_error_set(err, -EIO, "topic '%s' cannot be made: the engine %s",
+				    topic->name,
+				    control->failed ? "lost its data directory" : "is stopping");
+	if (mr_topics_find(&control->topics, topic->name))
+		return mr_error_set(err, -EEXIST, "topic '%s' is there already", topic->name);
+	return mr_control_making_explain(control, topic->name, err);
+}
+
+/* All at once, for who cannot wait: nobody else is served meanwhile. */
+static int make_now(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
+{
+	struct mr_control_making making = {.topic = topic};
 	int r;
 
-	if (control->failed || control->stopping)
-		r = mr_error_set(err, -EIO, "topic '%s' cannot be made: the engine %s", topic->name,
-				 control->failed ? "lost its data directory" : "is stopping");
-	else
-		r = mr_topics_add(&control->topics, topic, err);
-	if (r < 0) {
-		free(topic);
-		return r;
-	}
-	r = make_partitions(control, topic, err);
-	if (r < 0)
-		mr_control_undo_topic(control, topic, r, err);
+	do {
+		r = mr_control_making_step(control, &making, err);
+		say_at_work(control);
+	} while (r > 0);
 	return r;
 }
 
 /* Whatever of it came to be is taken down as if deleted: never is a topic used that the next start
  * would not find. */
-void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, int why,
-			   struct mr_error *err)
+static void discard(struct mr_control *control, struct mr_topic *topic, int why,
+		    struct mr_error *err)
 {
 	mr_error_prefix(err, "topic '%s' cannot be made: ", topic->name);
-	mr_topics_take(&control->topics, topic);
 	if (topic->owner)
 		take_down(control, topic, NULL);
 	else
 		free(topic);
 	mr_control_suspect(control, why, err);
+}
+
+void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, int why,
+			   struct mr_error *err)
+{
+	mr_topics_take(&control->topics, topic);
+	discard(control, topic, why, err);
+}
+
+/* All of it is there: it is known from now on. 'r' < 0: it is not, and goes. */
+static int enter(struct mr_control *control, struct mr_topic *topic, int r, struct mr_error *err)
+{
+	struct mr_hosted_topic *hosted = topic->owner;
+	int32_t i;
+
+	if (r == 0)
+		r = mr_topics_add(&control->topics, topic, err);
+	if (r < 0) {
+		discard(control, topic, r, err);
+		return r;
+	}
+	for (i = 0; r == 0 && i < topic->partition_count; i++)
+		r = mr_control_enter_partition(&hosted->partitions[i], err);
+	if (r < 0)
+		mr_control_undo_topic(control, topic, r, err);
+	return r;
+}
+
+int mr_control_begin_topic(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
+{
+	int r = check_may_make(control, topic, err);
+
+	if (r < 0) {
+		free(topic);
+		return r;
+	}
+	return enter(control, topic, make_now(control, topic, err), err);
 }
 
 int mr_control_settle_topics(struct mr_control *control, bool replicated, struct mr_error *err)
@@ -235,23 +239,43 @@ int mr_control_settle_topics(struct mr_control *control, bool replicated, struct
 	return r < 0 ? r : mr_control_save_catalogue(control, err);
 }
 
-static int install_topic(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
+int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic, int r,
+			     struct mr_error *err)
 {
-	int r;
-
-	r = control->peers ? mr_control_names_check(control->peers, topic, err) : 0;
-	if (r < 0) {
-		free(topic);
-		return r;
-	}
-	mr_control_begin_work(control);
-	r = mr_control_begin_topic(control, topic, err);
+	/* another host may have made one of its name meanwhile */
+	if (r == 0 && control->peers)
+		r = mr_control_names_check(control->peers, topic, err);
+	r = enter(control, topic, r, err);
 	if (r < 0)
 		return r;
 	r = mr_control_settle_topics(control, mr_topic_replicated(topic), err);
 	if (r < 0)
 		mr_control_undo_topic(control, topic, r, err);
+	else
+		mr_control_topic_made(control, topic);
 	return r;
+}
+
+/* Of one that is new everywhere; freed if not. */
+static int check_new(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
+{
+	int r = check_may_make(control, topic, err);
+
+	if (r == 0 && control->peers)
+		r = mr_control_names_check(control->peers, topic, err);
+	if (r < 0)
+		free(topic);
+	return r;
+}
+
+static int install_now(struct mr_control *control, struct mr_topic *topic, struct mr_error *err)
+{
+	int r = check_new(control, topic, err);
+
+	if (r < 0)
+		return r;
+	mr_control_begin_work(control);
+	return mr_control_install_topic(control, topic, make_now(control, topic, err), err);
 }
 
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
@@ -262,12 +286,22 @@ int mr_control_create_topic(struct mr_control *control, const struct mr_config_t
 
 	if (!topic)
 		return err ? err->code : -ENOMEM;
-	r = install_topic(control, topic, err);
-	if (r < 0)
-		return r;
-	mr_control_topic_made(control, topic);
-	*out = topic;
-	return 0;
+	r = install_now(control, topic, err);
+	if (r == 0)
+		*out = topic;
+	return r;
+}
+
+int mr_control_create_later(struct mr_control *control, const struct mr_config_topic *wanted,
+			    mr_control_made *done, void *arg, struct mr_error *err)
+{
+	struct mr_topic *topic = topic_new(control, wanted, err);
+	int r;
+
+	if (!topic)
+		return err->code;
+	r = check_new(control, topic, err);
+	return r < 0 ? r : mr_control_make_later(control, topic, done, arg, err);
 }
 
 int mr_control_create_like(struct mr_control *control, const char *name,
@@ -292,16 +326,18 @@ int mr_control_create_like(struct mr_control *control, const char *name,
 	topic->replicas = like->replicas;
 	topic->min_insync_replicas = like->min_insync_replicas;
 	topic->leaders = like->leaders;
-	r = install_topic(control, topic, err);
-	if (r < 0)
-		return r;
-	mr_control_topic_made(control, topic);
-	*out = topic;
-	return 0;
+	r = install_now(control, topic, err);
+	if (r == 0)
+		*out = topic;
+	return r;
 }
 
 int mr_control_no_topic(const struct mr_control *control, const char *name, struct mr_error *err)
 {
+	int r = mr_control_making_explain(control, name, err);
+
+	if (r < 0)
+		return r;
 	mr_error_set(err, -ENOENT, "topic '%s' does not exist", name);
 	mr_error_hint(err,
 		      "see what there is: millrace topic list; or make it: millrace topic create "
@@ -448,6 +484,8 @@ static void take_down(struct mr_control *control, struct mr_topic *topic,
 		partition->state = MR_HOSTED_REMOVING;
 		if (mr_topic_replicated(topic))
 			mr_control_unregister(partition);
+		if (!partition->add.partition)
+			mr_control_give_up_part(partition); /* no worker ever had it */
 		if (partition->part)
 			/* readers attach again, and learn that there is nothing */
 			atomic_store_explicit(

@@ -249,6 +249,12 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
  */
 int mr_worker_partitions_populate(struct mr_worker_partition *const *partitions, size_t count,
 				  struct mr_error *err);
+/*
+ * The same of one, some bytes at a time: '*done' counts them, 0 at first. 1: all of it is there; 0:
+ * there is more to do; -ENOMEM.
+ */
+int mr_worker_partition_populate(struct mr_worker_partition *partition, uint64_t *done,
+				 uint64_t bytes, struct mr_error *err);
 /* Only while no worker has it. Gives back the segments it still held. */
 void mr_worker_partition_free(struct mr_worker_partition *partition);
 /* After MR_WORKER_REMOVE_PARTITION with -ESTALE is back: those segments already now. */

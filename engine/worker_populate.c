@@ -30,15 +30,27 @@ struct helper {
 	struct mr_error err;
 };
 
-static int populate(struct mr_worker_partition *partition, struct mr_error *err)
+int mr_worker_partition_populate(struct mr_worker_partition *partition, uint64_t *done,
+				 uint64_t bytes, struct mr_error *err)
 {
 	struct mr_tail *tail = &partition->tail;
+	uint64_t left = 2 * tail->tail_bytes - *done; /* it is mapped twice */
 	int r;
 
+	if (bytes > left)
+		bytes = left;
 	mr_place_prefer_node(partition->node); /* where it could not be bound */
-	r = mr_region_populate(tail->data, 2 * tail->tail_bytes, true, err);
+	r = mr_region_populate(tail->data + *done, bytes, true, err);
 	mr_place_prefer_node(MR_PLACE_ANY);
-	return r;
+	*done += bytes;
+	return r < 0 ? r : *done == 2 * tail->tail_bytes;
+}
+
+static int populate(struct mr_worker_partition *partition, struct mr_error *err)
+{
+	uint64_t done = 0;
+
+	return mr_worker_partition_populate(partition, &done, UINT64_MAX, err);
 }
 
 static void *help(void *arg)

@@ -154,7 +154,8 @@ struct mr_record {
  * Opens a producer: one lane (a ring in shared memory) into the partition, or one into each of the
  * topic's partitions with MR_PARTITION_BY_KEY. -ENOENT: no such topic and none may be created.
  * -ERANGE: no such partition. -EACCES: not allowed. -ENOBUFS: this user has its share of lanes.
- * -EOPNOTSUPP: the topic is in memory and acks are not MR_ACKS_MEMORY.
+ * -EOPNOTSUPP: the topic is in memory and acks are not MR_ACKS_MEMORY. -EAGAIN: somebody makes the
+ * topic just now, which takes a while where it has many partitions.
  */
 MR_API int mr_producer_open(struct mr_connection *connection,
 			    const struct mr_producer_options *options, struct mr_producer **out,
@@ -285,7 +286,10 @@ struct mr_message {
 	int32_t leader_epoch;
 };
 
-/* -ENOENT: no such topic (consumers never create one). -ERANGE: no such partition or offset. */
+/*
+ * -ENOENT: no such topic (consumers never create one). -ERANGE: no such partition or offset.
+ * -EAGAIN: the topic is being made just now.
+ */
 MR_API int mr_consumer_open(struct mr_connection *connection,
 			    const struct mr_consumer_options *options, struct mr_consumer **out,
 			    struct mr_error *err);

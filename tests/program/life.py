@@ -186,6 +186,41 @@ class Life(support.Program):
             self.good("put", f"t{i}", stdin="it works\n")
             self.assertEqual(self.values(f"t{i}"), ["it works"])
 
+    SMALL = "tail_bytes: 1 MiB\ngroup_bytes: 64 KiB\nrecord_bytes_max: 16 KiB\n"
+
+    def test_others_are_served_while_a_topic_is_made(self):
+        self.start_engine(self.SMALL)
+        makes = self.start("topic", "create", "big", "--partitions", "200", "--socket",
+                           self.socket, stdout=subprocess.PIPE)
+        self.wait_for(lambda: "is being made" in self.client("topic", "describe", "big").err,
+                      "it to be begun")
+        self.good("put", "other", stdin="a\n")
+        self.assertEqual(self.values("other"), ["a"])
+        self.good("topic", "create", "small")
+        for words in (("topic", "create", "big"), ("topic", "delete", "big"), ("tail", "big")):
+            ran = self.client(*words)
+            self.assertEqual(ran.code, 1, ran)
+            self.assertRegex(ran.err, r"topic 'big' is being made: \d+ of 200 partitions are "
+                             r"\(EAGAIN\)\n  do:  wait a moment$")
+        self.assertIsNone(makes.poll(), "it was quicker than all of this")
+        self.assertIn("topic big, id", makes.communicate()[0].decode())
+        self.assertEqual(makes.returncode, 0)
+        self.good("put", "big", stdin="".join(f"{i}\n" for i in range(1000)))
+        self.assertEqual(len(self.values("big")), 1000)
+
+    def test_an_end_comes_before_a_topic_that_is_made(self):
+        engine = self.start_engine(self.SMALL)
+        makes = self.start("topic", "create", "big", "--partitions", "200", "--socket",
+                           self.socket, stderr=subprocess.PIPE)
+        self.wait_for(lambda: "is being made" in self.client("topic", "describe", "big").err,
+                      "it to be begun")
+        self.assertEqual(self.stop(engine), 0)
+        self.assertIn(b"topic 'big' cannot be made: the engine is stopping (EIO)",
+                      makes.communicate()[1])
+        self.assertEqual(os.listdir(os.path.join(self.data, "topics")), [])
+        self.start_engine(self.SMALL)
+        self.assertEqual(self.good("topic", "list", "--json").json()["topics"], [])
+
     def test_a_restart_is_only_time_for_a_producer(self):
         engine = self.start_engine()
         put = self.start("put", "t", "--rate", "2000", "--json", "--socket", self.socket,
