@@ -126,6 +126,12 @@ static inline bool mr_hosted_serves(const struct mr_hosted *hosted)
 	return hosted->part && !hosted->remove_posted && !hosted->let_go && !hosted->cut;
 }
 
+/* R7: of what others count on here something is gone, or damaged. */
+static inline bool mr_hosted_must_leave(const struct mr_hosted *hosted)
+{
+	return hosted->lost || hosted->state == MR_HOSTED_READ_ONLY;
+}
+
 /* All partitions of a topic; topic->owner. */
 struct mr_hosted_topic {
 	struct mr_topic *topic;

@@ -140,7 +140,7 @@ int mr_control_register(struct mr_hosted *hosted, bool created, struct mr_error 
 
 	if (r == 0 && created && !hosted->lost)
 		mr_coord_static_release(peers->coord, &key);
-	if (r == 0 && hosted->lost)
+	if (r == 0 && mr_hosted_must_leave(hosted))
 		mr_coord_static_doubt(peers->coord, &key);
 	return r < 0 ? r : peers->coord->operations->watch(peers->coord, &key, err);
 }
@@ -305,6 +305,18 @@ static void say_taken_over(const struct mr_hosted *hosted, uint32_t before)
 			mr_control_node_name(control, (uint32_t)rows[count - 1].to, room));
 }
 
+/* This host does not lead with a damaged log, whoever says so. */
+static int check_whole(const struct mr_hosted *hosted, uint32_t to, struct mr_error *err)
+{
+	if (to != hosted->control->config->number || hosted->state != MR_HOSTED_READ_ONLY)
+		return 0;
+	mr_error_set(err, -EPERM, "the log of '%s' partition %d is damaged here",
+		     hosted->topic->name, hosted->number);
+	mr_error_why(err, "%s", hosted->reason.what);
+	return mr_error_hint(err, "let another host lead, which this one then copies; or stop this "
+				  "one and give up what lies behind the damage: millrace repair");
+}
+
 int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promotion *wanted,
 		       struct mr_local_ticket *ticket, struct mr_error *err)
 {
@@ -322,6 +334,8 @@ int mr_control_promote(struct mr_hosted *hosted, const struct mr_control_promoti
 	uint32_t before;
 	int r = mr_control_disk_may_lead(control->peers, wanted->to, err);
 
+	if (r == 0)
+		r = check_whole(hosted, wanted->to, err);
 	if (r == 0 && !promotion)
 		r = mr_error_set(err, -ENOMEM, "no memory for a promotion");
 	if (r < 0) {

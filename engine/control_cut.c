@@ -169,6 +169,14 @@ static int vouch_anew(struct mr_hosted *hosted, const struct cut_chore *work, st
 	return mr_control_vouch(hosted->control, err);
 }
 
+/* All of that log is gone. */
+static void forget_damage(struct mr_hosted *hosted)
+{
+	hosted->state = MR_HOSTED_OK;
+	hosted->corrupt_offset = 0;
+	memset(&hosted->reason, 0, sizeof(hosted->reason));
+}
+
 /* The new one takes the old one's place. */
 static void change_places(struct mr_hosted *hosted, struct cut_chore *work)
 {
@@ -179,6 +187,8 @@ static void change_places(struct mr_hosted *hosted, struct cut_chore *work)
 	hosted->leader_epoch = work->recovered.leader_epoch > hosted->leader_epoch
 				       ? work->recovered.leader_epoch
 				       : hosted->leader_epoch;
+	if (hosted->cut_reset)
+		forget_damage(hosted);
 	r = hosted->cut_reset ? vouch_anew(hosted, work, &err) : 0;
 	if (r == 0)
 		r = mr_control_make_part(hosted, &work->recovered, &work->state, &err);

@@ -227,7 +227,8 @@ static struct mr_replica_options replica_options(const struct mr_hosted *hosted)
 		.ask_again_ns = ASK_AGAIN_NS,
 		.heartbeat_ns = HEARTBEAT_NS,
 		.quiet_ns = QUIET_NS,
-		.lost_data = hosted->lost,
+		.lost_data = mr_hosted_must_leave(hosted),
+		.damaged = hosted->state == MR_HOSTED_READ_ONLY,
 	};
 }
 

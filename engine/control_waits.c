@@ -15,6 +15,7 @@ struct wait {
 	enum wait_kind {
 		WAIT_NONE,
 		WAIT_ENDED,	   /* hosted->reason says why */
+		WAIT_DAMAGED,	   /* and nobody else is in sync */
 		WAIT_SPACE,	   /* the disk is full */
 		WAIT_WORD,	   /* of 'hosts': a start must hear of them first */
 		WAIT_CONFIRM,	   /* 'hosts' have not written down who is in sync */
@@ -130,12 +131,16 @@ static struct wait look(const struct mr_hosted *hosted)
 {
 	struct wait wait = {.kind = WAIT_NONE};
 
-	if (hosted->state == MR_HOSTED_READ_ONLY || hosted->state == MR_HOSTED_FAILED)
+	if (hosted->state == MR_HOSTED_FAILED ||
+	    (hosted->state == MR_HOSTED_READ_ONLY && !mr_topic_replicated(hosted->topic)))
 		wait.kind = WAIT_ENDED;
 	else if (hosted->no_space)
 		wait.kind = WAIT_SPACE;
 	else if (mr_topic_replicated(hosted->topic) && hosted->control->peers && hosted->part)
 		wait = look_at_register(hosted);
+	if (hosted->state == MR_HOSTED_READ_ONLY && wait.kind != WAIT_ENDED &&
+	    !(wait.isr & ~mr_node_bit(hosted->control->config->number)))
+		wait.kind = WAIT_DAMAGED;
 	return wait;
 }
 
@@ -239,6 +244,14 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 	case WAIT_ENDED:
 		mr_error_why(out, "%s", hosted->reason.what);
 		mr_error_hint(out, "%s", hosted->reason.hint);
+		break;
+	case WAIT_DAMAGED:
+		mr_error_why(out, "its log is damaged here, and no other host is in sync to copy "
+				  "from: millrace topic describe says more");
+		mr_error_hint(out,
+			      "stop this engine; then, at a host that has most of it: millrace "
+			      "promote TOPIC/PARTITION --accept-loss --old-leader-is-stopped; "
+			      "or millrace repair here");
 		break;
 	case WAIT_SPACE:
 		words_of_space(hosted, out);

@@ -503,7 +503,7 @@ static int add_lane(struct mr_worker *worker, struct mr_worker_lane *lane)
 	partition->lanes[partition->lane_count++] = lane;
 	worker->prompt_lanes += lane->acks == MR_ACKS_MEMORY;
 	mr_counter_set(partition->counters[MR_GAUGE_LANES], partition->lane_count);
-	if (partition->read_only)
+	if (partition->read_only && !partition->replica)
 		mr_worker_poison(lane, MR_LANE_CORRUPT, partition->read_only_reason);
 	else if (partition->failed)
 		mr_worker_poison(lane, MR_LANE_DISK_FAILED,

@@ -218,7 +218,7 @@ int mr_worker_partition_new(const struct mr_worker_partition_options *options,
 	partition->cut = options->cut;
 	if (options->cut)
 		show_as_before(partition);
-	if (r == 0 && options->replica && !options->cut && !options->read_only)
+	if (r == 0 && options->replica && !options->cut)
 		r = mr_worker_replica_new(partition, options, err);
 	if (r == 0)
 		r = make_tail(partition, options, err);

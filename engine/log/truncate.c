@@ -115,6 +115,8 @@ static int open_segments(struct cutting *cutting, struct mr_error *err)
 					cutting->want->lock_wait_ms, &found->segment,
 					&found->header, err);
 
+		if (r == -EBADMSG && cutting->want->reset)
+			continue; /* it goes all the same */
 		if (r < 0)
 			return r;
 	}
@@ -169,11 +171,26 @@ static int remove_index(const struct cutting *cutting, uint64_t base_offset, str
 	return r == -ENOENT ? 0 : r;
 }
 
+/* One whose header is damaged, so that it was not opened. */
+static int remove_unread(const struct cutting *cutting, const struct mr_found_segment *found,
+			 struct mr_error *err)
+{
+	char path[160];
+	int r = remove_index(cutting, found->base_offset, err);
+
+	snprintf(path, sizeof(path), "%s/%s", cutting->directory, found->name);
+	if (r == 0)
+		r = mr_io_remove(cutting->io, path, err);
+	return r < 0 ? r : mr_io_sync_directory(cutting->io, cutting->directory, err);
+}
+
 /* The segments from 'from' on, newest first: the log has no hole whenever this is cut off. */
 static int remove_from(struct cutting *cutting, size_t from, struct mr_error *err)
 {
 	for (size_t i = cutting->count; i > from; i--) {
-		int r = mr_segment_remove(cutting->found[i - 1].segment, err);
+		const struct mr_found_segment *found = &cutting->found[i - 1];
+		int r = found->segment ? mr_segment_remove(found->segment, err)
+				       : remove_unread(cutting, found, err);
 
 		if (r < 0)
 			return r;

@@ -213,6 +213,8 @@ static bool want_out(const struct mr_replica *replica, struct mr_coord_proposal 
 {
 	if (!replica->options.lost_data || !is_member(replica))
 		return false;
+	if (replica->options.damaged && replica->known.isr == bit(replica->options.self))
+		return false;
 	*out = next_state(replica);
 	out->wanted.isr &= ~bit(replica->options.self);
 	if (out->wanted.leader == (int32_t)replica->options.self)
@@ -608,6 +610,7 @@ void mr_replica_truncated(struct mr_replica *replica, uint64_t log_start, uint64
 	(void)mr_partition_follow_watermark(replica->partition, replica->shown);
 	replica->truncating = false;
 	replica->void_log = false;
+	replica->options.damaged = false;
 	replica->uncuttable = false;
 	replica->truncations++;
 	if (replica->role == MR_ROLE_FOLLOWER)

@@ -85,6 +85,8 @@ struct mr_replica_options {
 				  it begins anew. So it is for whoever has no entry in the
 				  checkpoint (checkpoint.h), and its log counts as empty, from 0 to
 				  0 */
+	bool damaged; /* with lost_data: some of its log is there yet. Alone in the ISR it stays
+			 there: nobody has more, and a person decides what is given up */
 	uint32_t state_bytes_max; /* a larger state does not fit here; 0: MR_FEED_STATE_BYTES_MAX */
 };
 

@@ -3,6 +3,7 @@
 """What must hold of two hosts that keep copies of each other's records: what is published on one is
 read on the other, either may be killed and comes back to the same bytes, leaders change places on a
 person's word, and nothing that was acknowledged is gone."""
+import glob
 import os
 import shutil
 import signal
@@ -247,6 +248,69 @@ class Replicas(hosts.TwoHosts):
         self.wait_for_isr(self.b, "t", ["a", "b"])
         self.assertGreaterEqual(self.b.register("t")["register_version"], before + 2,
                                 "out, and in again")
+
+    # ---- damage --------------------------------------------------------------------------
+
+    def damage(self, host):
+        """A bit of the newest segment's header: what a start sees at once."""
+        path = sorted(glob.glob(os.path.join(host.data, "topics", "*", "0", "*.log")))[-1]
+        with open(path, "r+b") as file:
+            file.seek(40)
+            byte = file.read(1)
+            file.seek(40)
+            file.write(bytes([byte[0] ^ 1]))
+
+    def test_a_damaged_replica_is_made_whole_by_its_leader(self):
+        self.begins_anew(lambda: self.damage(self.b), "a log begins anew")
+        self.assertIn("is damaged and read-only", self.b.log())
+
+    def test_so_it_is_where_the_leader_has_let_the_oldest_records_go(self):
+        self.begins_anew_behind_a_log_start(lambda: self.damage(self.b))
+
+    def test_a_damaged_leader_leads_no_more_before_it_is_whole(self):
+        values = [str(i) for i in range(100)]
+        self.start_both()
+        self.create("t", "--leaders", "b")
+        self.b.put("t", values)
+        self.wait_for_isr(self.b, "t", ["a", "b"])
+        self.b.kill()
+        self.damage(self.b)
+        self.b.start()
+        self.wait_for(lambda: self.b.partition("t")["leader"] == "a", "the other one to lead")
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.wait_for_values(self.b, "t", values)
+        self.assertEqual(self.b.partition("t")["state"], "ok")
+        self.b.put("t", ["more"])
+        self.wait_for_values(self.a, "t", [*values, "more"])
+
+    def only_a_has_all(self, lose):
+        self.start_both()
+        self.create("t", "--leaders", "a", "--min-insync-replicas", "1")
+        self.a.put("t", range(100))
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.b.kill()
+        self.a.put("t", range(100, 200))
+        self.a.kill()
+        lose()
+        self.a.start()
+        self.b.start()
+
+    def test_a_damaged_log_that_nobody_else_has_waits_for_a_person(self):
+        self.only_a_has_all(lambda: self.damage(self.a))
+        self.wait_for(lambda: "its log is damaged here, and no other host is in sync" in
+                      " ".join(self.a.good("status").out.split()), "a to say what it waits for")
+        self.assertEqual(self.a.register("t")["isr"], ["a"])
+        ran = self.a.run("promote", "t/0", "--to", "a")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("the log of 't' partition 0 is damaged here (EPERM)", ran.err)
+        self.assertEqual(self.a.partition("t")["state"], "read-only")
+        self.a.stop()
+        self.b.good("promote", "t/0", "--accept-loss", "--old-leader-is-stopped")
+        self.b.put("t", ["b goes on"])
+        self.a.start()
+        self.wait_for_isr(self.b, "t", ["a", "b"])
+        self.wait_for_values(self.a, "t", [*map(str, range(100)), "b goes on"])
+        self.assertEqual(self.a.partition("t")["state"], "ok")
 
     # ---- a start that is refused ---------------------------------------------------------
 

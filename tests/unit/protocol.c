@@ -567,6 +567,26 @@ Test(protocol, who_lost_its_data_begins_anew)
 	end();
 }
 
+/* I8: a damaged replica is one that lost its data, unless nobody else has any. */
+Test(protocol, a_damaged_replica_leaves_if_others_are_in_sync)
+{
+	struct mr_replica_action action;
+
+	begin_with(0, 40, true);
+	replica.options.damaged = true;
+	(void)next(MR_ACTION_READ);
+	tell_state(MR_COORD_STATE, 3, 0, 64, 1u);
+	(void)next(MR_ACTION_NOTHING);
+	tell_state(MR_COORD_STATE, 4, MR_NODE_NONE, 64, 1u);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert_not(mr_replica_leads(&replica));
+	tell_state(MR_COORD_STATE, 5, 0, 64, 3u);
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.isr, 2u);
+	cr_assert_eq(action.proposal.wanted.leader, MR_NODE_NONE);
+	end();
+}
+
 /* A new partition: each of its hosts holds nothing, and says so on its disk before it counts. */
 Test(protocol, where_nobody_ever_led_there_is_nothing_to_lose)
 {

@@ -260,6 +260,24 @@ Test(truncate, reset_the_log_begins_anew)
 	end();
 }
 
+/* What cannot even be opened goes as well. */
+Test(truncate, reset_a_damaged_log_begins_anew)
+{
+	begin();
+	while (mr_log_files_count(rig.files) < 3)
+		mr_test_rig_put(&rig, 4, 1000);
+	mr_test_rig_close(&rig);
+	mr_io_fake_flip_bit(io, RIG_DIRECTORY "/00000000000000000000.log", 8 * 40);
+	cr_assert_eq(cut_on(io, 1, false), -EBADMSG);
+	cr_assert_eq(cut_on(io, 0, true), 0, "%s", err.what);
+	mr_test_rig_open(&rig, &options, io, NULL);
+	check_log(0, 0);
+	put_many(2);
+	reopen();
+	check_log(0, 2);
+	end();
+}
+
 /* Two logs may part inside a batch of one of them, where the other has batches of its own. */
 Test(truncate, inside_a_batch_all_of_it_goes)
 {
