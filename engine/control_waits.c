@@ -268,9 +268,13 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 		words_of_change(hosted, wait, out);
 		break;
 	case WAIT_NOBODY:
-		mr_error_why(out, "nobody leads");
-		mr_error_hint(out, "look at the others: millrace peers; then choose one: millrace "
-				   "promote TOPIC/PARTITION --to HOST");
+		mr_error_why(out, wait->isr ? "nobody leads"
+					    : "nobody leads, and no host is in sync any more: the "
+					      "last one lost what it had");
+		mr_error_hint(out,
+			      "look at the others: millrace peers; then choose one: millrace "
+			      "promote TOPIC/PARTITION --to HOST%s",
+			      wait->isr ? "" : " --accept-loss --old-leader-is-stopped");
 		break;
 	case WAIT_BEGIN:
 		mr_error_why(out, "who leads it is being settled");

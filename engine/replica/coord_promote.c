@@ -155,7 +155,7 @@ static int write_promotion(struct mr_coord_static *us, struct mr_register *reg,
 	write->version = state.version;
 	write->promotion = true;
 	mr_register_write(us, reg, &state, write);
-	if (!taken_over)
+	if (!taken_over || wanted->to != us->options.self)
 		reg->handed_to = us->peers[wanted->to].incarnation;
 	return 0;
 }
@@ -185,6 +185,28 @@ static int refuse_while_changed(const struct mr_coord_static *us, const struct m
 	return mr_error_hint(err, "what to do: millrace status, at the leader; then say it again");
 }
 
+/*
+ * By the owner, where nobody is in sync any more (R7: the last one that was lost what it had): no
+ * host has more than another by right, and a person chooses what is left.
+ */
+static int choose(struct mr_coord_static *us, struct mr_register *reg,
+		  const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
+		  struct mr_error *err)
+{
+	char room[16];
+
+	if (wanted->accept_loss)
+		return write_promotion(us, reg, wanted, true, write, err);
+	mr_error_set(err, -EPERM,
+		     "no host is in sync any more, the last one lost what it had: one is chosen at "
+		     "host %s, with --accept-loss --old-leader-is-stopped",
+		     name_of(us, (int32_t)us->options.self, room));
+	mr_error_why(err, "records that were committed and are not on host %s would be lost",
+		     name_of(us, (int32_t)wanted->to, room));
+	return mr_error_hint(err, "choose the host that has most of them: millrace topic describe, "
+				  "on each");
+}
+
 /* By the owner: 'to' has all that was committed, and is there to go on. */
 static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 		     const struct mr_coord_promotion *wanted, struct mr_coord_write *write,
@@ -201,10 +223,14 @@ static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 		return mr_error_set(err, -EALREADY, "host %s leads already", to);
 	if (!mr_register_is_accepted(reg))
 		return refuse_while_changed(us, reg, err);
-	if (!(reg->now.state.isr & mr_coord_bit(wanted->to))) {
+	if (reg->now.state.isr && !(reg->now.state.isr & mr_coord_bit(wanted->to))) {
 		mr_error_set(err, -EPERM, "host %s is not in sync; in sync: %s", to,
 			     list_nodes(us, reg->now.state.isr, hosts, sizeof(hosts)));
-		mr_error_hint(err, "wait until it is, or name one of them");
+		mr_error_hint(err,
+			      "wait until it is, or name one of them; where none of them can lead "
+			      "again, stop them, and say it at host %s with --accept-loss "
+			      "--old-leader-is-stopped",
+			      to);
 		return -EPERM;
 	}
 	if (wanted->to != us->options.self && !us->peers[wanted->to].connected) {
@@ -212,6 +238,8 @@ static int hand_over(struct mr_coord_static *us, struct mr_register *reg,
 		mr_error_hint(err, "look with: millrace peers");
 		return -EHOSTUNREACH;
 	}
+	if (!reg->now.state.isr)
+		return choose(us, reg, wanted, write, err);
 	missing = reg->now.state.isr & mr_coord_others(us, reg) & ~connected(us);
 	if (missing) {
 		mr_error_set(err, -EHOSTUNREACH,

@@ -135,12 +135,25 @@ static void take_role(struct mr_replica *replica, int32_t epoch_before)
 		follow(replica);
 }
 
+/*
+ * Who holds nothing that counts was seen to be out of the ISR, and is all of it now, though it
+ * never joined (R3): a person chose it, and gave up what it does not have. What is here counts.
+ */
+static bool is_chosen(const struct mr_replica *replica, const struct mr_coord_state *state)
+{
+	return replica->void_log && !replica->options.damaged && replica->known.version > 0 &&
+	       !is_member(replica) && state->leader == (int32_t)replica->options.self &&
+	       state->isr == bit(replica->options.self);
+}
+
 static void learn(struct mr_replica *replica, const struct mr_coord_state *state)
 {
 	int32_t epoch_before = replica->known.leader_epoch;
 
 	if (state->version <= replica->known.version)
 		return;
+	if (is_chosen(replica, state))
+		replica->void_log = false;
 	replica->known = *state;
 	replica->proposing = MR_PROPOSING_NOTHING;
 	replica->proposed_isr = 0;

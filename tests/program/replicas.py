@@ -312,6 +312,29 @@ class Replicas(hosts.TwoHosts):
         self.wait_for_values(self.a, "t", [*map(str, range(100)), "b goes on"])
         self.assertEqual(self.a.partition("t")["state"], "ok")
 
+    def test_what_nobody_vouches_for_counts_again_by_a_persons_word(self):
+        """The last one in sync lost its checkpoint: its log may be whole, and only a person can
+        say that it is to count."""
+        def lose():
+            for slot in ("checkpoint.0", "checkpoint.1"):
+                os.remove(os.path.join(self.a.data, slot))
+        self.only_a_has_all(lose)
+        self.wait_for(lambda: "no host is in sync any more" in
+                      " ".join(self.a.good("status").out.split()), "a to say so")
+        ran = self.a.run("promote", "t/0", "--to", "a")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("one is chosen at host a, with --accept-loss", ran.err)
+        self.a.good("promote", "t/0", "--to", "a", "--accept-loss", "--old-leader-is-stopped")
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        values = [str(i) for i in range(200)]
+        self.assertEqual(self.a.values("t"), values)
+        self.wait_for_values(self.b, "t", values)
+        self.a.kill()
+        self.a.start()  # and it counts from now on
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.a.put("t", ["more"])
+        self.assertEqual(self.a.values("t"), [*values, "more"])
+
     # ---- a start that is refused ---------------------------------------------------------
 
     def serve_refused(self, host, *changes):

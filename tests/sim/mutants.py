@@ -226,8 +226,9 @@ STATIC = {
     ),
     "handed-over-to-the-lagging": (
         PROMOTE,
-        "	if (!(reg->now.state.isr & mr_coord_bit(wanted->to))) {",
-        "	if (reg->now.state.isr == 0) {",
+        "	if (reg->now.state.isr && "
+        "!(reg->now.state.isr & mr_coord_bit(wanted->to))) {",
+        "	if (reg->replicas == 0) {",
         "leadership goes to a member of the ISR",
     ),
     "handed-to-an-earlier-life": (

@@ -629,6 +629,63 @@ Test(coord_static, hands_over_to_who_is_in_sync_only, .init = coords_setup, .fin
 	coords_all_agree();
 }
 
+static void nobody_is_in_sync(void)
+{
+	struct mr_coord_proposal proposal;
+
+	coords_claim(0);
+	coords_shrink(0, COORDS_NODE(0));
+	coords_settle();
+	proposal = coords_proposal_of(0);
+	proposal.wanted.isr = 0; /* R7 */
+	proposal.wanted.leader = MR_NODE_NONE;
+	coords_propose(0, &proposal);
+	coords_settle();
+	cr_assert_eq(coords_known(2).isr, 0);
+}
+
+/* R7 took the last one out: there is no other way on. */
+Test(coord_static, where_nobody_is_in_sync_a_person_chooses, .init = coords_setup,
+     .fini = coords_teardown)
+{
+	const struct mr_coord_promoted *rows;
+	uint32_t count;
+
+	nobody_is_in_sync();
+	cr_expect_eq(coords_promote(0, 2, false, 1), -EPERM);
+	cr_expect_not_null(strstr(coords_err.what, "no host is in sync any more"));
+	cr_expect_not_null(strstr(coords_err.why, "not on host c would be lost"));
+	cr_assert_eq(coords_promote(1, 2, true, 1), 0);
+	coords_settle();
+	cr_expect_eq(coords_hosts[1].promoted, -EPERM);
+	cr_expect_not_null(strstr(coords_hosts[1].sentence, "one is chosen at host a"));
+	cr_assert_eq(coords_promote(0, 2, true, 1), 0, "%s", coords_err.what);
+	coords_settle();
+	cr_expect_eq(coords_hosts[0].promoted, 0);
+	coords_all_agree();
+	cr_expect_eq(coords_known(1).leader, 2);
+	cr_expect_eq(coords_known(1).isr, COORDS_NODE(2));
+	cr_expect_eq(coords_known(1).leader_epoch, 64 + MR_COORD_TAKEOVER_EPOCH);
+	coords_claim(2);
+	cr_expect_eq(coords_hosts[2].kind, MR_COORD_ACCEPTED);
+	coords_all_agree();
+	rows = mr_coord_static_promoted(coords_hosts[0].coord, &count);
+	cr_assert_eq(count, 1);
+	cr_expect(rows[0].taken_over, "noted for ever as what it is");
+}
+
+Test(coord_static, where_nobody_is_in_sync_a_person_chooses_the_owner, .init = coords_setup,
+     .fini = coords_teardown)
+{
+	nobody_is_in_sync();
+	cr_assert_eq(coords_promote(0, 0, true, 1), 0, "%s", coords_err.what);
+	coords_settle();
+	cr_expect_eq(coords_known(0).isr, COORDS_NODE(0));
+	coords_claim(0);
+	cr_expect_eq(coords_hosts[0].kind, MR_COORD_ACCEPTED);
+	coords_all_agree();
+}
+
 /* It died before it could tell, and comes back. */
 Test(coord_static, finishes_a_hand_over_after_a_crash, .init = coords_setup,
      .fini = coords_teardown)

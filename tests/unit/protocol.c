@@ -587,6 +587,39 @@ Test(protocol, a_damaged_replica_leaves_if_others_are_in_sync)
 	end();
 }
 
+/* A person's word is all that can make something of a log that nobody vouches for. */
+static void choose(bool damaged, uint64_t isr_before)
+{
+	begin_with(0, 40, true);
+	replica.options.damaged = damaged;
+	(void)next(MR_ACTION_READ);
+	if (isr_before)
+		tell_state(MR_COORD_STATE, 3, LEADER, 64, isr_before);
+	else
+		tell_state(MR_COORD_STATE, 3, MR_NODE_NONE, 64, isr_before);
+	(void)next(MR_ACTION_NOTHING);
+	tell_state(MR_COORD_STATE, 9, 0, 1024, 1u);
+}
+
+Test(protocol, who_is_chosen_leads_with_what_it_has)
+{
+	struct mr_replica_action action;
+
+	choose(false, 0);
+	action = next(MR_ACTION_PROPOSE);
+	cr_assert_eq(action.proposal.wanted.leader, 0);
+	cr_assert_gt(action.proposal.wanted.leader_epoch, 1024);
+	cr_assert_eq(partition.log_end, 40, "nothing goes");
+	end();
+	choose(false, 1u << LEADER); /* the others were taken over from */
+	(void)next(MR_ACTION_PROPOSE);
+	end();
+	choose(true, 0);
+	(void)next(MR_ACTION_NOTHING);
+	cr_assert(replica.void_log, "a damaged log is cut first");
+	end();
+}
+
 /* A new partition: each of its hosts holds nothing, and says so on its disk before it counts. */
 Test(protocol, where_nobody_ever_led_there_is_nothing_to_lose)
 {
