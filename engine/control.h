@@ -66,6 +66,7 @@ struct mr_hosted {
 	enum mr_hosted_state state;
 	struct mr_error reason; /* of READ_ONLY and FAILED */
 	uint64_t corrupt_offset;
+	struct mr_error damage; /* met by who read its log; code 0: none */
 	char directory[96];
 	struct mr_worker *worker;
 	uint32_t worker_number;
@@ -112,7 +113,7 @@ struct mr_hosted {
 	uint32_t forgets;		     /* of them, out */
 	struct mr_checkpoint_partition anew; /* what the log begins anew with, if 'anew_valid' */
 	bool anew_valid;
-	struct mr_trouble name_trouble, drop_trouble, cut_trouble;
+	struct mr_trouble name_trouble, drop_trouble, cut_trouble, read_trouble;
 	uint64_t waits_since_ns; /* it acknowledges nothing; 0: it does (control_waits.c) */
 	uint64_t told_isr; /* while this host leads it: what people were told (control_sync.c) */
 	bool lost;	   /* as topic->lost, until the register says it */
@@ -124,6 +125,12 @@ struct mr_hosted {
 static inline bool mr_hosted_serves(const struct mr_hosted *hosted)
 {
 	return hosted->part && !hosted->remove_posted && !hosted->let_go && !hosted->cut;
+}
+
+/* What is known to be damaged of its log; code 0: nothing. */
+static inline const struct mr_error *mr_hosted_damage(const struct mr_hosted *hosted)
+{
+	return hosted->state == MR_HOSTED_READ_ONLY ? &hosted->reason : &hosted->damage;
 }
 
 /* R7: of what others count on here something is gone, or damaged. */

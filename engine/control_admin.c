@@ -16,11 +16,11 @@
 #include "check.h"
 #include "control.h"
 
-static const char *state_word(enum mr_hosted_state state)
+static const char *state_word(const struct mr_hosted *hosted)
 {
-	switch (state) {
+	switch (hosted->state) {
 	case MR_HOSTED_OK:
-		return "ok";
+		return hosted->damage.code ? "damaged" : "ok";
 	case MR_HOSTED_READ_ONLY:
 		return "read-only";
 	case MR_HOSTED_FAILED:
@@ -78,10 +78,10 @@ static void add_appended(json_t *row, const struct mr_hosted *hosted)
 static json_t *partition_json(const struct mr_hosted *hosted)
 {
 	const struct mr_tail *tail = hosted->part ? mr_worker_partition_tail(hosted->part) : NULL;
-	json_t *row =
-		json_pack("{s:i, s:i, s:s, s:s, s:i}", "partition", hosted->number, "worker",
-			  (int)hosted->worker_number, "state", state_word(hosted->state), "reason",
-			  hosted->reason.what, "leader_epoch", hosted->leader_epoch);
+	json_t *row = json_pack("{s:i, s:i, s:s, s:s, s:i}", "partition", hosted->number, "worker",
+				(int)hosted->worker_number, "state", state_word(hosted), "reason",
+				hosted->damage.code ? hosted->damage.what : hosted->reason.what,
+				"leader_epoch", hosted->leader_epoch);
 
 	mr_control_add_replica(row, hosted);
 	if (!tail || (!hosted->files && !mr_topic_in_memory(hosted->topic)))

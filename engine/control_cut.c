@@ -175,6 +175,8 @@ static void forget_damage(struct mr_hosted *hosted)
 	hosted->state = MR_HOSTED_OK;
 	hosted->corrupt_offset = 0;
 	memset(&hosted->reason, 0, sizeof(hosted->reason));
+	memset(&hosted->damage, 0, sizeof(hosted->damage));
+	memset(&hosted->read_trouble, 0, sizeof(hosted->read_trouble));
 }
 
 /* The new one takes the old one's place. */

@@ -187,6 +187,25 @@ static struct mr_hosted *find_any(struct mr_control *control, const uint8_t topi
 	return &hosted->partitions[partition];
 }
 
+/* A follower lags, and what it lacks cannot be read here. */
+static void unreadable(struct mr_control_peers *peers, const struct mr_feed_event *event)
+{
+	struct mr_control *control = peers->control;
+	struct mr_hosted *hosted = find_any(control, event->topic_id, event->partition);
+	char where[MR_TOPIC_NAME_MAX + 120], room[16];
+	struct mr_error err;
+
+	if (!hosted || !event->text)
+		return;
+	mr_error_set(&err, event->status, "%s", event->text);
+	if (event->status == -EBADMSG)
+		hosted->damage = err;
+	snprintf(where, sizeof(where), "topic=%s partition=%d peer=%s", hosted->topic->name,
+		 hosted->number, mr_control_node_name(control, event->node, room));
+	(void)mr_trouble_met(&hosted->read_trouble, mr_clock_monotonic_ns(control->clock),
+			     "what a follower lacks cannot be read from the log here", where, &err);
+}
+
 static void take_event(struct mr_control_peers *peers, const struct mr_feed_event *event)
 {
 	struct mr_hosted *hosted;
@@ -207,6 +226,9 @@ static void take_event(struct mr_control_peers *peers, const struct mr_feed_even
 		break;
 	case MR_FEED_EVENT_REFUSED:
 		refused(peers, event);
+		break;
+	case MR_FEED_EVENT_UNREADABLE:
+		unreadable(peers, event);
 		break;
 	case MR_FEED_EVENT_UNROUTED:
 		hosted = find_any(peers->control, event->topic_id, event->partition);

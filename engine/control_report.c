@@ -441,23 +441,62 @@ static json_t *promotions_json(const struct mr_control *control)
 	return list;
 }
 
+/* One that was met while the engine runs would not be seen by a start. */
+static const char *damage_hint(const struct mr_hosted *hosted)
+{
+	const struct mr_worker_replica_view *view = mr_worker_partition_replica(hosted->part);
+	uint64_t others =
+		view ? known(&view->isr) & ~mr_node_bit(hosted->control->config->number) : 0;
+
+	if (hosted->state == MR_HOSTED_READ_ONLY) /* a replica's mends itself, or it waits */
+		return mr_topic_replicated(hosted->topic) ? "" : hosted->reason.hint;
+	if (others)
+		return "let another host lead (millrace promote), stop this engine, then millrace "
+		       "repair --accept-loss: at its next start it copies all of it again";
+	return "no other host is in sync to copy from: millrace repair, while this engine is "
+	       "stopped, says what would be lost";
+}
+
+/* NULL: nothing of it is known to be. */
+static json_t *damage_json(const struct mr_hosted *hosted)
+{
+	const struct mr_error *damage = mr_hosted_damage(hosted);
+
+	if (!damage->code)
+		return NULL;
+	return json_pack("{s:s, s:i, s:s, s:s}", "topic", hosted->topic->name, "partition",
+			 (int)hosted->number, "what", damage->what, "do", damage_hint(hosted));
+}
+
+static const char *status_word(const struct mr_control *control, const json_t *waits,
+			       const json_t *damaged)
+{
+	if (control->failed)
+		return "degraded";
+	if (json_array_size(damaged))
+		return "damaged";
+	return json_array_size(waits) ? "waiting" : "ok";
+}
+
 struct json_t *mr_control_status_json(struct mr_control *control)
 {
 	json_t *alone = json_array(), *waits = mr_control_waits_json(control, NULL);
-	const char *state = json_array_size(waits) ? "waiting" : "ok";
+	json_t *damaged = json_array();
 	struct mr_hosted *hosted;
 	json_t *all;
 
 	mr_control_each(control, hosted)
 	{
-		if (hosted->part && !mr_topic_in_memory(hosted->topic))
-			(void)json_array_append_new(alone, on_one_disk(hosted)); /* or NULL */
+		if (!hosted->part || mr_topic_in_memory(hosted->topic))
+			continue;
+		(void)json_array_append_new(alone, on_one_disk(hosted));   /* or NULL */
+		(void)json_array_append_new(damaged, damage_json(hosted)); /* or NULL */
 	}
-	all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "node", control->config->node,
-			"state", control->failed ? "degraded" : state, "reason",
-			control->failed ? control->failure.what : "", "waits", waits, "on_one_disk",
-			alone, "promotions", promotions_json(control), "cannot_write",
-			mr_control_disks_json(control));
+	all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "node", control->config->node,
+			"state", status_word(control, waits, damaged), "reason",
+			control->failed ? control->failure.what : "", "waits", waits, "damaged",
+			damaged, "on_one_disk", alone, "promotions", promotions_json(control),
+			"cannot_write", mr_control_disks_json(control));
 	mr_control_add_certificates(all, control);
 	return all;
 }

@@ -151,6 +151,10 @@ static void print_lag(const json_t *row)
 	char b[24];
 	char c[24];
 
+	if (!json_object_get(row, "lag_records")) {
+		printf("and has not heard yet how much there is");
+		return;
+	}
 	if (!records) {
 		printf("nothing missing");
 		return;

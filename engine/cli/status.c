@@ -129,6 +129,22 @@ static void print_promotions(const json_t *promotions)
 	}
 }
 
+static void print_damaged(const json_t *rows)
+{
+	size_t i;
+	json_t *one;
+
+	if (json_array_size(rows))
+		printf("damaged on this disk\n");
+	json_array_foreach(rows, i, one)
+	{
+		printf("  %s/%" JSON_INTEGER_FORMAT ": %s\n", mr_ask_word(one, "topic"),
+		       mr_ask_number(one, "partition"), mr_ask_word(one, "what"));
+		if (mr_ask_word(one, "do")[0])
+			printf("    do:  %s\n", mr_ask_word(one, "do"));
+	}
+}
+
 /* Peers: this host goes on without them, by its topics' rules. */
 static void print_cannot_write(const json_t *rows)
 {
@@ -152,6 +168,7 @@ static void print_status(const json_t *reply, const void *arg)
 	if (json_array_size(waits))
 		printf("acknowledge nothing now\n");
 	(void)mr_waits_print(stdout, waits, -1);
+	print_damaged(json_object_get(reply, "damaged"));
 	print_cannot_write(json_object_get(reply, "cannot_write"));
 	count = print_rows(alone, true, "on this disk only, until a follower has them on its own");
 	count += print_rows(alone, false, "on this disk only: topics without replicas");

@@ -172,13 +172,16 @@ struct mr_feed_event {
 		MR_FEED_EVENT_DISCONNECTED, /* 'text': why */
 		MR_FEED_EVENT_NOTICE,	    /* 'text', 'bytes': zero-terminated */
 		MR_FEED_EVENT_UNROUTED,
-		MR_FEED_EVENT_REFUSED, /* it came to no connection, 'text': why. Once a reason */
+		MR_FEED_EVENT_UNREADABLE, /* segments of ours, for that node: 'status', 'text'.
+					     Each time that it is tried */
+		MR_FEED_EVENT_REFUSED,	  /* it came to no connection, 'text': why. Once a reason */
 	} kind;
 	uint32_t node; /* REFUSED: UINT32_MAX: it is not known whose */
 	uint64_t incarnation;
 	uint8_t log_id[16];
 	uint8_t topic_id[16];
 	int32_t partition;
+	int status; /* UNREADABLE: a negative errno */
 	char *text; /* the receiver frees it; or NULL */
 	size_t bytes;
 };

@@ -260,6 +260,25 @@ void feed_send_parcel(struct mr_feed *feed, struct mr_feed_parcel *parcel)
 	place_flow(connection, flow);
 }
 
+/* What lies there is not whole, or the disk does not give it: that does not pass by itself. */
+static void tell_unreadable(struct feed_connection *connection, const struct feed_flow *flow,
+			    const struct mr_catchup_request *request)
+{
+	struct mr_feed_event event = {
+		.kind = MR_FEED_EVENT_UNREADABLE,
+		.node = connection->peer->node,
+		.partition = flow->key.partition,
+		.status = request->status,
+	};
+
+	if (request->status != -EBADMSG && request->status != -EIO)
+		return;
+	event.text = strdup(request->err.what);
+	event.bytes = event.text ? strlen(event.text) : 0;
+	memcpy(event.topic_id, flow->key.topic_id, sizeof(event.topic_id));
+	feed_tell(connection->feed, &event, 0);
+}
+
 /* Something came back from the reader. */
 void feed_read_back(struct feed_reading *reading)
 {
@@ -284,6 +303,7 @@ void feed_read_back(struct feed_reading *reading)
 		parcel->piece_count = 1;
 		reading->used = true;
 	} else {
+		tell_unreadable(connection, flow, request);
 		feed_list_take(&flow->parcels);
 		send_back(connection->feed, parcel, request->status);
 	}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two engines that know each other, for tests of the whole program."""
+"""Engines that know each other, for tests of the whole program."""
+import glob
 import os
 import random
 import signal
@@ -74,8 +75,32 @@ class Host:
         return next(row for row in self.good("peers", "--json").json()["partitions"]
                     if (row["topic"], row["partition"]) == (topic, number))
 
+    def peers(self):
+        return self.good("peers", "--json").json()["peers"]
+
     def peer(self):
-        return self.good("peers", "--json").json()["peers"][0]
+        return self.peers()[0]
+
+    def logs(self):
+        """Of the first partition of the only topic that it has; the newest is the last."""
+        return sorted(glob.glob(os.path.join(self.data, "topics", "*", "0", "*.log")))
+
+    def flip_bit(self, path, position):
+        with open(path, "r+b") as file:
+            file.seek(position)
+            byte = file.read(1)
+            file.seek(position)
+            file.write(bytes([byte[0] ^ 1]))
+
+    def damage(self):
+        """The newest segment's header: a start sees it at once."""
+        self.flip_bit(self.logs()[-1], 40)
+
+    def damage_in_the_middle(self):
+        """Below what any start looks at: it is met by who reads it."""
+        paths = self.logs()
+        self.test.assertGreater(len(paths), 2, "the second one is full, and not the last")
+        self.flip_bit(paths[1], 5000000)
 
     def batches(self, topic):
         """Of its log, while it is stopped: each with its checksum, without where it lies."""
@@ -100,25 +125,20 @@ def free_ports(count):
     raise OSError(f"no {count} free ports below {end}")
 
 
-class TwoHosts(support.Program):
-    """Engines a and b, not started yet."""
+class Hosts(support.Program):
+    """Engines that know each other, not started yet."""
+    NAMES = ()
 
     def setUp(self):
         super().setUp()
-        names = ("a", "b")
-        ports = dict(zip(names, free_ports(len(names))))
-        self.a, self.b = (Host(self, name, i, ports) for i, name in enumerate(names))
+        ports = dict(zip(self.NAMES, free_ports(len(self.NAMES))))
+        self.hosts = [Host(self, name, i, ports) for i, name in enumerate(self.NAMES)]
 
-    def start_both(self):
-        self.a.start()
-        self.b.start()
-        self.wait_for(lambda: self.a.peer()["connected"] and self.b.peer()["connected"],
-                      "the hosts to find each other")
-
-    def create(self, name, *words, on=None):
-        (on or self.a).good("topic", "create", name, "--replicas", "2", *words)
-        self.wait_for(lambda: name in self.a.topics() and name in self.b.topics(),
-                      f"topic {name} to be on both")
+    def start_all(self):
+        for host in self.hosts:
+            host.start()
+        self.wait_for(lambda: all(peer["connected"] for host in self.hosts
+                                  for peer in host.peers()), "the hosts to find each other")
 
     def wait_for_values(self, host, topic, expected):
         self.wait_for(lambda: host.values(topic) == expected,
@@ -128,3 +148,23 @@ class TwoHosts(support.Program):
         self.wait_for(lambda: host.partition(topic, number).get("isr") == names,
                       f"{topic}/{number} to have in sync {names}: "
                       f"{host.partition(topic, number)}")
+
+
+class TwoHosts(Hosts):
+    NAMES = ("a", "b")
+
+    def setUp(self):
+        super().setUp()
+        self.a, self.b = self.hosts
+
+    def start_both(self):
+        self.start_all()
+
+    def create(self, name, *words, on=None):
+        (on or self.a).good("topic", "create", name, "--replicas", "2", *words)
+        self.wait_for(lambda: name in self.a.topics() and name in self.b.topics(),
+                      f"topic {name} to be on both")
+
+
+class ThreeHosts(Hosts):
+    NAMES = ("a", "b", "c")

@@ -3,7 +3,6 @@
 """What must hold of two hosts that keep copies of each other's records: what is published on one is
 read on the other, either may be killed and comes back to the same bytes, leaders change places on a
 person's word, and nothing that was acknowledged is gone."""
-import glob
 import os
 import shutil
 import signal
@@ -251,21 +250,12 @@ class Replicas(hosts.TwoHosts):
 
     # ---- damage --------------------------------------------------------------------------
 
-    def damage(self, host):
-        """A bit of the newest segment's header: what a start sees at once."""
-        path = sorted(glob.glob(os.path.join(host.data, "topics", "*", "0", "*.log")))[-1]
-        with open(path, "r+b") as file:
-            file.seek(40)
-            byte = file.read(1)
-            file.seek(40)
-            file.write(bytes([byte[0] ^ 1]))
-
     def test_a_damaged_replica_is_made_whole_by_its_leader(self):
-        self.begins_anew(lambda: self.damage(self.b), "a log begins anew")
+        self.begins_anew(self.b.damage, "a log begins anew")
         self.assertIn("is damaged and read-only", self.b.log())
 
     def test_so_it_is_where_the_leader_has_let_the_oldest_records_go(self):
-        self.begins_anew_behind_a_log_start(lambda: self.damage(self.b))
+        self.begins_anew_behind_a_log_start(self.b.damage)
 
     def test_a_damaged_leader_leads_no_more_before_it_is_whole(self):
         values = [str(i) for i in range(100)]
@@ -274,7 +264,7 @@ class Replicas(hosts.TwoHosts):
         self.b.put("t", values)
         self.wait_for_isr(self.b, "t", ["a", "b"])
         self.b.kill()
-        self.damage(self.b)
+        self.b.damage()
         self.b.start()
         self.wait_for(lambda: self.b.partition("t")["leader"] == "a", "the other one to lead")
         self.wait_for_isr(self.a, "t", ["a", "b"])
@@ -282,6 +272,31 @@ class Replicas(hosts.TwoHosts):
         self.assertEqual(self.b.partition("t")["state"], "ok")
         self.b.put("t", ["more"])
         self.wait_for_values(self.a, "t", [*values, "more"])
+
+    def fill_segments(self, *words):
+        self.create("t", "--leaders", "a", "--min-insync-replicas", "1", "--segment-bytes",
+                    "16MiB", *words)
+        self.put_much(0)
+
+    def test_damage_that_keeps_a_follower_from_catching_up_is_told(self):
+        self.start_both()
+        self.fill_segments()
+        self.wait_for_isr(self.a, "t", ["a", "b"])
+        self.b.kill()
+        shutil.rmtree(self.b.data)
+        self.a.damage_in_the_middle()
+        self.b.start()
+        self.wait_for(lambda: "what a follower lacks cannot be read from the log here "
+                      "topic=t partition=0 peer=b" in self.a.log(), "a to say so")
+        ran = self.a.run("status", "--check")
+        self.assertEqual(ran.code, 4, ran)
+        self.assertRegex(ran.out, r"host a: damaged\n(?s:.*)damaged on this disk\n"
+                         r"  t/0: segment '.*\.log', byte \d+: batch at offset \d+ has a checksum")
+        mine = self.a.partition("t")
+        self.assertEqual((mine["state"], mine["isr"]), ("damaged", ["a"]))
+        self.assertIn("has a checksum that is not its own", mine["reason"])
+        self.assertIn("no other host is in sync to copy from", ran.out)
+        self.a.put("t", ["it goes on"])
 
     def only_a_has_all(self, lose):
         self.start_both()
@@ -296,7 +311,7 @@ class Replicas(hosts.TwoHosts):
         self.b.start()
 
     def test_a_damaged_log_that_nobody_else_has_waits_for_a_person(self):
-        self.only_a_has_all(lambda: self.damage(self.a))
+        self.only_a_has_all(self.a.damage)
         self.wait_for(lambda: "its log is damaged here, and no other host is in sync" in
                       " ".join(self.a.good("status").out.split()), "a to say what it waits for")
         self.assertEqual(self.a.register("t")["isr"], ["a"])
@@ -567,6 +582,37 @@ class Replicas(hosts.TwoHosts):
             ran = self.a.run("promote", *words)
             self.assertIn(ran.code, (1, 2), ran)
             self.assertIn(sentence, ran.err)
+
+
+class ThreeReplicas(hosts.ThreeHosts):
+    def test_a_leader_that_met_damage_is_made_whole_by_what_status_says(self):
+        a, b, c = self.hosts
+        self.start_all()
+        a.good("topic", "create", "t", "--replicas", "3", "--leaders", "a", "--segment-bytes",
+               "16MiB")
+        self.wait_for(lambda: "t" in c.topics(), "the topic to be on c")
+        values = [f"{i} " + "x" * 200000 for i in range(240)]
+        for i in range(0, len(values), 4):
+            a.put("t", values[i:i + 4])
+        self.wait_for_isr(a, "t", ["a", "b", "c"])
+        c.kill()
+        self.wait_for(lambda: a.partition("t")["isr"] == ["a", "b"], "c to be out")
+        shutil.rmtree(c.data)
+        a.damage_in_the_middle()
+        c.start()
+        self.wait_for(lambda: "let another host lead (millrace promote), stop this engine, then "
+                      "millrace repair --accept-loss" in a.good("status").out, "what to do")
+        a.good("promote", "t/0", "--to", "b")
+        self.wait_for(lambda: b.partition("t")["leader"] == "b", "b to lead")
+        a.stop()
+        ran = self.run_command("repair", a.data, "--accept-loss")
+        self.assertEqual(ran.code, 0, ran)
+        a.start()
+        self.wait_for(lambda: b.partition("t")["isr"] == ["a", "b", "c"], "all to be in sync")
+        self.assertEqual(a.partition("t")["state"], "ok")
+        for host in self.hosts:
+            self.wait_for_values(host, "t", values)
+        b.put("t", ["more"])
 
 
 if __name__ == "__main__":
