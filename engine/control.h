@@ -353,17 +353,19 @@ int mr_control_recover_topics(struct mr_control *control, const struct mr_contro
 			      struct mr_error *err);
 
 /* control_making.c */
-/* What is called when it is there; 'topic' NULL: 'err' says why it is not. */
-typedef void mr_control_made(struct mr_control *control, void *arg, struct mr_topic *topic,
-			     const struct mr_error *err);
+/* Who is told when it is there; 'topic' NULL: 'err' says why it is not. */
+struct mr_control_told {
+	void (*made)(struct mr_control *control, void *arg, struct mr_topic *topic,
+		     const struct mr_error *err);
+	void *arg;
+};
 struct mr_control_making {
 	TAILQ_ENTRY(mr_control_making) entry;
 	struct mr_topic *topic;
 	bool begun;
 	int32_t next;	    /* the partition that is made */
 	uint64_t populated; /* bytes of its tail */
-	mr_control_made *done;
-	void *arg;
+	struct mr_control_told told;
 };
 /* Partitions. */
 static inline uint64_t mr_control_making_left(const struct mr_control_making *making)
@@ -375,10 +377,10 @@ int mr_control_making_step(struct mr_control *control, struct mr_control_making 
 			   struct mr_error *err);
 /*
  * A step with each turn of the loop, those with fewest partitions first; then it is installed and
- * 'done' is called: with NULL, and why, where it failed. 'topic' is taken. -ENOMEM.
+ * who is told hears of it: with NULL, and why, where it failed. 'topic' is taken. -ENOMEM.
  */
-int mr_control_make_later(struct mr_control *control, struct mr_topic *topic, mr_control_made *done,
-			  void *arg, struct mr_error *err);
+int mr_control_make_later(struct mr_control *control, struct mr_topic *topic,
+			  const struct mr_control_told *told, struct mr_error *err);
 /* 'busy': others are being served just now; they come first, for a while. */
 void mr_control_making_turn(struct mr_control *control, bool busy);
 /* The engine stops: none of them will be there. */
@@ -408,9 +410,9 @@ void mr_control_undo_topic(struct mr_control *control, struct mr_topic *topic, i
 			   struct mr_error *err);
 int mr_control_create_topic(struct mr_control *control, const struct mr_config_topic *wanted,
 			    struct mr_topic **out, struct mr_error *err);
-/* The same while others are served; 'done' is called if this is 0. */
+/* The same while others are served; 0: who is told will hear of it. */
 int mr_control_create_later(struct mr_control *control, const struct mr_config_topic *wanted,
-			    mr_control_made *done, void *arg, struct mr_error *err);
+			    const struct mr_control_told *told, struct mr_error *err);
 /* The last of it: all of it is there, or 'r' < 0 says that it is not. 'topic' is taken. */
 int mr_control_install_topic(struct mr_control *control, struct mr_topic *topic, int r,
 			     struct mr_error *err);

@@ -271,6 +271,7 @@ static void created(struct mr_control *control, void *arg, struct mr_topic *topi
 
 static int create_topic(struct mr_admin_request *request, struct mr_error *err)
 {
+	struct mr_control_told told = {created, request->ticket};
 	struct mr_config_topic wanted = {0};
 	const char *name;
 	int r = get_name(request, &name, err);
@@ -289,8 +290,7 @@ static int create_topic(struct mr_admin_request *request, struct mr_error *err)
 	if (r == 0)
 		r = get_replicas(request, &wanted, err);
 	if (r == 0)
-		r = mr_control_create_later(request->control, &wanted, created, request->ticket,
-					    err);
+		r = mr_control_create_later(request->control, &wanted, &told, err);
 	return r;
 }
 

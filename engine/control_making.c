@@ -111,8 +111,8 @@ static void queue(struct mr_control *control, struct mr_control_making *making)
 	TAILQ_INSERT_TAIL(&control->makings, making, entry);
 }
 
-int mr_control_make_later(struct mr_control *control, struct mr_topic *topic, mr_control_made *done,
-			  void *arg, struct mr_error *err)
+int mr_control_make_later(struct mr_control *control, struct mr_topic *topic,
+			  const struct mr_control_told *told, struct mr_error *err)
 {
 	struct mr_control_making *making = calloc(1, sizeof(*making));
 
@@ -121,8 +121,7 @@ int mr_control_make_later(struct mr_control *control, struct mr_topic *topic, mr
 		return mr_error_set(err, -ENOMEM, "no memory for a topic");
 	}
 	making->topic = topic;
-	making->done = done;
-	making->arg = arg;
+	making->told = *told;
 	queue(control, making);
 	return 0;
 }
@@ -132,7 +131,7 @@ static void finish(struct mr_control *control, struct mr_control_making *making,
 {
 	TAILQ_REMOVE(&control->makings, making, entry);
 	r = mr_control_install_topic(control, making->topic, r, err);
-	making->done(control, making->arg, r < 0 ? NULL : making->topic, err);
+	making->told.made(control, making->told.arg, r < 0 ? NULL : making->topic, err);
 	free(making);
 }
 

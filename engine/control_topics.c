@@ -293,7 +293,7 @@ int mr_control_create_topic(struct mr_control *control, const struct mr_config_t
 }
 
 int mr_control_create_later(struct mr_control *control, const struct mr_config_topic *wanted,
-			    mr_control_made *done, void *arg, struct mr_error *err)
+			    const struct mr_control_told *told, struct mr_error *err)
 {
 	struct mr_topic *topic = topic_new(control, wanted, err);
 	int r;
@@ -301,7 +301,7 @@ int mr_control_create_later(struct mr_control *control, const struct mr_config_t
 	if (!topic)
 		return err->code;
 	r = check_new(control, topic, err);
-	return r < 0 ? r : mr_control_make_later(control, topic, done, arg, err);
+	return r < 0 ? r : mr_control_make_later(control, topic, told, err);
 }
 
 int mr_control_create_like(struct mr_control *control, const char *name,

@@ -227,6 +227,15 @@ static void words_of_space(const struct mr_hosted *hosted, struct mr_error *out)
 		     mr_control_bytes_text(there, has));
 }
 
+static void words_of_damage(struct mr_error *out)
+{
+	mr_error_why(out, "its log is damaged here, and no other host is in sync to copy from: "
+			  "millrace topic describe says more");
+	mr_error_hint(out, "stop this engine; then, at a host that has most of it: millrace "
+			   "promote TOPIC/PARTITION --accept-loss --old-leader-is-stopped; or "
+			   "millrace repair here");
+}
+
 /* Into 'why' and 'hint'. */
 static void words(const struct mr_hosted *hosted, const struct wait *wait, struct mr_error *out)
 {
@@ -246,12 +255,7 @@ static void words(const struct mr_hosted *hosted, const struct wait *wait, struc
 		mr_error_hint(out, "%s", hosted->reason.hint);
 		break;
 	case WAIT_DAMAGED:
-		mr_error_why(out, "its log is damaged here, and no other host is in sync to copy "
-				  "from: millrace topic describe says more");
-		mr_error_hint(out,
-			      "stop this engine; then, at a host that has most of it: millrace "
-			      "promote TOPIC/PARTITION --accept-loss --old-leader-is-stopped; "
-			      "or millrace repair here");
+		words_of_damage(out);
 		break;
 	case WAIT_SPACE:
 		words_of_space(hosted, out);

@@ -577,9 +577,6 @@ Test(protocol, a_damaged_replica_leaves_if_others_are_in_sync)
 	(void)next(MR_ACTION_READ);
 	tell_state(MR_COORD_STATE, 3, 0, 64, 1u);
 	(void)next(MR_ACTION_NOTHING);
-	tell_state(MR_COORD_STATE, 4, MR_NODE_NONE, 64, 1u);
-	(void)next(MR_ACTION_NOTHING);
-	cr_assert_not(mr_replica_leads(&replica));
 	tell_state(MR_COORD_STATE, 5, 0, 64, 3u);
 	action = next(MR_ACTION_PROPOSE);
 	cr_assert_eq(action.proposal.wanted.isr, 2u);
@@ -593,22 +590,15 @@ static void choose(bool damaged, uint64_t isr_before)
 	begin_with(0, 40, true);
 	replica.options.damaged = damaged;
 	(void)next(MR_ACTION_READ);
-	if (isr_before)
-		tell_state(MR_COORD_STATE, 3, LEADER, 64, isr_before);
-	else
-		tell_state(MR_COORD_STATE, 3, MR_NODE_NONE, 64, isr_before);
+	tell_state(MR_COORD_STATE, 3, isr_before ? LEADER : MR_NODE_NONE, 64, isr_before);
 	(void)next(MR_ACTION_NOTHING);
 	tell_state(MR_COORD_STATE, 9, 0, 1024, 1u);
 }
 
 Test(protocol, who_is_chosen_leads_with_what_it_has)
 {
-	struct mr_replica_action action;
-
 	choose(false, 0);
-	action = next(MR_ACTION_PROPOSE);
-	cr_assert_eq(action.proposal.wanted.leader, 0);
-	cr_assert_gt(action.proposal.wanted.leader_epoch, 1024);
+	cr_assert_gt(next(MR_ACTION_PROPOSE).proposal.wanted.leader_epoch, 1024);
 	cr_assert_eq(partition.log_end, 40, "nothing goes");
 	end();
 	choose(false, 1u << LEADER); /* the others were taken over from */
