@@ -27,8 +27,7 @@ bool mr_replica_leads(const struct mr_replica *replica)
 	return replica->role == MR_ROLE_LEADER;
 }
 
-/* ---- roles -------------------------------------------------------------------------------------
- */
+/* ---- roles ------------------------------------------------------------------------------- */
 
 /* What recovery found; nobody leads yet, so nothing of it is known to be committed. */
 static void begin_log(struct mr_replica *replica, uint64_t log_start, uint64_t log_end)
@@ -97,8 +96,7 @@ static void step_down(struct mr_replica *replica)
 	mr_partition_follow(replica->partition, replica->partition->leader_epoch);
 }
 
-/* ---- the register ------------------------------------------------------------------------------
- */
+/* ---- the register ------------------------------------------------------------------------ */
 
 static bool ever_led(const struct mr_replica *replica)
 {
@@ -210,8 +208,7 @@ void mr_replica_coordinated(struct mr_replica *replica, const struct mr_coord_ev
 	}
 }
 
-/* ---- proposals ---------------------------------------------------------------------------------
- */
+/* ---- proposals --------------------------------------------------------------------------- */
 
 static struct mr_coord_proposal next_state(const struct mr_replica *replica)
 {
@@ -390,8 +387,7 @@ static void note_proposal(struct mr_replica *replica, const struct mr_coord_prop
 					   replica->proposed_isr);
 }
 
-/* ---- the leader --------------------------------------------------------------------------------
- */
+/* ---- the leader -------------------------------------------------------------------------- */
 
 /* In time, if it has flushed by now what was the log's end then. */
 static void note_progress(struct mr_replica *replica, uint32_t node)
@@ -534,8 +530,7 @@ static struct mr_feed_entry answer(const struct mr_replica *replica,
 	};
 }
 
-/* ---- the follower ------------------------------------------------------------------------------
- */
+/* ---- the follower ------------------------------------------------------------------------ */
 
 void mr_replica_truncate_to(struct mr_replica *replica, uint64_t offset, bool reset, bool state)
 {
@@ -759,8 +754,7 @@ static bool follower_says(struct mr_replica *replica, struct mr_feed_entry *entr
 	return true;
 }
 
-/* ---- from the others ---------------------------------------------------------------------------
- */
+/* ---- from the others --------------------------------------------------------------------- */
 
 void mr_replica_connected(struct mr_replica *replica, uint32_t node, uint64_t incarnation,
 			  bool watched)
@@ -853,8 +847,7 @@ void mr_replica_received(struct mr_replica *replica, uint32_t node,
 		receive_as_follower(replica, node, entry);
 }
 
-/* ---- what to do --------------------------------------------------------------------------------
- */
+/* ---- what to do -------------------------------------------------------------------------- */
 
 static bool leader_says(struct mr_replica *replica, uint32_t node, struct mr_feed_entry *entry)
 {
@@ -962,8 +955,7 @@ struct mr_replica_action mr_replica_next(struct mr_replica *replica, uint64_t se
 	return action;
 }
 
-/* ---- beginning and time ------------------------------------------------------------------------
- */
+/* ---- beginning and time ------------------------------------------------------------------ */
 
 void mr_replica_init(struct mr_replica *replica, const struct mr_replica_options *options,
 		     struct mr_partition *partition, uint64_t log_start, uint64_t log_end,
