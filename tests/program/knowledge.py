@@ -252,13 +252,16 @@ class Knowledge(support.Program):
         listener = self.listen()
         self.good("topic", "create", "sensors")
         self.add(self.hook(listener.getsockname()[1]))
+        began = time.monotonic()
         for turn in range(30):  # more alerts than actions may be under way
             self.put([99] * 4 + [1] * 4)
             self.wait_for(lambda: len(self.values("sensors.knowledge")) == (turn + 1) * 8,
                           "answers while webhooks hang")
         actions = self.row()["actions"]
-        self.assertEqual((actions["done"], actions["failed"]), (0, 0))
-        self.assertLessEqual(actions["started"], 16)
+        self.assertEqual(actions["done"], 0)
+        self.assertLessEqual(actions["started"] - actions["failed"], 16)
+        if time.monotonic() - began < 9:  # after 10 seconds the first is given up
+            self.assertEqual(actions["failed"], 0)
         began = time.monotonic()
         self.assertEqual(self.stop(self.engine), 0)
         self.assertLess(time.monotonic() - began, 8)  # it did not wait for their 10 seconds
@@ -273,8 +276,11 @@ class Knowledge(support.Program):
         self.wait_for(lambda: self.row()["actions"]["failed"] == 1, "the refusal to be counted")
         self.assertEqual(self.row()["actions"]["done"], 0)
         self.wait_for(lambda: len(self.values("sensors.knowledge")) == 4, "the answers")
+        self.wait_for(lambda: "an alert's action failed" in self.engine_log(), "people to be told")
+
+    def engine_log(self):
         with open(os.path.join(self.directory, "engine.log"), encoding="utf-8") as file:
-            self.assertIn("an alert's action failed", file.read())
+            return file.read()
 
     def test_actions_come_no_faster_than_the_rule_says(self):
         said = os.path.join(self.directory, "said")

@@ -210,13 +210,15 @@ class Memory(support.Program):
         self.create()
         put = self.start("put", "quotes", "--acks", "memory", "--rate", "2000", "--json",
                          "--socket", self.socket, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        put.stdin.write("".join(f"{i}\n" for i in range(8000)).encode())
-        put.stdin.close()
-        put.stdin = None
+        put.stdin.write("".join(f"{i}\n" for i in range(4000)).encode())
+        put.stdin.flush()
         self.wait_for(lambda: self.client("tail", "quotes").out != "", "the first records")
         time.sleep(0.3)
         self.stop(engine, signal.SIGKILL)
         self.start_engine()
+        put.stdin.write("".join(f"{i}\n" for i in range(4000, 8000)).encode())
+        put.stdin.close()
+        put.stdin = None
         report = json.loads(put.stdout.read())
         self.assertEqual(put.wait(timeout=support.PATIENCE), 4, "done, but not without a loss")
         self.assertEqual((report["published"], report["acknowledged"]), (8000, 8000))

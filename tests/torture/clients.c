@@ -23,7 +23,7 @@
 #define WARM_UP_US    3000000
 #define STOP_US	      1500000 /* a stopped one stays so for at most that long */
 #define PAUSE_US      150000  /* between two cruelties, at most */
-#define STALL_MS      3000    /* a witness must move within that time */
+#define STALL_MS      20000   /* a witness must move within that time: the disk may stall */
 #define RECLAIM_US    10000000
 #define MEMORY_GROWTH (96u << 20)
 

@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = 7420
 PROXY_PORT = 7421
 START_SECONDS = 30
-COMMAND_SECONDS = 20
+COMMAND_SECONDS = 60  # more than any command waits by itself
 SMALL_DISK_BYTES = 2 << 30  # sparse
 
 # Small, so that a log rolls, tails are left behind and a disk is filled in a minute.

@@ -36,7 +36,7 @@ CLIENT = os.path.abspath(os.environ.get("REPLICA_CLIENT",
 TOPIC = "torture"
 PARTITIONS = 4
 SYNC_SECONDS = 40
-PROMOTE_SECONDS = 15
+PROMOTE_SECONDS = 60
 SHOWN = 5  # sentences of each kind
 
 
