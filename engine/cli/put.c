@@ -160,8 +160,8 @@ static const struct argp_option options[] = {
 	 "when a record counts as safe: committed (the default), disk, memory", 0},
 	{"rate", OPTION_RATE, "N", 0, "publish N records a second", 0},
 	{"partition", OPTION_PARTITION, "N", 0, "publish into this one (default: by key)", 0},
-	{"skip-bad", OPTION_SKIP_BAD, NULL, 0, "count bad lines and go on, not stop at the first",
-	 0},
+	{"skip-bad", OPTION_SKIP_BAD, NULL, 0,
+	 "count bad lines and go on, not stop at the first; if all are bad the exit code is 1", 0},
 	MR_CLI_OPTION_SOCKET,
 	MR_CLI_OPTION_JSON,
 	{0},
@@ -446,6 +446,8 @@ static int run(struct put *put)
 	mr_put_report_end_progress(&put->report);
 	if (put->report.lost > 0 && code == MR_EXIT_DONE)
 		code = MR_EXIT_DEGRADED;
+	if (put->report.bad > 0 && put->report.published == 0 && code == MR_EXIT_DONE)
+		code = MR_EXIT_REFUSED; /* a wrong format, most likely */
 	if (put->arguments->json)
 		mr_put_report_json(&put->report, stdout);
 	else

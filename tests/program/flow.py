@@ -107,6 +107,12 @@ class Flow(support.Program):
         self.assertIn("left out: line 2:", ran.err)
         self.assertIn("left out: line 4:", ran.err)
 
+    def test_where_all_lines_are_bad_nothing_is_done(self):
+        ran = self.client("put", "t", "--format", "json", "--skip-bad", stdin="no\nnone\n")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("0 records published", ran.out)
+        self.assertIn("2 bad lines left out", ran.out)
+
     def test_a_first_row_without_the_column_is_never_skipped(self):
         ran = self.client("put", "t", "--format", "csv", "--key", "id", "--skip-bad",
                           stdin="a,b\n1,2\n")
