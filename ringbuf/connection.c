@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -98,9 +99,14 @@ static void leave_talk(struct mr_connection *connection)
 
 static int no_engine(const char *path, int code, struct mr_error *err)
 {
+	struct stat there;
+
 	mr_error_set(err, code, "cannot reach an engine at '%s'", path);
 	if (code == -ENOENT)
 		mr_error_why(err, "there is no such socket");
+	else if (code == -ECONNREFUSED && stat(path, &there) == 0 && !S_ISSOCK(there.st_mode))
+		mr_error_why(err, "that is %s, and no socket",
+			     S_ISDIR(there.st_mode) ? "a directory" : "a file");
 	else if (code == -ECONNREFUSED)
 		mr_error_why(err, "nobody listens there: the engine has stopped");
 	else

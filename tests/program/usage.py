@@ -139,6 +139,13 @@ class Usage(support.Program):
                 self.assertIn(self.socket, ran.err)
                 self.assertRegex(ran.err, r"(?m)^  do:  ")
 
+    def test_a_socket_that_is_none_is_said(self):
+        for path, what in ((self.directory, "a directory"), (self.file("a", ""), "a file")):
+            ran = self.run_command("status", "--socket", path)
+            self.assertEqual(ran.code, 3, ran)
+            self.assertIn(f"cannot reach an engine at '{path}' (ECONNREFUSED)\n"
+                          f"  why: that is {what}, and no socket\n", ran.err)
+
     def test_a_missing_input_file_is_said(self):
         ran = self.client("put", "t", "not-there.txt")
         self.assertEqual(ran.code, 1, ran)
