@@ -368,6 +368,16 @@ static int parse_argument(struct compiler *compiler)
 	return r < 0 ? r : want_number(compiler, &at, type);
 }
 
+/* What it takes is kept from one record to the next: names, and no more than one record back. */
+static int refuse_previous(struct compiler *compiler, const struct mr_token *name)
+{
+	if (!mr_token_is(name, "previous"))
+		return refuse_name(compiler, name, false);
+	refuse_token(compiler, "value, time or a window's name");
+	return mr_error_hint(compiler->err, "previous() goes one record back: give what lies "
+					    "further back a window, as in 'last: 3'");
+}
+
 /* previous(NAME), from behind "(". */
 static int parse_previous(struct compiler *compiler)
 {
@@ -386,7 +396,7 @@ static int parse_previous(struct compiler *compiler)
 			op = (struct mr_expression_op){.code = MR_OP_PREVIOUS_RESULT, .index = i};
 	}
 	if (op.code == MR_OPS)
-		return refuse_name(compiler, &name, false);
+		return refuse_previous(compiler, &name);
 	advance(compiler);
 	if (!take(compiler, MR_TOKEN_CLOSE)) {
 		refuse_token(compiler, "')'");

@@ -2,6 +2,7 @@
 /*
  * The windows and the alerts of a rule's file (rule_parts.h).
  */
+#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -344,11 +345,24 @@ static int read_exec(struct mr_rule_reader *reader, const yaml_node_t *node, voi
 	return r;
 }
 
+/* As who calls it will read it: the same library. Port 0 it would call. */
+static bool is_url(const char *text)
+{
+	CURLU *url = curl_url();
+	char *port = NULL;
+	bool good = url && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK;
+
+	if (good && curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK)
+		good = strcmp(port, "0") != 0;
+	curl_free(port);
+	curl_url_cleanup(url);
+	return good;
+}
+
 static int read_webhook(struct mr_rule_reader *reader, const yaml_node_t *node, void *out)
 {
 	struct mr_rule_alert *alert = out;
 	int r = mr_rule_read_text(reader, node, "webhook", alert->webhook, sizeof(alert->webhook));
-
 	const char *host = NULL;
 
 	if (r < 0)
@@ -369,6 +383,12 @@ static int read_webhook(struct mr_rule_reader *reader, const yaml_node_t *node, 
 			alert->webhook);
 	if (strchr(host, ' '))
 		return mr_rule_refuse(reader, node, "webhook: '%.100s' has a blank: write %%20",
+				      alert->webhook);
+	if (!is_url(alert->webhook))
+		return mr_rule_refuse(reader, node,
+				      "webhook: '%.100s' is no address, expected "
+				      "https://example.com/hook or https://example.com:8443/hook, "
+				      "with a port up to 65535",
 				      alert->webhook);
 	return 0;
 }

@@ -158,6 +158,9 @@ static const struct {
 	{"previous() > 0", "column 10: found ')', expected value, time or a window's name", NULL},
 	{"previous(1) > 0", "column 10: found '1', expected value, time or a window's name", NULL},
 	{"previous(valu) > 0", "column 10: there is no name 'valu'", "did you mean 'value'?"},
+	{"previous(previous(value)) > 0",
+	 "column 10: found 'previous', expected value, time or a window's name",
+	 "previous() goes one record back: give what lies further back a window, as in 'last: 3'"},
 	{"previous(value + 1) > 0", "column 16: found '+', expected ')'",
 	 "previous() takes one name; give a window one in 'windows'"},
 	/* for */

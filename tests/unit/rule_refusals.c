@@ -456,6 +456,16 @@ Test(rule_refusals, of_what_does_nothing)
 		 ""},
 		{"alert: [{name: a, when: value > 1, webhook: \"http://a/b c\"}]\n",
 		 "r.yaml:5: webhook: 'http://a/b c' has a blank: write %20", ""},
+		{"alert: [{name: a, when: value > 1, webhook: \"http://a:99999/\"}]\n",
+		 "r.yaml:5: webhook: 'http://a:99999/' is no address, expected "
+		 "https://example.com/hook or https://example.com:8443/hook, with a port up to "
+		 "65535",
+		 ""},
+		{"alert: [{name: a, when: value > 1, webhook: \"http://a:0/\"}]\n",
+		 "r.yaml:5: webhook: 'http://a:0/' is no address, expected "
+		 "https://example.com/hook or https://example.com:8443/hook, with a port up to "
+		 "65535",
+		 ""},
 	};
 	static const char taken[] =
 		BODY "windows: {a: {fn: max, last: 100}, b: {fn: max, last: 1h}}\n"
