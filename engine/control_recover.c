@@ -144,12 +144,13 @@ static int recover_partition(struct mr_hosted *hosted, struct recovery *recovery
 		hosted->state = MR_HOSTED_READ_ONLY;
 		hosted->reason = recovery->recovered.damage;
 		hosted->corrupt_offset = recovery->recovered.corrupt_offset;
-		r = keep_claim(hosted, old);
-	} else if (mr_topic_replicated(hosted->topic)) {
-		r = begin_replica(hosted, old, &recovery->recovered);
-	} else {
-		r = mr_control_remember_start(hosted, &recovery->recovered, &recovery->state);
 	}
+	if (mr_topic_replicated(hosted->topic))
+		r = begin_replica(hosted, old, &recovery->recovered);
+	else if (recovery->recovered.corrupt)
+		r = keep_claim(hosted, old);
+	else
+		r = mr_control_remember_start(hosted, &recovery->recovered, &recovery->state);
 	return r < 0 ? mr_error_set(err, r, "no memory for the state of a partition") : 0;
 }
 
