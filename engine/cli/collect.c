@@ -21,6 +21,7 @@
 #define FULL_WAIT_MS	 100u
 #define CLOSE_TIMEOUT_MS 5000u
 #define EVERY_MS_MIN	 10u
+#define EVERY_MS_MAX	 86400000u
 #define NS_PER_MS	 UINT64_C(1000000)
 
 enum {
@@ -85,8 +86,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_EVERY:
 		if (mr_argument_duration_ms(arg, &arguments->every_ms) < 0 ||
-		    arguments->every_ms < EVERY_MS_MIN)
-			argp_error(state, "--every: '%s' is no duration from %u ms on", arg,
+		    arguments->every_ms < EVERY_MS_MIN || arguments->every_ms > EVERY_MS_MAX)
+			argp_error(state, "--every: '%s' is no duration from %u ms to 24 h", arg,
 				   EVERY_MS_MIN);
 		return 0;
 	case ARGP_KEY_ARG:

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "arguments.h"
 #include "cli.h"
@@ -96,20 +97,31 @@ static const struct argp argp = {
 
 /*
  * What is known of this machine: its disk, unless told, and its limits. None of it is another
- * machine's, and none a reason to fail.
+ * machine's, and none a reason to fail, but what was told and is not there.
  */
-static void ask_host(struct arguments *arguments)
+static int ask_host(struct arguments *arguments, struct mr_error *err)
 {
 	const char *synthetic = getenv("HWLOC_SYNTHETIC");
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 	struct stat status;
 
 	if (synthetic && synthetic[0])
-		return;
+		return 0;
 	arguments->request.cpu_percent = mr_place_cpu_percent("");
-	if (arguments->request.disk || stat(arguments->data, &status) < 0)
-		return;
+	for (long cpu = cpus; cpu > 0 && cpu < CPU_SETSIZE; cpu++)
+		if (arguments->request.disk && CPU_ISSET((size_t)cpu, &arguments->disk.cpus))
+			return mr_error_set(err, -EINVAL,
+					    "--interrupts: there is no CPU %ld here, expected 0 to "
+					    "%ld",
+					    cpu, cpus - 1);
+	if (arguments->request.disk)
+		return 0;
+	if (stat(arguments->data, &status) < 0)
+		return mr_error_set(err, -errno, "cannot look at the data directory '%s'",
+				    arguments->data);
 	(void)mr_place_disk_read("", status.st_dev, &arguments->disk, NULL);
 	arguments->request.disk = &arguments->disk;
+	return 0;
 }
 
 int mr_command_topology(int argc, char **argv)
@@ -120,8 +132,7 @@ int mr_command_topology(int argc, char **argv)
 	char *json;
 
 	mr_cli_parse(&argp, argc, argv, &arguments);
-	ask_host(&arguments);
-	if (mr_place_plan(&arguments.request, &plan, &err) < 0)
+	if (ask_host(&arguments, &err) < 0 || mr_place_plan(&arguments.request, &plan, &err) < 0)
 		return mr_cli_fail(&err);
 	if (arguments.json) {
 		json = mr_place_json(&plan);

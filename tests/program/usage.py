@@ -222,6 +222,15 @@ class Usage(support.Program):
         self.assertIn("worker 2", ran.out)
         self.assertNotIn("worker 3", ran.out)
 
+    def test_topology_plans_for_nothing_that_is_not_there(self):
+        ran = self.run_command("topology", "--data", os.path.join(self.directory, "none"))
+        self.assertEqual(ran.code, 1, ran)
+        self.assertRegex(ran.err, r"cannot look at the data directory '.*/none' \(ENOENT\)")
+        cpus = os.sysconf("SC_NPROCESSORS_CONF")
+        ran = self.run_command("topology", "--interrupts", str(cpus))
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn(f"there is no CPU {cpus} here, expected 0 to {cpus - 1}", ran.err)
+
     def test_topology_plans_for_other_disks_and_workers(self):
         synthetic = support.environment(HWLOC_SYNTHETIC="node:2 core:4 pu:2")
 
