@@ -31,6 +31,7 @@ struct row {
 	char time[64];
 	size_t time_bytes; /* of the whole field, even if it is too long for 'time' */
 	bool no_memory;
+	const char *twice; /* a name that is asked for, and that two fields of the first row have */
 };
 
 struct mr_intake {
@@ -90,8 +91,6 @@ int mr_intake_open(const struct mr_intake_options *options, struct mr_intake **o
 	if (!intake)
 		return mr_error_set(err, -ENOMEM, "no memory to read lines");
 	intake->options = *options;
-	intake->row.key_index = NO_FIELD;
-	intake->row.time_index = NO_FIELD;
 	r = start_csv(&intake->csv, err);
 	if (r < 0) {
 		free(intake);
@@ -225,18 +224,25 @@ static int json_line(struct mr_intake *intake, const char *line, size_t bytes,
 
 /* ---- CSV ----------------------------------------------------------------------------------- */
 
+/* Where the field of that name is; one of two cannot be meant. */
+static void note_name(struct row *row, const char *name, const void *text, size_t bytes,
+		      size_t *index)
+{
+	if (!name || bytes != strlen(name) || memcmp(text, name, bytes) != 0)
+		return;
+	if (*index != NO_FIELD)
+		row->twice = name;
+	*index = row->field_count;
+}
+
 /* libcsv's callback: the fields of the first row say where key and time are. */
 static void name_field(void *text, size_t bytes, void *arg)
 {
 	struct mr_intake *intake = arg;
-	const char *key = intake->options.key_field;
-	const char *time = intake->options.time_field;
 	struct row *row = &intake->row;
 
-	if (key && bytes == strlen(key) && memcmp(text, key, bytes) == 0)
-		row->key_index = row->field_count;
-	if (time && bytes == strlen(time) && memcmp(text, time, bytes) == 0)
-		row->time_index = row->field_count;
+	note_name(row, intake->options.key_field, text, bytes, &row->key_index);
+	note_name(row, intake->options.time_field, text, bytes, &row->time_index);
 	row->field_count++;
 }
 
@@ -291,6 +297,8 @@ static int first_row(struct mr_intake *intake, const char *line, size_t bytes, s
 		line += 3;
 		bytes -= 3;
 	}
+	row->key_index = row->time_index = NO_FIELD;
+	row->twice = NULL;
 	r = parse_row(intake, line, bytes, name_field, err);
 	if (r < 0)
 		return mr_error_set(err, -EINVAL, "the first row is no CSV");
@@ -300,6 +308,10 @@ static int first_row(struct mr_intake *intake, const char *line, size_t bytes, s
 		missing = intake->options.time_field;
 	if (missing) {
 		mr_error_set(err, -EINVAL, "the first row names no field '%s'", missing);
+		return mr_error_why(err, "it is: %.*s", bytes > 120 ? 120 : (int)bytes, line);
+	}
+	if (row->twice) {
+		mr_error_set(err, -EINVAL, "the first row names field '%s' twice", row->twice);
 		return mr_error_why(err, "it is: %.*s", bytes > 120 ? 120 : (int)bytes, line);
 	}
 	row->fields_due = row->field_count;

@@ -107,6 +107,14 @@ class Flow(support.Program):
         self.assertIn("left out: line 2:", ran.err)
         self.assertIn("left out: line 4:", ran.err)
 
+    def test_a_first_row_that_names_the_key_twice_is_refused(self):
+        ran = self.client("put", "t", "--format", "csv", "--key", "id", "--skip-bad",
+                          stdin="id,v,id\n1,2,3\n")
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn("the first row names field 'id' twice (EINVAL)\n  why: it is: id,v,id",
+                      ran.err)
+        self.good("put", "t", "--format", "csv", "--key", "v", stdin="id,v,id\n1,2,3\n")
+
     def test_where_all_lines_are_bad_nothing_is_done(self):
         ran = self.client("put", "t", "--format", "json", "--skip-bad", stdin="no\nnone\n")
         self.assertEqual(ran.code, 1, ran)

@@ -256,12 +256,18 @@ Test(intake, csv_knows_the_mark_that_spreadsheets_write)
 	mr_intake_close(intake);
 }
 
-Test(intake, csv_names_a_field_twice_means_the_last)
+Test(intake, csv_that_names_a_field_twice_cannot_begin)
 {
 	struct mr_intake *intake = open_intake(MR_INTAKE_CSV, "a", NULL);
+	struct mr_record record;
+	struct mr_error err;
 
-	nothing(intake, "a,\"a\"");
-	good(intake, "1,2", "2", MR_TIMESTAMP_NOW);
+	cr_assert_eq(mr_intake_line(intake, "a,\"a\"", 5, &record, &err), -EINVAL);
+	cr_assert(strstr(err.what, "'a' twice"), "%s", err.what);
+	mr_intake_close(intake);
+	intake = open_intake(MR_INTAKE_CSV, "b", NULL);
+	nothing(intake, "a,b,a");
+	good(intake, "1,2,3", "2", MR_TIMESTAMP_NOW);
 	mr_intake_close(intake);
 }
 
