@@ -161,7 +161,10 @@ static int damaged(const struct mr_source *source, const struct mr_reading *read
 		     "topic '%s' partition %" PRId32 " is damaged at offset %" PRIu64,
 		     reading->topic, source->partition, source->place.next);
 	mr_error_why(err, "%.159s", what);
-	mr_error_hint(err, "run 'millrace verify'; seek beyond it to go on without");
+	mr_error_hint(
+		err,
+		"millrace verify, while the engine is stopped, says from where on it can be read "
+		"again");
 	return -EBADMSG;
 }
 

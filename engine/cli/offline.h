@@ -73,6 +73,7 @@ struct mr_offline_counts {
 	uint64_t flushed_offset; /* the highest that a group header tells */
 	bool damaged;		 /* what follows is no group, and no end either */
 	struct mr_error damage;
+	uint64_t again_offset; /* if damaged: the first whole group behind; UINT64_MAX: none */
 };
 
 /*

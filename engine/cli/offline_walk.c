@@ -71,11 +71,10 @@ static int check_chain(struct walk *walk, const struct mr_group_header *header, 
 	return damaged(walk, &why);
 }
 
-/* One whole, checked group into the buffer. -ENODATA: the log ends here, or is damaged. */
-static int read_group(struct walk *walk, struct mr_segment *segment, const char *path, uint64_t at,
-		      struct mr_group_header *header, struct mr_error *err)
+/* One whole, checked group into the buffer. -ENODATA: none begins here; -EBADMSG: 'why'. */
+static int load_group(struct walk *walk, struct mr_segment *segment, uint64_t at,
+		      struct mr_group_header *header, struct mr_error *why, struct mr_error *err)
 {
-	struct mr_error why;
 	int64_t n = mr_io_read(segment->file, walk->buffer, MR_BLOCK_BYTES, at, err);
 	int r;
 
@@ -83,27 +82,35 @@ static int read_group(struct walk *walk, struct mr_segment *segment, const char 
 		return (int)n;
 	if (n < (int64_t)sizeof(*header))
 		return -ENODATA;
-	r = mr_group_decode_header(walk->buffer, header, &why);
+	r = mr_group_decode_header(walk->buffer, header, why);
 	if (r == 0 && header->bytes > GROUP_BYTES_MAX)
-		r = mr_error_set(&why, -EBADMSG, "a group of %" PRIu32 " bytes", header->bytes);
-	if (r == 0) {
-		r = make_room(walk, header->bytes, err);
-		if (r < 0)
-			return r;
-		n = mr_io_read(segment->file, walk->buffer, header->bytes, at, err);
-		if (n < 0)
-			return (int)n;
-		r = mr_group_check(walk->buffer, (size_t)n, segment->segment_id, header, &why);
-		if (r == -EAGAIN)
-			mr_error_set(&why, -EBADMSG, "the file ends within a group");
-	}
-	if (r == -ENODATA)
+		r = mr_error_set(why, -EBADMSG, "a group of %" PRIu32 " bytes", header->bytes);
+	if (r < 0)
+		return r == -ENODATA ? r : -EBADMSG;
+	r = make_room(walk, header->bytes, err);
+	if (r < 0)
 		return r;
-	if (r < 0) {
+	n = mr_io_read(segment->file, walk->buffer, header->bytes, at, err);
+	if (n < 0)
+		return (int)n;
+	r = mr_group_check(walk->buffer, (size_t)n, segment->segment_id, header, why);
+	if (r == -EAGAIN)
+		mr_error_set(why, -EBADMSG, "the file ends within a group");
+	return r < 0 && r != -ENODATA ? -EBADMSG : r;
+}
+
+/* The one that is due. -ENODATA: the log ends here, or is damaged. */
+static int read_group(struct walk *walk, struct mr_segment *segment, const char *path, uint64_t at,
+		      struct mr_group_header *header, struct mr_error *err)
+{
+	struct mr_error why;
+	int r = load_group(walk, segment, at, header, &why, err);
+
+	if (r == -EBADMSG) {
 		mr_error_prefix(&why, "'%s' at byte %" PRIu64 ": ", path, at);
 		return damaged(walk, &why);
 	}
-	return check_chain(walk, header, path, at);
+	return r < 0 ? r : check_chain(walk, header, path, at);
 }
 
 /* Where the records of a batch are: 0; -ENODATA: its codec's frame is damaged, as is noted. */
@@ -263,6 +270,53 @@ static size_t keep_segments(struct mr_io_entry *entries, size_t count)
 	return kept;
 }
 
+/* ---- behind damage --------------------------------------------------------------------------- */
+
+/* 1: a whole group of a later offset than all that was read begins in this file. */
+static int find_whole(struct walk *walk, struct mr_segment *segment, struct mr_error *err)
+{
+	struct mr_offline_counts *counts = walk->counts;
+	struct mr_group_header header;
+	struct mr_error why;
+	uint64_t at = MR_BLOCK_BYTES;
+
+	while (at < segment->file_bytes) {
+		int r = load_group(walk, segment, at, &header, &why, err);
+
+		if (r < 0 && r != -ENODATA && r != -EBADMSG)
+			return r;
+		if (r == 0 && header.base_offset >= counts->end_offset) {
+			counts->again_offset = header.base_offset;
+			return header.base_offset < walk->until;
+		}
+		at += r == 0 ? header.bytes : MR_BLOCK_BYTES;
+	}
+	return 0;
+}
+
+/* Where records can be read again. */
+static int look_behind(struct walk *walk, const char *directory, const struct mr_io_entry *entries,
+		       size_t count, struct mr_error *err)
+{
+	struct mr_segment_header header;
+	struct mr_segment *segment;
+	struct mr_error why;
+	int r = 0;
+
+	for (size_t i = 0; i < count && r == 0; i++) {
+		walk->until = i + 1 < count ? strtoull(entries[i + 1].name, NULL, 10) : UINT64_MAX;
+		if (walk->until <= walk->counts->end_offset ||
+		    mr_segment_open(walk->offline->io, directory, entries[i].name, false, 0,
+				    &segment, &header, &why) < 0)
+			continue;
+		r = find_whole(walk, segment, err);
+		mr_segment_close(segment);
+	}
+	if (r == 0)
+		walk->counts->again_offset = UINT64_MAX;
+	return r < 0 ? r : 0;
+}
+
 int mr_offline_walk(const struct mr_offline *offline, const struct mr_topic *topic, int32_t number,
 		    const struct mr_offline_visitor *visitor, struct mr_offline_counts *out,
 		    struct mr_error *err)
@@ -283,8 +337,10 @@ int mr_offline_walk(const struct mr_offline *offline, const struct mr_topic *top
 		walk.until = i + 1 < count ? strtoull(entries[i + 1].name, NULL, 10) : UINT64_MAX;
 		r = walk_file(&walk, directory, entries[i].name, err);
 	}
+	if (r == -ENODATA)
+		r = out->damaged ? look_behind(&walk, directory, entries, count, err) : 0;
 	mr_expander_close(&walk.expander);
 	free(walk.buffer);
 	free(entries);
-	return r == -ENODATA ? 0 : r;
+	return r;
 }

@@ -100,6 +100,11 @@ static int examine(const struct mr_offline *offline, const struct mr_topic *topi
 	return r;
 }
 
+static bool is_readable_again(const struct verdict *one)
+{
+	return one->counts.damaged && one->counts.again_offset != UINT64_MAX;
+}
+
 static void print_verdict(const struct mr_topic *topic, int32_t number, const struct verdict *one)
 {
 	const struct mr_offline_counts *counts = &one->counts;
@@ -120,6 +125,10 @@ static void print_verdict(const struct mr_topic *topic, int32_t number, const st
 	if (one->damaged)
 		printf("  DAMAGED: from offset %" PRIu64 " on: %s\n", one->damage_offset,
 		       one->damage.what);
+	if (is_readable_again(one))
+		printf("  readable again from offset %" PRIu64 " on: millrace tail %s --partition "
+		       "%d --from %" PRIu64 "\n",
+		       counts->again_offset, topic->name, (int)number, counts->again_offset);
 }
 
 static json_t *verdict_json(const struct mr_topic *topic, int32_t number, const struct verdict *one)
@@ -140,6 +149,9 @@ static json_t *verdict_json(const struct mr_topic *topic, int32_t number, const 
 		json_object_set_new(json, "damage_offset",
 				    json_integer((json_int_t)one->damage_offset));
 		json_object_set_new(json, "damage", json_string(one->damage.what));
+		if (is_readable_again(one))
+			json_object_set_new(json, "readable_again_offset",
+					    json_integer((json_int_t)one->counts.again_offset));
 	}
 	return json;
 }

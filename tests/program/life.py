@@ -323,6 +323,16 @@ class Life(support.Program):
         mine = [one for one in verdict["partitions"] if one["topic"] == "t"][0]
         self.assertEqual((mine["state"], mine["damage_offset"]), ("damaged", offset))
         self.assertEqual(self.run_command("dump", self.data).code, 1)
+        again = mine["readable_again_offset"]
+        self.assertIn(f"readable again from offset {again} on: millrace tail t --partition 0 "
+                      f"--from {again}\n", ran.out)
+        self.start_engine()
+        ran = self.client("tail", "t", "--json")
+        self.assertEqual(ran.code, 1, ran.err)
+        self.assertIn(len(ran.json_lines()), range(offset, again), "up to the batch that is hit")
+        rows = self.good("tail", "t", "--partition", "0", "--from", str(again),
+                         "--json").json_lines()
+        self.assertEqual([row["offset"] for row in rows], list(range(again, 20000)))
 
     def test_repair_gives_up_only_what_it_is_told_to(self):
         self.fill()
