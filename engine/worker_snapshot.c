@@ -6,13 +6,23 @@
 #include <errno.h>
 #include <string.h>
 
+#include "worker_replica.h"
 #include "worker_state.h"
+
+/*
+ * A log that is void is to begin anew. An entry in the checkpoint would vouch for it at the next
+ * start: one that begins behind 0 would go on without the state that it began to fetch.
+ */
+static bool is_void(const struct mr_worker_partition *partition)
+{
+	return partition->replica && partition->replica->machine.void_log;
+}
 
 void mr_worker_snapshot_ask(struct mr_worker *worker, struct mr_worker_message *message)
 {
 	struct mr_worker_partition *partition = message->partition;
 
-	if (partition->resting) {
+	if (partition->resting || is_void(partition)) {
 		mr_worker_return(worker, message, -ECANCELED);
 		return;
 	}

@@ -88,6 +88,7 @@ static struct mr_replica_options replica_options(uint32_t node)
 		.lag_max_ns = pair.lag_max_ns,
 		.ask_again_ns = 10 * pair.heartbeat_ns,
 		.heartbeat_ns = pair.heartbeat_ns,
+		.lost_data = pair.lost_data >> node & 1,
 	};
 }
 
@@ -337,7 +338,9 @@ static void handle(struct pair_host *host, struct mr_worker_message *message)
 		make_room(host, message);
 		break;
 	case MR_WORKER_SNAPSHOT:
-		take_snapshot(host);
+		if (message->status == 0)
+			take_snapshot(host);
+		message->owner = NULL; /* it is back */
 		break;
 	case MR_WORKER_LOG_START:
 		message->owner = NULL; /* it is back */
@@ -594,10 +597,15 @@ bool pair_leads(uint32_t node)
 	return pair_view(node)->role == MR_ROLE_LEADER;
 }
 
-void pair_begin(void)
+void pair_begin_apart(void)
 {
 	begin_host(0);
 	begin_host(1);
+}
+
+void pair_begin(void)
+{
+	pair_begin_apart();
 	pair_link_up();
 	pair_await(pair_leads(0) && pair_view(1)->role == MR_ROLE_FOLLOWER &&
 		   pair_view(1)->step == MR_FOLLOW_FETCH);
@@ -809,7 +817,7 @@ void pair_elect(uint32_t node)
 	pair_await(pair_leads(node) && pair.reg.leader == (int32_t)node);
 }
 
-void pair_take_snapshot(uint32_t node)
+int pair_ask_snapshot(uint32_t node)
 {
 	struct pair_host *host = &pair.hosts[node];
 
@@ -823,7 +831,14 @@ void pair_take_snapshot(uint32_t node)
 							    .snapshot = &host->snapshot,
 							    .owner = host};
 	mr_worker_send(host->worker, &host->snapshot_message);
-	pair_await(host->has_entry);
+	pair_await(!host->snapshot_message.owner);
+	return host->snapshot_message.status;
+}
+
+void pair_take_snapshot(uint32_t node)
+{
+	cr_assert_eq(pair_ask_snapshot(node), 0);
+	cr_assert(pair.hosts[node].has_entry);
 }
 
 void pair_raise_log_start(uint32_t node, uint64_t offset)

@@ -64,7 +64,8 @@ struct pair_message {
 struct pair {
 	struct pair_host hosts[2];
 	struct mr_coord_state reg;
-	uint32_t may_lead; /* bit i: node i's claims are heard */
+	uint32_t may_lead;  /* bit i: node i's claims are heard */
+	uint32_t lost_data; /* bit i: so node i begins */
 	uint64_t connection, connections;
 	struct pair_message messages[PAIR_MESSAGES_MAX];
 	uint32_t message_count;
@@ -131,6 +132,7 @@ void pair_link_down(void);
 const struct mr_tail_page *pair_page(uint32_t node);
 const struct mr_worker_replica_view *pair_view(uint32_t node);
 bool pair_leads(uint32_t node);
+void pair_begin_apart(void); /* both, and no link yet */
 void pair_begin(void);
 void pair_begin_as_usual(void);
 uint32_t pair_batches_of(uint32_t node, struct pair_batch *batches, uint32_t max);
@@ -150,6 +152,7 @@ enum mr_lane_reason pair_reason(struct pair_client *client);
 void pair_elect(uint32_t node);
 /* Into host->entry, once all of it is durable. */
 void pair_take_snapshot(uint32_t node);
+int pair_ask_snapshot(uint32_t node); /* its status */
 void pair_raise_log_start(uint32_t node, uint64_t offset);
 bool pair_entry_has(uint32_t node, int64_t producer_id, int32_t last_sequence);
 

@@ -5,6 +5,8 @@
  * producers that the log says nothing of. Whatever happens meanwhile, neither holds more than one
  * state, nor one that nobody wants.
  */
+#include <errno.h>
+
 #include "pair_rig.h"
 
 #define BEFORE	  20 /* records that both have */
@@ -65,6 +67,21 @@ Test(worker_anew, who_was_away_too_long_begins_anew_with_its_leaders_state, .ini
 }
 
 /* It is thrown away, asked for again, and then right. */
+/* It would vouch for what is about to begin anew, at the next start. */
+Test(worker_anew, a_log_that_is_void_is_in_no_checkpoint, .fini = pair_end)
+{
+	pair_defaults();
+	pair.lost_data = 2;
+	pair.reg = (struct mr_coord_state){
+		.version = 5, .isr = 1, .leader = MR_NODE_NONE, .leader_epoch = 64};
+	pair_begin_apart();
+	cr_assert_eq(pair_ask_snapshot(1), -ECANCELED);
+	pair_link_up();
+	pair_await(pair.reg.isr == PAIR_BOTH);
+	cr_assert_eq(pair.hosts[1].cuts, 1);
+	pair_take_snapshot(1);
+}
+
 Test(worker_anew, a_state_that_is_none_changes_nothing, .init = fall_behind, .fini = pair_end)
 {
 	pair.damaged_states = 2; /* for the first there is no room yet */
