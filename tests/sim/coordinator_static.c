@@ -279,14 +279,22 @@ static void promote(struct sim *sim)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* Of those who join: who has a disk to join with. One that was lost since leaves by itself (R7). */
-static uint64_t joining(const struct sim *sim, uint64_t isr)
+/*
+ * Of those who join: who has a disk to join with. One that was lost since leaves by itself (R7),
+ * and has left where a newer version says so on its disk: it may hold the next beginning already.
+ */
+static uint64_t joining(const struct sim *sim, const struct mr_coord_state *state)
 {
-	uint64_t nodes = isr & ~sim->coordinator->accepted.isr;
+	const struct sim_coordinator *coordinator = sim->coordinator;
+	uint64_t nodes = state->isr & ~coordinator->accepted.isr;
 
-	for (uint32_t i = 0; i < sim->hosts_count; i++)
-		if (sim->hosts[i].lost_data)
+	for (uint32_t i = 0; i < sim->hosts_count; i++) {
+		const struct mr_coord_state *durable = &coordinator->places[i].durable;
+		bool left = durable->version > state->version && !(durable->isr >> i & 1);
+
+		if (sim->hosts[i].lost_data || left)
 			nodes &= ~(UINT64_C(1) << i);
+	}
 	return nodes;
 }
 
@@ -300,7 +308,7 @@ static void note_accepted(struct sim *sim, const struct mr_coord_state *state)
 	for (uint32_t i = 0; i < sim->hosts_count; i++)
 		if (state->isr >> i & 1 && coordinator->places[i].durable.version < state->version)
 			return;
-	sim_observer_joined(sim, joining(sim, state->isr));
+	sim_observer_joined(sim, joining(sim, state));
 	coordinator->accepted = *state;
 }
 
